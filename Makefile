@@ -1,0 +1,74 @@
+# `make demo` and `make test` do all the set-up there is; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.up-to-date
+
+# Whoever calls make may have set what would make pip or Tango behave in another way here.
+unexport PYTHONHOME
+unexport PYTHONPATH
+unexport TANGO_HOST
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test test-faults check lint types format clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(STAMP)  ## run a script to its end and another one half-way, on a Tango database of its own
+	@$(BIN)/python -m ska_oet_device.client.demo
+
+up: $(STAMP)  ## keep the same servers running for itango, until Ctrl-C
+	@$(BIN)/python -m ska_oet_device.client.up
+
+test: $(STAMP)  ## run the tests; report in build/reports
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  sh tests/support/install_postgresql.sh || echo "PostgreSQL cannot be installed: its tests are skipped" >&2; fi
+	@mkdir -p build/reports
+	$(BIN)/python -m pytest --junitxml=build/reports/unit-tests.xml $(ARGS)
+
+test-faults: $(STAMP)  ## kill and stop every process at random moments, 300 times (OET_FAULT_ROUNDS)
+	OET_FAULT_ROUNDS=$${OET_FAULT_ROUNDS:-300} $(BIN)/python -m pytest tests/faults $(ARGS)
+
+check: lint types test  ## run everything that must pass before a commit
+
+lint: $(STAMP)  ## check format, style, and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)  ## check types
+	$(BIN)/mypy
+
+format: $(STAMP)  ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove the virtual environment and everything that was built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian keeps a part of Python's venv module in a package of its own, python3-venv.
+define CHECK_PYTHON
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+  { echo "$(PYTHON) is missing or older than 3.10: make PYTHON=/path/to/python3 names another one" >&2; exit 1; }; \
+if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "Installing python3-venv, which $(PYTHON) lacks"; \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; \
+  fi; \
+  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+    { echo "$(PYTHON) cannot make virtual environments: install the package python3-venv" >&2; exit 1; }; \
+fi
+endef
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(CHECK_PYTHON)
+	@echo "Making the virtual environment $(VENV); the first time this takes a minute or two"
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -q --editable '.[dev]'
+	@touch $@

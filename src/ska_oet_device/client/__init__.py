@@ -1,0 +1,1 @@
+"""Outside callers: they know the contract, and nothing inside the server."""

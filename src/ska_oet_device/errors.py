@@ -1,0 +1,65 @@
+"""The errors of this program: one small tree, each with the reason that a Tango client sees.
+
+Every error carries a text that names the value and the rule.  They become DevFailed in one
+place, `ska_oet_device.procedure.ui`.
+"""
+
+from __future__ import annotations
+
+
+class OetError(Exception):
+    """A request could not be done; `reason` is the DevFailed reason of the contract."""
+
+    reason = "OET_Internal"
+
+
+class InvalidArgumentError(OetError):
+    """The argument is not JSON, does not fit the schema, or names something that cannot be."""
+
+    reason = "OET_InvalidArgument"
+
+
+class UnknownProcedureError(OetError):
+    """No procedure has this id on this device."""
+
+    reason = "OET_UnknownProcedure"
+
+
+class InvalidStateError(OetError):
+    """The procedure is not in a state in which this can be done."""
+
+    reason = "OET_InvalidState"
+
+
+class BusyError(OetError):
+    """Another procedure is RUNNING on this device."""
+
+    reason = "OET_Busy"
+
+
+class ScriptNotFoundError(OetError):
+    """There is no script at this URI."""
+
+    reason = "OET_ScriptNotFound"
+
+
+class NotAllowedError(OetError):
+    """The script lies outside the folders or repositories that this device may use."""
+
+    reason = "OET_NotAllowed"
+
+
+class TooManyError(OetError):
+    """A limit on the number of things alive at once is reached."""
+
+    reason = "OET_TooMany"
+
+
+class TooLargeError(OetError):
+    """The argument is larger than a request may be."""
+
+    reason = "OET_TooLarge"
+
+
+class HistoryError(OetError):
+    """The durable history cannot be read now."""

@@ -1,0 +1,99 @@
+"""The event bus: publish and subscribe within one process.  The only user of pypubsub.
+
+A device has a `Bus` of its own, so that nothing of one device reaches another.  A worker, which
+serves one script alone, uses pypubsub's default publisher: the one that the script finds under
+``from pubsub import pub``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pubsub import core, pub
+
+from . import topics
+
+_log = logging.getLogger(__name__)
+
+ALL_TOPICS = core.ALL_TOPICS
+AUTO_TOPIC = core.AUTO_TOPIC
+
+
+class _LogListenerFailure(core.IListenerExcHandler):
+    """A listener may not harm the publisher or its neighbours."""
+
+    def __call__(self, listenerID: str, topicObj: Any) -> None:  # noqa: N803 - pypubsub's names
+        _log.exception("listener %s of topic %s failed", listenerID, topicObj.getName())
+
+
+class _NoteSubscription(core.INotificationHandler):
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+
+    def notifySubscribe(self, pubListener: Any, topicObj: Any, newSub: bool) -> None:  # noqa: N802, N803
+        self._callback()
+
+
+class Bus:
+    """Topics, publishers and listeners of one device.
+
+    Listeners run in the thread that publishes, and are held weakly: the subscriber keeps them
+    alive.  One that raises is logged, and the others are called all the same.
+    """
+
+    def __init__(self) -> None:
+        self._publisher = core.Publisher()
+        self._publisher.getTopicMgr().addDefnProvider(topics, core.TOPIC_TREE_FROM_CLASS)
+        self._publisher.setTopicUnspecifiedFatal(True)
+        self._publisher.setListenerExcHandler(_LogListenerFailure())
+
+    def publish(self, topic: type, /, **data: Any) -> None:
+        """Send a message and return when every listener has been called.
+
+        :raises pubsub.core.TopicDefnError: there is no such topic
+        :raises pubsub.core.SenderMissingReqdMsgDataError: data that the topic demands is missing
+        :raises pubsub.core.SenderUnknownMsgDataError: data that the topic does not have
+        """
+        self._publisher.sendMessage(topic_name(topic), **data)
+
+    def subscribe(self, listener: Callable[..., None], topic: type) -> None:
+        """Call `listener` with the data of every message on `topic`.
+
+        :raises pubsub.core.ListenerMismatchError: the listener's parameters do not fit the topic
+        """
+        self._publisher.subscribe(listener, topic_name(topic))
+
+    def unsubscribe(self, listener: Callable[..., None], topic: type) -> None:
+        self._publisher.unsubscribe(listener, topic_name(topic))
+
+
+def topic_name(topic: type) -> str:
+    """Return the dotted name under which a class of the topic tree is known to pypubsub."""
+    return topic.__qualname__
+
+
+def prepare_script_bus(listener: Callable[..., None], on_subscription: Callable[[], None]) -> None:
+    """Set up pypubsub's default publisher in a worker.
+
+    The topics of this program are defined; a script may add its own without ado.
+
+    :param listener: called with every message of whatever topic; must be kept alive by the caller
+    :param on_subscription: called whenever something subscribes after this
+    """
+    pub.addTopicDefnProvider(topics, core.TOPIC_TREE_FROM_CLASS)
+    pub.setListenerExcHandler(_LogListenerFailure())
+    pub.subscribe(listener, ALL_TOPICS)
+    pub.addNotificationHandler(_NoteSubscription(on_subscription))
+    pub.setNotificationFlags(subscribe=True)
+
+
+def publish_to_script(topic: str, data: dict[str, Any]) -> None:
+    """Publish a message that came from outside on a worker's default publisher."""
+    pub.sendMessage(topic, **data)
+
+
+def publish_from_script(topic: type, /, **data: Any) -> None:
+    """Publish a message of this program's topics on the default publisher, as a script would."""
+    pub.sendMessage(topic_name(topic), **data)

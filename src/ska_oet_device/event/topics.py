@@ -1,0 +1,240 @@
+"""The topics of the event bus, as a class tree; `msgDataSpec` says what each message carries.
+
+pypubsub reads this module as the definition of its topic tree: a class is a topic, its docstring
+the topic's description, and the signature of `msgDataSpec` the data that must or may be sent.
+"""
+
+# ruff: noqa: N801, N802, N805 - the names and the missing `self` are pypubsub's form for a topic tree
+# mypy: disable-error-code="no-untyped-def, misc"
+
+
+class request:
+    """What clients ask of the script execution service."""
+
+    class procedure:
+        """Requests about procedures."""
+
+        class create:
+            """A procedure is to be prepared."""
+
+            def msgDataSpec(msg_src, request_id, cmd):
+                """
+                - msg_src: device that was asked
+                - request_id: number of the request, counting up
+                - cmd: the PrepareProcessCommand
+                """
+
+        class start:
+            """A prepared procedure is to be started."""
+
+            def msgDataSpec(msg_src, request_id, cmd):
+                """
+                - msg_src: device that was asked
+                - request_id: number of the request, counting up
+                - cmd: the StartProcessCommand
+                """
+
+        class stop:
+            """A procedure is to be stopped."""
+
+            def msgDataSpec(msg_src, request_id, cmd):
+                """
+                - msg_src: device that was asked
+                - request_id: number of the request, counting up
+                - cmd: the StopProcessCommand
+                """
+
+        class list:
+            """Summaries are asked for."""
+
+            def msgDataSpec(msg_src, request_id, pids):
+                """
+                - msg_src: device that was asked
+                - request_id: number of the request, counting up
+                - pids: ids of the procedures; None for all
+                """
+
+
+class procedure:
+    """What happens to procedures."""
+
+    class lifecycle:
+        """What the processes report."""
+
+        class statechange:
+            """A procedure entered a state."""
+
+            def msgDataSpec(
+                msg_src,
+                new_state,
+                time=None,
+                reason=None,
+                stacktrace=None,
+                exit=None,
+                os_pid=None,
+                fn_name=None,
+                number=0,
+                done=None,
+            ):
+                """
+                - msg_src: id of the procedure
+                - new_state: the ProcedureState entered
+                - time: Unix time of the change, taken where it happened
+                - reason: one sentence; always there for FAILED
+                - stacktrace: the script's traceback, if it raised
+                - exit: how the process ended, for terminal states
+                - os_pid: the worker's process id while it lives
+                - fn_name: the function that began, for INITIALISING and RUNNING
+                - number: main's number of the announcement
+                - done: to be called once the change is recorded
+                """
+
+        class loaded:
+            """The code of a script was read; this is what was read."""
+
+            def msgDataSpec(msg_src, provenance, number=0, done=None):
+                """
+                - msg_src: id of the procedure
+                - provenance: path, sha256, git_commit and environment of the code
+                - number: main's number of the announcement
+                - done: to be called once it is recorded
+                """
+
+        class startdropped:
+            """A start that was asked ahead of time found another procedure RUNNING, and was dropped."""
+
+            def msgDataSpec(msg_src, fn_name, running):
+                """
+                - msg_src: id of the procedure that stays READY
+                - fn_name: the function that is not called
+                - running: id of the procedure that is RUNNING
+                """
+
+        class recorded:
+            """A lifecycle change is in the history; clients may be told."""
+
+            def msgDataSpec(msg_src, change):
+                """
+                - msg_src: id of the procedure
+                - change: the LifecycleEvent, and how things stood right after it
+                """
+
+    class management:
+        """What the ProcessManager asks of main_loop."""
+
+        class create:
+            """A worker is to load a script."""
+
+            def msgDataSpec(msg_src, script, init_args):
+                """
+                - msg_src: id of the procedure
+                - script: the ExecutableScript
+                - init_args: the ProcedureInput for init
+                """
+
+        class run:
+            """A prepared worker is to call a function."""
+
+            def msgDataSpec(msg_src, call, run_args, force_start, after=None):
+                """
+                - msg_src: id of the procedure
+                - call: name of the function
+                - run_args: the ProcedureInput for it
+                - force_start: wait for READY if need be
+                - after: id of a procedure that must have ended first
+                """
+
+        class stop:
+            """A procedure's process is to be ended."""
+
+            def msgDataSpec(msg_src):
+                """
+                - msg_src: id of the procedure
+                """
+
+
+class operator:
+    """What operators set for scripts."""
+
+    class wait_for_qa_ready:
+        """Whether scripts wait until quality assurance is ready."""
+
+        class enable:
+            """Scripts are to wait from now on."""
+
+            def msgDataSpec(msg_src):
+                """
+                - msg_src: component from which the request originated
+                """
+
+        class disable:
+            """Scripts need not wait from now on."""
+
+            def msgDataSpec(msg_src):
+                """
+                - msg_src: component from which the request originated
+                """
+
+        class override:
+            """Scripts that are waiting now are to go on, this once."""
+
+            def msgDataSpec(msg_src):
+                """
+                - msg_src: component from which the request originated
+                """
+
+    class override:
+        """The operator's persistent settings."""
+
+        class state:
+            """The settings as they are now."""
+
+            def msgDataSpec(msg_src, wait_for_qa_ready):
+                """
+                - msg_src: component that holds the settings
+                - wait_for_qa_ready: whether scripts wait
+                """
+
+
+class script:
+    """What scripts say."""
+
+    class progress:
+        """How far a script has come."""
+
+        def msgDataSpec(percent, activity):
+            """
+            - percent: 0 to 100
+            - activity: what it is doing, in a few words
+            """
+
+    class message:
+        """Any message that a script sent over pypubsub, as it reaches the device."""
+
+        def msgDataSpec(msg_src, topic, data, time):
+            """
+            - msg_src: id of the procedure
+            - topic: name of the topic the script used
+            - data: the message's keyword arguments, as plain data
+            - time: Unix time at which it was sent
+            """
+
+
+class supervisor:
+    """What main says of itself."""
+
+    class health:
+        """Whether workers can be made."""
+
+        def msgDataSpec(problems):
+            """
+            - problems: a sentence each; empty when all is well
+            """
+
+    class lost:
+        """Main is gone: nothing can be started any more."""
+
+        def msgDataSpec(reason):
+            """
+            - reason: one sentence
+            """

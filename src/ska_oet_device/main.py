@@ -1,0 +1,295 @@
+"""The main process: starts the device server and the template of the workers, and runs main_loop.
+
+``OetDevice 01`` runs this.  The process has one thread, loads neither Tango nor anything else
+that is large, never forks and never waits for anyone: it routes, reaps, kills, and keeps the
+deadlines.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from .logs import configure_logging
+from .mptools import (
+    BrokenPipeProtocolError,
+    Channel,
+    Children,
+    EventLoop,
+    ExitStatus,
+    NotPlainError,
+    WorkerPool,
+    become_subreaper,
+    send_signal,
+    spawn,
+)
+from .procedure.domain import _messages as messages
+from .procedure.domain._journal import Journal
+from .procedure.domain._supervisor import ScriptSupervisor
+
+_log = logging.getLogger(__name__)
+
+LINK_FD = 3
+WORKER_ENTRY = "ska_oet_device.procedure.domain._worker:worker_main"
+TEMPLATE_IMPORTS = ("tango",)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds between a crash of the device server and its next start
+_CRASHES_IN_A_ROW = 8
+_STABLE_AFTER = 60.0  # seconds of service after which earlier crashes are forgotten
+_SHUTDOWN_PATIENCE = 5.0  # seconds for the device server to end when asked to
+
+
+class DeviceServerKeeper:
+    """Starts the device server process, speaks with it, and starts it again when it crashes.
+
+    Exit status 0 means that it was ended on purpose.  One that fails before it has ever served
+    is not tried again: its status tells the caller what is wrong with the configuration.
+    """
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        children: Children,
+        journal: Journal,
+        arguments: Sequence[str],
+        on_message: Callable[[object], None],
+        on_uncongested: Callable[[], None],
+        on_final_end: Callable[[int], None],
+    ) -> None:
+        self._loop = loop
+        self._children = children
+        self._journal = journal
+        self._arguments = list(arguments)
+        self._on_message = on_message
+        self._on_uncongested = on_uncongested
+        self._on_final_end = on_final_end
+        self._channel: Channel | None = None
+        self._pid: int | None = None
+        self._ready_at: float | None = None
+        self._has_served = False
+        self._crashes = 0
+        self._ending = False
+        self.welcome: Callable[[], messages.Welcome] = lambda: messages.Welcome(os.getpid(), "", [])
+
+    def start(self) -> None:
+        """Start the process and greet it."""
+        ours, theirs = socket.socketpair()
+        argv = [sys.executable, "-m", "ska_oet_device.procedure.ui", str(LINK_FD), *self._arguments]
+        with theirs:
+            self._pid = spawn(argv, dict(os.environ), {LINK_FD: theirs.fileno()})
+        self._ready_at = None
+        self._channel = Channel(ours)
+        self._loop.watch(self._channel, self._readable, self._writable)
+        self._children.watch(self._pid, self._ended)
+        self._channel.send(messages.to_frame(self.welcome()))
+        self._journal.connect(self._channel, self._wait_until_writable)
+
+    def note_ready(self) -> None:
+        """The devices are exported."""
+        self._has_served = True
+        self._ready_at = time.monotonic()
+
+    def shut_down(self) -> None:
+        """Have it end; `on_final_end` is called when it has."""
+        self._ending = True
+        pid = self._pid
+        if pid is None:
+            self._on_final_end(0)
+            return
+        self._journal.send(messages.to_frame(messages.Shutdown()))
+        self._loop.call_later(_SHUTDOWN_PATIENCE, lambda: self._insist(pid))
+
+    def _insist(self, pid: int) -> None:
+        if self._pid == pid:
+            _log.error("the device server %d does not end: it is killed", pid)
+            send_signal(pid, signal.SIGKILL)
+
+    def _wait_until_writable(self) -> None:
+        if self._channel is not None and self._channel.pending:
+            self._loop.interest(self._channel, read=True, write=True)
+
+    def _writable(self) -> None:
+        assert self._channel is not None
+        self._channel.flush()
+        if not self._channel.pending:
+            self._loop.interest(self._channel, read=True, write=False)
+        if not self._journal.congested:
+            self._on_uncongested()
+
+    def _readable(self) -> None:
+        assert self._channel is not None
+        try:
+            frames = self._channel.receive()
+        except (EOFError, BrokenPipeProtocolError):
+            self._loop.unwatch(self._channel)
+            return
+        for frame in frames:
+            try:
+                message = messages.from_payload(frame.payload)
+            except NotPlainError:
+                _log.exception("the device server sent what is no message")
+                continue
+            self._on_message(message)
+
+    def _ended(self, status: ExitStatus) -> None:
+        channel, self._channel, self._pid = self._channel, None, None
+        self._journal.disconnect()
+        if channel is not None:
+            self._loop.unwatch(channel)
+            channel.close()
+        self._on_uncongested()  # nobody listens any more: scripts need not wait
+        if self._ending or status.exit_code == 0:
+            self._on_final_end(0)
+            return
+        code = status.exit_code or 1
+        if not self._has_served:
+            _log.error("the device server could not start: %s", status)
+            self._on_final_end(code)
+            return
+        if self._ready_at is not None and time.monotonic() - self._ready_at > _STABLE_AFTER:
+            self._crashes = 0
+        self._crashes += 1
+        if self._crashes > _CRASHES_IN_A_ROW:
+            _log.critical("the device server crashed %d times in a row, last with %s: giving up", self._crashes, status)
+            self._on_final_end(code)
+            return
+        pause = min(_FIRST_PAUSE * 2 ** (self._crashes - 1), _LONGEST_PAUSE)
+        _log.error("the device server ended with %s; it is started again in %g s", status, pause)
+        self._loop.call_later(pause, self._start_again)
+
+    def _start_again(self) -> None:
+        if not self._ending:
+            self.start()
+
+
+class MainProcess:
+    """The parts of the main process, and how they are joined."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.loop = EventLoop()
+        self.children = Children()
+        self.pool = WorkerPool(self.loop, self.children, WORKER_ENTRY, imports=TEMPLATE_IMPORTS)
+        self.journal = Journal()
+        self.supervisor = ScriptSupervisor(
+            self.loop, self.children, self.pool, self.journal, entry=WORKER_ENTRY, imports=TEMPLATE_IMPORTS
+        )
+        self.keeper = DeviceServerKeeper(
+            self.loop,
+            self.children,
+            self.journal,
+            arguments,
+            on_message=self._handle,
+            on_uncongested=self.supervisor.resume_paused,
+            on_final_end=self._device_server_is_gone,
+        )
+        self.boot = uuid.uuid4().hex
+        self.keeper.welcome = lambda: messages.Welcome(
+            os.getpid(),
+            self.boot,
+            self.supervisor.living,
+            list(self.pool.problems),
+            self.pool.supplying,
+            self.pool.template_pid,
+        )
+        self.pool.on_change = lambda: self.journal.send(
+            messages.to_frame(messages.Supply(list(self.pool.problems), self.pool.supplying, self.pool.template_pid))
+        )
+        self.exit_status = 0
+        self._shutting_down = False
+        self._handlers: dict[type, Callable[..., None]] = {
+            messages.CreateProcess: self.supervisor.create,
+            messages.RunFunction: self.supervisor.run,
+            messages.StopProcess: self.supervisor.stop,
+            messages.Broadcast: self.supervisor.broadcast,
+            messages.Configure: lambda message: self.pool.configure(message.spares, message.preload),
+            messages.Acknowledge: lambda message: self.journal.acknowledge(message.number),
+            messages.Ping: self._answer_ping,
+            messages.ServerReady: lambda message: self.keeper.note_ready(),
+            messages.StopEverything: lambda message: self._begin_shutdown(),
+        }
+
+    def _handle(self, message: object) -> None:
+        if self._shutting_down and isinstance(message, messages.CreateProcess):
+            self.supervisor.create(message)
+            self.supervisor.stop(messages.StopProcess(message.device, message.process_uid))
+            return
+        self._handlers[type(message)](message)
+
+    def _answer_ping(self, message: messages.Ping) -> None:
+        """Somebody asks for the health of this server: answer, and try whether a worker can be made."""
+        self.journal.send(messages.to_frame(messages.Pong(message.token)))
+        self.pool.probe()
+
+    # -- shutdown: the scripts first, while the device server can still tell of it; then everything
+
+    def shut_down(self) -> None:
+        """SIGTERM or SIGINT: end the scripts with grace, the device server, the rest; at once if asked twice."""
+        if self._shutting_down:
+            self.supervisor.kill_all()
+        else:
+            self._begin_shutdown()
+
+    def _begin_shutdown(self) -> None:
+        if not self._shutting_down:
+            self._shutting_down = True
+            self.supervisor.on_idle = self.keeper.shut_down
+            self.supervisor.stop_all("the server was shut down")
+
+    def _device_server_is_gone(self, status: int) -> None:
+        self.exit_status = self.exit_status or status
+        if self._shutting_down and not self.supervisor.living:
+            self.loop.stop()
+            return
+        self._shutting_down = True
+        self.supervisor.on_idle = self.loop.stop
+        self.supervisor.stop_all("the server was shut down")
+
+    def run(self) -> int:
+        """Run until the end; returns the exit status."""
+        main_loop(self)
+        self.pool.close()
+        self.supervisor.close()
+        _end_all_children(self.children)
+        self.loop.close()
+        return self.exit_status
+
+
+def main_loop(process: MainProcess) -> None:
+    """Start the processes, then route, reap, kill and keep deadlines until the server ends.
+
+    Creates and manages the ScriptWorker processes that ProcessManager asks for.
+    """
+    loop = process.loop
+    loop.on_signal(signal.SIGCHLD, process.children.reap)
+    loop.on_signal(signal.SIGTERM, process.shut_down)
+    loop.on_signal(signal.SIGINT, process.shut_down)
+    process.keeper.start()
+    process.pool.start()
+    loop.run()
+
+
+def _end_all_children(children: Children) -> None:
+    """Kill whatever is still there, and leave when nothing is: the last act, so waiting is allowed."""
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            for orphan in children.orphans():
+                send_signal(orphan, signal.SIGKILL)
+            time.sleep(0.002)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server; the arguments are those of any Tango device server, the instance name first."""
+    configure_logging()
+    become_subreaper()
+    return MainProcess(sys.argv[1:] if argv is None else argv).run()

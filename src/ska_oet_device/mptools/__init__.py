@@ -1,0 +1,42 @@
+"""Processes, pipes, signals and deadlines: a small toolkit that knows nothing of procedures."""
+
+from ._context import EventLoop, Timer
+from ._pipe import BrokenPipeProtocolError, Channel, Connection, Frame, FrameReader, encode
+from ._plain import NotPlainError, dumps, loads
+from ._pool import WorkerHandle, WorkerPool
+from ._process import Children, ExitStatus, all_pids, carries_mark, kill_group, send_signal, spawn, stat_of, title_of
+from ._signals import InterruptGate, TerminateInterrupt, become_subreaper, die_with_parent
+from ._template import READY
+from ._worker import EndOfWork, ProcWorker
+
+__all__ = [
+    "READY",
+    "BrokenPipeProtocolError",
+    "Channel",
+    "Children",
+    "Connection",
+    "EndOfWork",
+    "EventLoop",
+    "ExitStatus",
+    "Frame",
+    "FrameReader",
+    "InterruptGate",
+    "NotPlainError",
+    "ProcWorker",
+    "TerminateInterrupt",
+    "Timer",
+    "WorkerHandle",
+    "WorkerPool",
+    "all_pids",
+    "become_subreaper",
+    "carries_mark",
+    "die_with_parent",
+    "dumps",
+    "encode",
+    "kill_group",
+    "loads",
+    "send_signal",
+    "spawn",
+    "stat_of",
+    "title_of",
+]

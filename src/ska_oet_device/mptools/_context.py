@@ -1,0 +1,149 @@
+"""The event loop of the main process: pipes, signals and deadlines in one wait, and no polling."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+
+Callback = Callable[[], None]
+
+
+class HasFileno(Protocol):
+    """Anything that a selector can wait on."""
+
+    def fileno(self) -> int: ...
+
+
+class Timer:
+    """A call that is to happen at a time; may be cancelled, also after it has happened."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callback) -> None:
+        self.when = when
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class EventLoop:
+    """Waits for readable and writable pipes, signals and deadlines at once, and calls back.
+
+    Runs in the main thread of one process.  An iteration handles the pipes first and the signals
+    after them, so that what a child wrote before it died is read before its death is noticed.
+    A callback that raises is logged and does not end the loop.
+    """
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._count = itertools.count()
+        self._signal_callbacks: dict[int, Callback] = {}
+        self._stopped = False
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        for end in (self._wake_reader, self._wake_writer):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        self._arrived: set[int] = set()
+        self.watch(self._wake_reader, self._collect_signals)
+
+    # -- pipes
+
+    def watch(self, pipe: HasFileno, on_readable: Callback, on_writable: Callback | None = None) -> None:
+        """Call `on_readable` whenever `pipe` can be read; `on_writable` once asked for by `interest`."""
+        self._selector.register(pipe, selectors.EVENT_READ, (on_readable, on_writable))
+
+    def interest(self, pipe: HasFileno, *, read: bool, write: bool) -> None:
+        """Say what to wait for on a watched pipe; neither means: keep it, but do not wait for it."""
+        try:
+            key = self._selector.get_key(pipe)
+        except KeyError:
+            return
+        events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
+        if events and events != key.events:
+            self._selector.modify(pipe, events, key.data)
+
+    def unwatch(self, pipe: HasFileno) -> None:
+        try:
+            self._selector.unregister(pipe)
+        except (KeyError, ValueError):
+            pass
+
+    # -- deadlines
+
+    def call_later(self, seconds: float, callback: Callback) -> Timer:
+        """Call `callback` once, `seconds` from now by the monotonic clock."""
+        timer = Timer(time.monotonic() + seconds, callback)
+        heapq.heappush(self._timers, (timer.when, next(self._count), timer))
+        return timer
+
+    # -- signals
+
+    def on_signal(self, signum: signal.Signals, callback: Callback) -> None:
+        """Call `callback` in the loop after `signum` has arrived; several may be merged into one call."""
+        signal.signal(signum, lambda *_: None)  # the wake-up descriptor is what tells us
+        self._signal_callbacks[signum] = callback
+
+    def _collect_signals(self) -> None:
+        try:
+            self._arrived.update(self._wake_reader.recv(4096))
+        except BlockingIOError:
+            pass
+
+    # -- the loop
+
+    def run(self) -> None:
+        """Run until `stop` is called."""
+        while not self._stopped:
+            for key, events in self._selector.select(self._time_to_next()):
+                on_readable, on_writable = key.data
+                if events & selectors.EVENT_READ:
+                    self._call(on_readable)
+                if events & selectors.EVENT_WRITE and on_writable is not None:
+                    self._call(on_writable)
+            arrived, self._arrived = self._arrived, set()
+            for signum in sorted(arrived):
+                callback = self._signal_callbacks.get(signum)
+                if callback is not None:
+                    self._call(callback)
+            self._run_due_timers()
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
+        """Give back the descriptors and the wake-up descriptor of the process."""
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    def _time_to_next(self) -> float | None:
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+    def _run_due_timers(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                self._call(callback)
+
+    @staticmethod
+    def _call(callback: Callback) -> None:
+        try:
+            callback()
+        except Exception:  # top of the process: one broken procedure must not end the others
+            _log.exception("a callback of the event loop failed: %r", callback)

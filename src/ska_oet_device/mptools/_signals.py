@@ -1,0 +1,103 @@
+"""Signals: when an exception may interrupt, and how a process asks to share its parent's fate."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class TerminateInterrupt(KeyboardInterrupt):
+    """SIGTERM arrived.  Not an Exception, so that `except Exception` in a script lets it pass.
+
+    A KeyboardInterrupt, since that is what asyncio passes on from whichever callback or task it
+    hits, so that `asyncio.run` ends and cleans up; of any other BaseException it only takes note.
+    """
+
+
+class InterruptGate:
+    """Says when a signal handler may raise in the main thread, and remembers what had to wait.
+
+    Closed at first.  User code runs with the gate open; the program's own bookkeeping runs with
+    it closed, so that an exception from a handler never tears a message or a state change in two.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: BaseException | None = None
+        self.raised = False
+        self._open = False
+
+    def interrupt(self, exception: BaseException) -> None:
+        """Raise `exception` now if the gate is open, else when it opens.  For signal handlers."""
+        if self._open:
+            self._open = False  # once: the clean-up that follows is not interrupted again
+            self.raised = True
+            raise exception
+        if not self.raised:
+            self.waiting = exception
+
+    def _raise_waiting(self) -> None:
+        if self.waiting is not None:
+            waiting, self.waiting = self.waiting, None
+            self.interrupt(waiting)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Let signals interrupt what runs inside.  Main thread only."""
+        self._open = not self.raised
+        try:
+            self._raise_waiting()
+            yield
+        finally:
+            self._open = False
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Keep signals from interrupting what runs inside; other threads are never interrupted anyway."""
+        if threading.current_thread() is not threading.main_thread() or not self._open:
+            yield
+            return
+        self._open = False
+        try:
+            yield
+        finally:
+            self._open = not self.raised
+            self._raise_waiting()
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"prctl({option}): {os.strerror(errno)}")
+
+
+def become_subreaper() -> None:
+    """Make orphaned descendants children of this process (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int, signum: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel for `signum` when the parent ends (prctl(2), PR_SET_PDEATHSIG).
+
+    The request is bound to the parent of this moment; if that is not `parent` any more, the
+    parent has died already and this process ends at once.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signum)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signum)
+
+
+def reset_signals() -> None:
+    """Give every signal that Python can handle its default action: for a fresh child."""
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

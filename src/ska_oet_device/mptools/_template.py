@@ -1,0 +1,157 @@
+"""The template process: has imported what workers need, and does nothing but fork them.
+
+Run as ``python -m ska_oet_device.mptools`` by main.  It has one thread, because a fork
+copies only the thread that calls it, and a lock that another thread holds stays locked in the
+child for ever.  It forks twice and lets the middle process exit, so that the worker becomes a
+child of main, the subreaper, which alone learns how it ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from setproctitle import setproctitle
+
+from ._pipe import encode
+from ._signals import die_with_parent, reset_signals
+
+FORKED, FORK_FAILED, READY = 250, 251, 252
+"""Frame tags by which a new worker's pipe announces it; the tags below belong to the user of the pipe."""
+
+PID = struct.Struct("!I")
+CONTROL_FD = 3
+REQUEST_SIZE = 16
+REPORT_SIZE = 64 * 1024
+
+# The variables by which the usual libraries are told how many threads to start at import.
+_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+WorkerEntry = Callable[[socket.socket], None]
+
+
+def thread_count() -> int:
+    """Return the number of threads of this process, those of C libraries included."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def _import_all(names: list[str]) -> list[str]:
+    """Import the modules; return a sentence for each one that cannot be, or that starts a thread."""
+    problems = []
+    for name in names:
+        before = thread_count()
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # a foreign module may do anything, sys.exit included
+            problems.append(f"module {name} cannot be imported: {type(error).__name__}: {error}")
+        if thread_count() > before:
+            problems.append(f"module {name} starts a thread when it is imported")
+    return problems
+
+
+def _adopted_by(main_pid: int, middle_pid: int) -> None:
+    """Wait until main has become the parent: the middle process may take a moment to end.
+
+    Any other parent means that main is gone.
+    """
+    while (parent := os.getppid()) != main_pid:
+        if parent != middle_pid:
+            os._exit(1)
+        time.sleep(0.0005)
+    die_with_parent(main_pid)
+
+
+def _become_worker(pipe: socket.socket, main_pid: int, middle_pid: int, entry: WorkerEntry) -> NoReturn:
+    status = 1
+    try:
+        os.setsid()
+        reset_signals()
+        _adopted_by(main_pid, middle_pid)
+        entry(pipe)
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # top of a process
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+def _fork_worker(pipe: socket.socket, main_pid: int, entry: WorkerEntry) -> NoReturn:
+    """Run in the middle process: fork the worker, say its id on its pipe, and exit."""
+    middle_pid = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        pipe.sendall(encode(FORK_FAILED, str(error).encode()))
+        os._exit(1)
+    if pid == 0:
+        _become_worker(pipe, main_pid, middle_pid, entry)
+    try:
+        pipe.sendall(encode(FORKED, PID.pack(pid)))
+    finally:
+        os._exit(0)
+
+
+def _serve(control: socket.socket, main_pid: int, entry: WorkerEntry) -> None:
+    """Fork a worker for every pipe that arrives, until main closes the control socket."""
+    while True:
+        data, fds, _, _ = socket.recv_fds(control, REQUEST_SIZE, 1)
+        if not data:
+            return
+        with socket.socket(fileno=fds[0]) as pipe:
+            threads = thread_count()
+            if threads > 1:
+                pipe.sendall(encode(FORK_FAILED, f"the template process has {threads} threads".encode()))
+                continue
+            try:
+                middle = os.fork()
+            except OSError as error:
+                pipe.sendall(encode(FORK_FAILED, str(error).encode()))
+                continue
+            if middle == 0:
+                control.close()
+                _fork_worker(pipe, main_pid, entry)
+        os.waitpid(middle, 0)
+
+
+def _limit_threads() -> dict[str, str | None]:
+    """Have libraries start no threads while they are imported here; return what was set before."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    return before
+
+
+def _restore(before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+def main() -> None:
+    """Import, report, and serve.  Arguments: main's process id, the worker's entry, modules to import."""
+    main_pid, entry_name, preload = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    die_with_parent(main_pid)
+    control = socket.socket(fileno=CONTROL_FD)
+    os.set_inheritable(CONTROL_FD, False)
+    setproctitle("oet-template")
+    before = _limit_threads()
+    module, _, function = entry_name.partition(":")
+    entry = getattr(importlib.import_module(module), function)
+    problems = _import_all(preload)
+    _restore(before)
+    # What exists now is never freed: telling the collector so keeps the pages shared with the workers.
+    gc.collect()
+    gc.freeze()
+    control.send(json.dumps({"problems": problems}).encode()[:REPORT_SIZE])
+    _serve(control, main_pid, entry)

@@ -1,0 +1,1 @@
+"""Procedures: preparing, running and stopping scripts in processes of their own."""

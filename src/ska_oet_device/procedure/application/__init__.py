@@ -1,0 +1,37 @@
+"""The application layer: the use cases of script execution, and what they take and return."""
+
+from ._model import (
+    Active,
+    ArgCapture,
+    Caller,
+    Change,
+    Notices,
+    PrepareProcessCommand,
+    ProcedureHistory,
+    ProcedureSummary,
+    Progress,
+    RequestRecord,
+    ScriptContext,
+    Snapshot,
+    StartProcessCommand,
+    StopProcessCommand,
+)
+from ._service import ScriptExecutionService
+
+__all__ = [
+    "Active",
+    "ArgCapture",
+    "Caller",
+    "Change",
+    "Notices",
+    "PrepareProcessCommand",
+    "ProcedureHistory",
+    "ProcedureSummary",
+    "Progress",
+    "RequestRecord",
+    "ScriptContext",
+    "ScriptExecutionService",
+    "Snapshot",
+    "StartProcessCommand",
+    "StopProcessCommand",
+]

@@ -1,0 +1,150 @@
+"""What the use cases take and return: commands, summaries, and how things stand.  Plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..domain import ExecutableScript, ProcedureInput, ProcedureState
+from ..history import LifecycleEvent
+
+# -- commands
+
+
+@dataclass(frozen=True)
+class PrepareProcessCommand:
+    """What is needed to load a script and prepare it for execution: the script and init's arguments."""
+
+    script: ExecutableScript
+    init_args: ProcedureInput
+
+
+@dataclass(frozen=True)
+class StartProcessCommand:
+    """What is needed to start a function of a prepared script.
+
+    With `force_start` the procedure need not be READY yet: the function is called when it is.
+    """
+
+    process_uid: int
+    fn_name: str
+    run_args: ProcedureInput
+    force_start: bool = False
+
+
+@dataclass(frozen=True)
+class StopProcessCommand:
+    """Which procedure to stop, and whether the abort script follows; None means: if there is one."""
+
+    process_uid: int
+    run_abort: bool | None = None
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the Tango client, and the user it says it acts for."""
+
+    client: str = ""
+    user: str | None = None
+
+
+# -- answers
+
+
+@dataclass(frozen=True)
+class ArgCapture:
+    """A record of a function call asked for, and of the time (Unix seconds) of the request."""
+
+    fn: str
+    fn_args: ProcedureInput
+    time: float
+
+
+@dataclass(frozen=True)
+class ProcedureHistory:
+    """Execution history of a procedure spanning all transactions.
+
+    - process_states: every state entered, with the time (Unix seconds)
+    - stacktrace: the script's traceback if it raised
+    - exit: exit_code, signal, reason, signals_sent and reaped, once the process has ended
+    """
+
+    process_states: tuple[tuple[ProcedureState, float], ...] = ()
+    stacktrace: str | None = None
+    exit: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RequestRecord:
+    """Who asked for what, and when (Unix seconds)."""
+
+    command: str
+    client: str
+    user: str | None
+    time: float
+
+
+@dataclass(frozen=True)
+class ProcedureSummary:
+    """A brief representation of a procedure at one moment; see the contract for each field."""
+
+    id: int
+    script: ExecutableScript
+    script_args: tuple[ArgCapture, ...]
+    history: ProcedureHistory
+    state: ProcedureState
+    uri: str | None = None
+    run_id: str = ""
+    provenance: dict[str, Any] | None = None
+    requested_by: tuple[RequestRecord, ...] = ()
+    os_pid: int | None = None
+
+
+@dataclass(frozen=True)
+class Active:
+    """The procedure that is RUNNING, else the one that changed last; before the first, none."""
+
+    process_uid: int = 0
+    state: ProcedureState = ProcedureState.UNKNOWN
+    fn_name: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that clients see of the procedures at one moment.  Summaries are oldest first."""
+
+    summaries: tuple[ProcedureSummary, ...] = ()
+    active: Active = Active()
+    newest_failure: str = ""
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Notices:
+    """What Status says beside the state: sentences, and the one on an abort script that did not do its work."""
+
+    sentences: tuple[str, ...] = ()
+    abort_failed: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A recorded lifecycle event, and how things stood right after it."""
+
+    event: LifecycleEvent
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a script reports of itself."""
+
+    percent: float
+    activity: str
+
+
+@dataclass
+class ScriptContext:
+    """The execution context given to scripts: persistent operator overrides."""
+
+    wait_for_qa_ready: bool = False

@@ -1,0 +1,73 @@
+"""What main has to say to the device server: kept until it is known to be recorded there.
+
+The device server process may die and be started again; what happened meanwhile waits here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ...mptools import Channel
+from ._messages import CaughtUp, ProcedureChanged, ProvenanceKnown, StartDropped, to_frame
+from ._state import ProcedureState
+
+_CONGESTED = 4 * 1024 * 1024  # bytes waiting for the device server, beyond which scripts have to wait
+
+
+class Journal:
+    """Numbers the announcements, sends them, and sends them again to a new device server."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[int, bytes]] = deque()
+        self._number = 0
+        self._channel: Channel | None = None
+        self._after_send: Callable[[], None] = lambda: None
+
+    def connect(self, channel: Channel, after_send: Callable[[], None]) -> None:
+        """Speak over `channel` from now on, beginning with everything that was not acknowledged."""
+        self._channel, self._after_send = channel, after_send
+        for _, frame in self._entries:
+            self.send(frame)
+        self.send(to_frame(CaughtUp()))
+
+    def disconnect(self) -> None:
+        """Keep everything: nobody listens."""
+        self._channel = None
+
+    def acknowledge(self, number: int) -> None:
+        """Forget the announcements up to this number."""
+        while self._entries and self._entries[0][0] <= number:
+            self._entries.popleft()
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame that need not be kept."""
+        if self._channel is not None:
+            self._channel.send(frame)
+            self._after_send()
+
+    def changed(self, key: tuple[str, int], state: ProcedureState, **details: Any) -> None:
+        self._announce(ProcedureChanged(0, *key, int(state), **details))
+
+    def provenance(self, key: tuple[str, int], provenance: dict[str, Any]) -> None:
+        self._announce(ProvenanceKnown(0, *key, provenance))
+
+    def start_dropped(self, key: tuple[str, int], fn_name: str, running: int) -> None:
+        self._announce(StartDropped(0, *key, fn_name, running))
+
+    def pubsub(self, frame: bytes) -> bool:
+        """Pass a script's message on; False if the device server takes no more for now."""
+        self.send(frame)
+        return not self.congested
+
+    @property
+    def congested(self) -> bool:
+        return self._channel is not None and self._channel.pending > _CONGESTED
+
+    def _announce(self, message: Any) -> None:
+        self._number += 1
+        frame = to_frame(dataclasses.replace(message, number=self._number))
+        self._entries.append((self._number, frame))
+        self.send(frame)

@@ -1,0 +1,339 @@
+"""The link between the device server's buses and main: one pipe, one thread.
+
+What a device's service publishes under ``procedure.management`` and ``operator`` goes to main;
+what main announces is published on the bus of the device it concerns.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...event import Bus, topic_name, topics
+from ...mptools import BrokenPipeProtocolError, Channel, Frame, loads
+from . import _messages as messages
+from ._script import ExecutableScript, ProcedureInput
+from ._state import ProcedureState
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What main must know to launch a script, beside the script itself; times in seconds."""
+
+    run_id: str
+    path: str
+    roots: list[str]
+    timeouts: dict[str, float]
+    grace: float
+    output: str = ""
+    max_memory: int = 0
+    source: dict[str, Any] | None = None
+
+
+class Launcher(Protocol):
+    """A device's service, as the link sees it."""
+
+    def launch(self, process_uid: int) -> Launch:
+        """Return how to launch a procedure that is being created."""
+
+    def context(self) -> dict[str, Any]:
+        """Return the context that scripts are given now."""
+
+    def last_number(self, boot: str) -> int:
+        """Return the number of main's newest announcement that is recorded already."""
+
+
+class Link:
+    """The device server's end of the pipe to main.
+
+    `start` begins a thread that reads, publishes on the buses, and acknowledges once every
+    listener (the history among them) has been called.  Sending never blocks and may be done by
+    any thread.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._channel = Channel(sock)
+        self._lock = threading.Lock()
+        self._routes: dict[str, _Route] = {}
+        self._early: dict[str, list[Any]] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        for end in (self._wake_reader, self._wake_writer):
+            end.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self.main_pid: int | None = None
+        self.boot = ""
+        self.living: list[dict[str, Any]] = []
+        self._recorded: set[int] = set()
+        self._acknowledged: int | None = None
+        self.problems: list[str] = []
+        self.supplying = True
+        self.template_pid: int | None = None
+        self.lost: str | None = None
+        self.last_pong = 0.0
+        self.ping_sent = 0.0
+        self.on_shutdown: Callable[[], None] = lambda: None
+        self.thread_context: Callable[[], Any] = _NoContext
+        self._welcomed = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread, and wait until main has said what lives and what was missed.
+
+        :raises TimeoutError: main says nothing for 10 s
+        """
+        self._thread.start()
+        if not self._welcomed.wait(10):
+            raise TimeoutError("main has not said what lives within 10 s")
+
+    def connect(self, device: str, bus: Bus, launcher: Launcher) -> None:
+        """Join the bus of a device with main; what was announced for it before is published now."""
+        route = _Route(self, device, bus, launcher)
+        while True:
+            with self._lock:
+                early = self._early.pop(device, [])
+                if not early:
+                    self._routes[device] = route
+                    return
+            for message in early:
+                self._publish(route, message)
+
+    def drop_unclaimed(self) -> None:
+        """Let go of devices that this server does not have any more: their procedures are ended."""
+        with self._lock:
+            early, self._early = self._early, {}
+        for device, unclaimed in early.items():
+            _log.warning("%d changes are of %s, which is not a device of this server", len(unclaimed), device)
+            for message in unclaimed:
+                self.recorded(message.number)
+        for living in self.living:
+            if living["device"] not in self._routes:
+                self.send(messages.StopProcess(living["device"], living["process_uid"]))
+
+    def recorded(self, number: int) -> None:
+        """Note that an announcement is recorded; main is told as soon as all before it are, too."""
+        with self._lock:
+            self._recorded.add(number)
+            if self._acknowledged is None:
+                return
+            before = self._acknowledged
+            while self._acknowledged + 1 in self._recorded:
+                self._acknowledged += 1
+                self._recorded.remove(self._acknowledged)
+            newest = self._acknowledged
+        if newest > before:
+            self.send(messages.Acknowledge(newest))
+
+    def send(self, message: Any) -> None:
+        """Send a message to main; what cannot be sent at once follows later."""
+        frame = messages.to_frame(message)
+        with self._lock:
+            self._channel.send(frame)
+            waiting = self._channel.pending
+        if waiting:
+            self._wake()
+
+    def ping(self) -> None:
+        """Ask main for a sign of life, unless it still owes one."""
+        if self.ping_sent <= self.last_pong:
+            self.ping_sent = time.monotonic()
+            self.send(messages.Ping(0))
+
+    @property
+    def answer_overdue(self) -> float:
+        """Seconds for which main has not answered a ping; 0 if it owes none."""
+        return 0.0 if self.ping_sent <= self.last_pong else time.monotonic() - self.ping_sent
+
+    # -- the thread
+
+    def _wake(self) -> None:
+        try:
+            self._wake_writer.send(b"w")
+        except BlockingIOError:
+            pass  # it has been woken already
+
+    def _run(self) -> None:
+        with self.thread_context():
+            self._selector.register(self._channel, selectors.EVENT_READ)
+            self._selector.register(self._wake_reader, selectors.EVENT_READ)
+            try:
+                while True:
+                    self._once()
+            except (EOFError, BrokenPipeProtocolError) as error:
+                self._lose(f"the main process is gone: {error}")
+            except Exception as error:  # top of a thread: without it the device is deaf
+                _log.exception("the link to main failed")
+                self._lose(f"the link to main failed: {error!r}")
+
+    def _once(self) -> None:
+        for key, events in self._selector.select():
+            if key.fileobj is self._wake_reader:
+                self._wake_reader.recv(4096)
+            elif events & selectors.EVENT_READ:
+                self._receive()
+        with self._lock:
+            self._channel.flush()
+            writing = selectors.EVENT_WRITE if self._channel.pending else 0
+        self._selector.modify(self._channel, selectors.EVENT_READ | writing)
+
+    def _receive(self) -> None:
+        for frame in self._channel.receive():
+            try:
+                self._handle(frame)
+            except Exception:  # one bad message must not make the device deaf for the others
+                _log.exception("a message of main could not be handled")
+
+    def _handle(self, frame: Frame) -> None:
+        """Publish what a frame says."""
+        if frame.tag == messages.PUBSUB:
+            self._script_message(frame.payload)
+            return
+        message = messages.from_payload(frame.payload)
+        if isinstance(message, messages.Welcome):
+            self.main_pid, self.boot, self.living = message.main_pid, message.boot, message.living
+            self._note_supply(message)
+        elif isinstance(message, messages.CaughtUp):
+            self._welcomed.set()
+        elif isinstance(message, messages.Supply):
+            self._note_supply(message)
+        elif isinstance(message, messages.Pong):
+            self.last_pong = time.monotonic()
+        elif isinstance(message, messages.Shutdown):
+            self.on_shutdown()
+        else:
+            self._to_device(message)
+
+    def _to_device(self, message: Any) -> None:
+        with self._lock:
+            if self._acknowledged is None:
+                self._acknowledged = message.number - 1
+            route = self._routes.get(message.device)
+            if route is None:
+                self._early.setdefault(message.device, []).append(message)
+                return
+        self._publish(route, message)
+
+    def _publish(self, route: _Route, message: Any) -> None:
+        lifecycle = topics.procedure.lifecycle
+        uid, number = message.process_uid, message.number
+        if number <= route.last_number:  # recorded by an earlier device server, which died before it said so
+            self.recorded(number)
+            return
+        done = functools.partial(self.recorded, number)
+        if isinstance(message, messages.ProcedureChanged):
+            route.bus.publish(
+                lifecycle.statechange,
+                msg_src=uid,
+                new_state=ProcedureState(message.state),
+                time=message.time,
+                reason=message.reason,
+                stacktrace=message.stacktrace,
+                exit=message.exit,
+                os_pid=message.os_pid,
+                fn_name=message.fn_name,
+                number=number,
+                done=done,
+            )
+        elif isinstance(message, messages.ProvenanceKnown):
+            route.bus.publish(lifecycle.loaded, msg_src=uid, provenance=message.provenance, number=number, done=done)
+        elif isinstance(message, messages.StartDropped):
+            route.bus.publish(lifecycle.startdropped, msg_src=uid, fn_name=message.fn_name, running=message.running)
+            done()
+
+    def _script_message(self, payload: bytes) -> None:
+        device, uid, topic, data, sent = loads(payload)
+        route = self._routes.get(device)
+        if route is not None:
+            route.bus.publish(topics.script.message, msg_src=uid, topic=topic, data=data, time=sent)
+
+    def _note_supply(self, message: messages.Welcome | messages.Supply) -> None:
+        problems = self.problems = message.problems
+        self.supplying, self.template_pid = message.supplying, message.template_pid
+        for route in list(self._routes.values()):
+            route.bus.publish(topics.supervisor.health, problems=problems)
+
+    def _lose(self, reason: str) -> None:
+        self.lost = reason
+        self._welcomed.set()
+        for route in list(self._routes.values()):
+            route.bus.publish(topics.supervisor.lost, reason=reason)
+        self.on_shutdown()
+
+
+class _NoContext:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class _Route:
+    """The listeners that carry one device's requests to main."""
+
+    def __init__(self, link: Link, device: str, bus: Bus, launcher: Launcher) -> None:
+        self._link = link
+        self._device = device
+        self._launcher = launcher
+        self.bus = bus
+        self.last_number = launcher.last_number(link.boot)
+        management, operator = topics.procedure.management, topics.operator
+        bus.subscribe(self._create, management.create)
+        bus.subscribe(self._run, management.run)
+        bus.subscribe(self._stop, management.stop)
+        bus.subscribe(self._enable, operator.wait_for_qa_ready.enable)
+        bus.subscribe(self._disable, operator.wait_for_qa_ready.disable)
+        bus.subscribe(self._override, operator.wait_for_qa_ready.override)
+        bus.subscribe(self._state, operator.override.state)
+
+    def _create(self, msg_src: int, script: ExecutableScript, init_args: ProcedureInput) -> None:
+        launch = self._launcher.launch(msg_src)
+        self._link.send(
+            messages.CreateProcess(
+                self._device,
+                msg_src,
+                launch.run_id,
+                script.as_data(),
+                launch.path,
+                launch.roots,
+                init_args.as_data(),
+                self._launcher.context(),
+                launch.timeouts,
+                launch.grace,
+                launch.output,
+                launch.max_memory,
+                launch.source,
+            )
+        )
+
+    def _run(
+        self, msg_src: int, call: str, run_args: ProcedureInput, force_start: bool, after: int | None = None
+    ) -> None:
+        context = self._launcher.context()
+        self._link.send(
+            messages.RunFunction(self._device, msg_src, call, run_args.as_data(), context, force_start, after)
+        )
+
+    def _stop(self, msg_src: int) -> None:
+        self._link.send(messages.StopProcess(self._device, msg_src))
+
+    def _enable(self, msg_src: object) -> None:
+        self._broadcast(topics.operator.wait_for_qa_ready.enable, {"msg_src": msg_src})
+
+    def _disable(self, msg_src: object) -> None:
+        self._broadcast(topics.operator.wait_for_qa_ready.disable, {"msg_src": msg_src})
+
+    def _override(self, msg_src: object) -> None:
+        self._broadcast(topics.operator.wait_for_qa_ready.override, {"msg_src": msg_src})
+
+    def _state(self, msg_src: object, wait_for_qa_ready: bool) -> None:
+        self._broadcast(topics.operator.override.state, {"msg_src": msg_src, "wait_for_qa_ready": wait_for_qa_ready})
+
+    def _broadcast(self, topic: type, data: dict[str, Any]) -> None:
+        self._link.send(messages.Broadcast(self._device, topic_name(topic), data))

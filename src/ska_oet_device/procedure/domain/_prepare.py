@@ -1,0 +1,65 @@
+"""Getting a script from git, and the environment it is to run in.  Main thread of a worker.
+
+All of it happens here, because it may take long, hang, or fill a disk; the worker can be stopped
+meanwhile like any other.  Needs the server's own Python: an environment need not have GitPython.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..environment import EnvironmentManager
+from ..gitmanager import Checkout, GitArgs, checkout, find_script
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A script that is there: its file, its checkout, and the folder of its environment, empty if it has none."""
+
+    path: str
+    root: str
+    commit: str
+    environment: str
+
+
+def environments_of(source: dict[str, Any]) -> EnvironmentManager:
+    """Return the store of environments that a script's is to be in."""
+    return EnvironmentManager(base_dir=Path(source["base_dir"]) / "environments")
+
+
+def prepare(source: dict[str, Any], environments: EnvironmentManager) -> Prepared:
+    """Check the script's commit out, and make its environment if it is to have one.
+
+    :param source: git_args, path, create_env, base_dir, token_file and timeout, as plain data
+    :param environments: holds the environment until it is closed or dropped
+    :raises GitError: the repository, commit or file cannot be had; one sentence says why
+    :raises EnvironmentBuildError: the environment cannot be made
+    """
+    base = Path(source["base_dir"])
+    found: Checkout = checkout(
+        GitArgs(**source["git_args"]),
+        base / "git",
+        token_file=source["token_file"],
+        timeout=source["timeout"] or _FOR_EVER,
+    )
+    path = find_script(found, source["path"])
+    folder = ""
+    if source["create_env"]:
+        folder = str(environments.prepare(found.path, found.commit).folder)
+    return Prepared(str(path), str(found.path), found.commit, folder)
+
+
+def use_checkout(prepared: Prepared, base_dir: str) -> None:
+    """Let the script import its neighbours in the repository, and keep its byte code out of there."""
+    sys.pycache_prefix = os.path.join(base_dir, "pycache")
+    sys.path.insert(0, prepared.root)
+    # GitPython was needed to get here; the script's own module of that name must not be hidden by it.
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("git", "gitdb", "smmap")]:
+        del sys.modules[name]
+
+
+_FOR_EVER = 7 * 86400.0  # seconds; without a deadline of its own, main's is what counts

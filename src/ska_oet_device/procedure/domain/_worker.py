@@ -1,0 +1,527 @@
+"""The worker: a process that loads one script and runs its functions on request.
+
+User code runs in the main thread, because Python runs signal handlers there: SIGTERM interrupts
+it wherever it is.  A second thread reads the pipe.  Needs the standard library, pypubsub and
+setproctitle only, since an environment may bring other versions of anything else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import functools
+import io
+import logging
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
+
+from ...event import AUTO_TOPIC, prepare_script_bus, publish_to_script
+from ...logs import configure_logging
+from ...mptools import READY as READY_TAG
+from ...mptools import Connection, EndOfWork, InterruptGate, ProcWorker, TerminateInterrupt, dumps, loads
+from . import _loader as loader
+from ._messages import (
+    CONTROL,
+    LISTENING,
+    PUBSUB,
+    Env,
+    EnvironmentReady,
+    Finished,
+    Load,
+    PubSub,
+    Run,
+    ScriptLoaded,
+    StateEntered,
+    UserFnComplete,
+    UserFnFailed,
+    from_payload,
+    to_frame,
+)
+from ._prepare import Prepared, environments_of, prepare, use_checkout
+from ._script import ProcedureInput
+from ._state import ProcedureState
+
+_log = logging.getLogger(__name__)
+
+_MEMORY_RESERVE = 16 * 1024 * 1024  # bytes beyond MaxMemory, for telling of its end
+_TERMINATED_STATUS = 128 + signal.SIGTERM
+_UNHEARD_STATUS = 74  # EX_IOERR of sysexits.h
+
+
+def _now(*, clock: Callable[[], float] = time.time) -> float:
+    """Return the time, also where the script has put another time.time in place of Python's."""
+    return clock()
+
+
+def script_signal_handler(
+    signal_object: InterruptGate,
+    exception_class: type[BaseException],
+    signal_num: int,
+    current_stack_frame: FrameType | None,
+) -> None:
+    """Interrupt the running script: raise `exception_class` where it is.
+
+    Main thread of a worker.  If the program's own code is running, `signal_object` keeps the
+    exception until that is done.  Siblings are other processes and do not notice.
+    """
+    signal_object.interrupt(exception_class(f"signal {signal_num}"))
+
+
+@dataclass
+class RunThreadState:
+    """The state of a thread running a user function: which thread, which function, what it raised."""
+
+    thread: threading.Thread
+    fn_name: str
+    exception: BaseException | None = None
+
+
+class ScriptWorker(ProcWorker):
+    """Loads user code in a child process, running functions of that user code on request.
+
+    Four messages come from outside: Load, Env, Run and PubSub.  Two come from the running
+    function: UserFnComplete and UserFnFailed.  Messages that the script publishes with pypubsub
+    are put on `event_q`, and those that arrive are published locally.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        startup_event: Any,
+        shutdown_event: Any,
+        event_q: Any,
+        work_q: Any,
+        *args: Any,
+        environment: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Create a worker; see ProcWorker for the parameters.
+
+        :param environment: the Environment that the script is to run in; None for the server's own
+        :param kwargs: `gate`, the InterruptGate that this process's signal handlers use
+        """
+        self.gate: InterruptGate = kwargs.pop("gate", None) or InterruptGate()
+        if kwargs:
+            raise TypeError(f"ScriptWorker has no parameter {', '.join(map(repr, kwargs))}")
+        self.environment = environment
+        self.module: ModuleType | None = None
+        self.run_state: RunThreadState | None = None
+        self.exit_status = 0
+        self._max_memory = 0
+        self._prepared: Prepared | None = None
+        self._relayed: tuple[int, str, dict[str, Any]] | None = None
+        self._listening = False
+        super().__init__(name, startup_event, shutdown_event, event_q, work_q, *args)
+
+    @staticmethod
+    def term_handler(
+        exception_class: type[BaseException], signal_num: int, current_stack_frame: FrameType | None
+    ) -> None:
+        """Raise `exception_class` at once: a signal handler for a worker whose own code needs no protection."""
+        raise exception_class(f"signal {signal_num}")
+
+    # -- the life of the process
+
+    def startup(self) -> None:
+        prepare_script_bus(self.republish, self._subscribed)
+
+    def main_loop(self) -> None:
+        """Deliver each work item to main_func until the shutdown event is set; SIGTERM ends it, too."""
+        try:
+            super().main_loop()
+        except TerminateInterrupt:
+            self._finish("terminated", "told to stop while no function was running", status=_TERMINATED_STATUS)
+
+    def main_func(self, item: Any) -> None:
+        """Handle one message of the six kinds."""
+        handlers: dict[type, Any] = {
+            Load: self._load,
+            Env: self._prepare_environment,
+            Run: self._run,
+            PubSub: self.relay,
+            UserFnComplete: self._user_fn_complete,
+            UserFnFailed: self._user_fn_failed,
+        }
+        handlers[type(item)](item)
+
+    def publish_lifecycle(self, new_state: ProcedureState, fn_name: str = "") -> None:
+        """Broadcast a lifecycle status change event."""
+        self.event_q.put(StateEntered(int(new_state), _now(), fn_name))
+
+    def _finish(self, outcome: str, reason: str, *, stacktrace: str | None = None, status: int = 0) -> None:
+        """Tell how the script ended; the process follows."""
+        self.exit_status = status
+        self.event_q.put(Finished(outcome, _now(), reason, stacktrace))
+        self.shutdown_event.set()
+
+    # -- the messages
+
+    def _load(self, message: Load) -> None:
+        self.name = f"{message.device}#{message.process_uid}"
+        _redirect_output(message.output)
+        _take_identity(message)
+        self.publish_lifecycle(ProcedureState.IDLE)
+        if message.source is not None and not self._prepare_source(message.source):
+            return
+        path = self._prepared.path if self._prepared is not None else message.path
+        self._max_memory = message.max_memory
+        _limit_memory(message.max_memory)
+        self.publish_lifecycle(ProcedureState.LOADING)
+        try:
+            with self.gate.open():
+                self.module = self._load_module(path)
+        except BaseException as error:  # user code: whatever it raises is the procedure's failure
+            if isinstance(error, MemoryError):
+                _use_memory_reserve()
+            self._fail("loading", error)
+            return
+        self.publish_lifecycle(ProcedureState.IDLE)
+        if callable(getattr(self.module, "init", None)):
+            self.publish_lifecycle(ProcedureState.INITIALISING, "init")
+            self.main_func(self._call("init", ProcedureInput.from_data(message.init_args), message.context))
+        else:
+            self.publish_lifecycle(ProcedureState.READY)
+
+    def _prepare_source(self, source: dict[str, Any]) -> bool:
+        """Get the script from git; False if this worker does not go on, for good or for worse."""
+        if "prepared" in source:  # by another worker; this one is of the script's own environment
+            self._prepared = Prepared(**source["prepared"])
+            use_checkout(self._prepared, source["base_dir"])
+            return True
+        self.publish_lifecycle(ProcedureState.PREP_ENV)
+        try:
+            self._environments = environments_of(source)  # kept, since it keeps the environment until main does
+            with self.gate.open():
+                self._prepared = prepare(source, self._environments)
+        except BaseException as error:  # a signal, or whatever went wrong: it is the procedure's failure
+            self._fail("the preparation of the script", error)
+            return False
+        if self._prepared.environment:
+            handed_over = {**source, "prepared": asdict(self._prepared)}
+            self.event_q.put(EnvironmentReady(self._prepared.environment, self._prepared.path, handed_over))
+            self.shutdown_event.set()
+            return False
+        use_checkout(self._prepared, source["base_dir"])
+        self.publish_lifecycle(ProcedureState.IDLE)
+        return True
+
+    def _load_module(self, path: str) -> ModuleType:
+        # The path was resolved when the script was asked for; a link laid since then must not lead elsewhere.
+        if os.path.realpath(path) != path:
+            raise PermissionError(f"{path} is not where it was: it leads to {os.path.realpath(path)}")
+        source = Path(path).read_bytes()
+        provenance = loader.provenance_of(path, source)
+        if self._prepared is not None:
+            provenance["git_commit"] = self._prepared.commit
+            provenance["environment"] = os.path.basename(self._prepared.environment) or None
+        self.event_q.put(ScriptLoaded(provenance))
+        return loader.module_from_source(path, source)
+
+    def _prepare_environment(self, message: Env) -> None:
+        self._prepare_source(message.environment)
+
+    def _run(self, message: Run) -> None:
+        self.publish_lifecycle(ProcedureState.RUNNING, message.fn_name)
+        self.main_func(self._call(message.fn_name, ProcedureInput.from_data(message.run_args), message.context))
+
+    def _call(self, name: str, given: ProcedureInput, context: dict[str, Any]) -> UserFnComplete | UserFnFailed:
+        self.run_state = RunThreadState(threading.current_thread(), name)
+        try:
+            with self.gate.open():
+                function = loader.function_of(self.module, name)  # type: ignore[arg-type]
+                loader.call(loader.bind(function, given, context))
+        except SystemExit as error:
+            if loader.exit_status(error) == 0:
+                return UserFnComplete(name, exited=True)
+            self.run_state.exception = error
+            return UserFnFailed(name, error)
+        except BaseException as error:  # user code: whatever it raises is the procedure's failure
+            if isinstance(error, MemoryError):
+                _use_memory_reserve()
+            self.run_state.exception = error
+            return UserFnFailed(name, error)
+        return UserFnComplete(name)
+
+    def _user_fn_complete(self, message: UserFnComplete) -> None:
+        if self.gate.raised:
+            self._finish(
+                "terminated", f"{message.fn_name} returned after it was told to stop", status=_TERMINATED_STATUS
+            )
+            return
+        self.publish_lifecycle(ProcedureState.READY)
+        if message.fn_name == "main":
+            self._finish("completed", "completed")
+
+    def _user_fn_failed(self, message: UserFnFailed) -> None:
+        self._fail(message.fn_name, message.exception)
+
+    def _fail(self, doing: str, error: BaseException) -> None:
+        if isinstance(error, TerminateInterrupt):
+            self._finish("terminated", f"told to stop during {doing}", status=_TERMINATED_STATUS)
+            return
+        outcome = "terminated" if self.gate.raised else "failed"
+        status = (loader.exit_status(error) or 1) if isinstance(error, SystemExit) else 1
+        trace = loader.trace_of(error)
+        if trace is not None:
+            with contextlib.suppress(Exception):  # whatever the script has made of sys.stderr
+                print(trace, file=sys.stderr, end="", flush=True)
+        reason = loader.reason_of(error)
+        if isinstance(error, MemoryError) and self._max_memory:
+            reason = f"{reason}; MaxMemory is {self._max_memory / 1024**2:g} MiB"
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            reason = f"{reason}; a process may have {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} files open"
+        self._finish(outcome, reason, stacktrace=trace, status=status)
+
+    # -- messages of the script and for it
+
+    def republish(self, topic: Any = AUTO_TOPIC, **kwargs: Any) -> None:
+        """Send a message that the script published to the device and to the other scripts."""
+        name = topic.getName()
+        relayed, thread = self._relayed, threading.get_ident()
+        # What just came from outside must not go out again.  A message that a listener publishes in
+        # answer differs from it in its topic or in its data.
+        if (
+            relayed is not None
+            and relayed[:2] == (thread, name)
+            and all(kwargs.get(key) is value for key, value in relayed[2].items())
+        ):
+            return
+        try:
+            self.event_q.put(PubSub(name, kwargs))
+        except ValueError as error:
+            _log.error("message on topic %s was not sent: %s", name, error)
+
+    def relay(self, message: PubSub) -> None:
+        """Publish a message from outside in this process.  Runs in the thread that reads the pipe."""
+        self._relayed = (threading.get_ident(), message.topic, message.data)
+        try:
+            publish_to_script(message.topic, message.data)
+        except Exception:  # the sender's data need not fit the topic as this script knows it
+            _log.exception("a message on topic %s could not be published", message.topic)
+        finally:
+            self._relayed = None
+
+    def _subscribed(self) -> None:
+        if not self._listening:
+            self._listening = True
+            self.event_q.put(LISTENING)
+
+
+# -- the pipe of a real worker process
+
+
+class _PipeEvents:
+    """The event queue of a worker process: puts messages on its pipe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.label: tuple[str, int] = ("", 0)
+
+    def put(self, item: Any) -> None:
+        if item is LISTENING:
+            self._connection.send(LISTENING, b"")
+        elif isinstance(item, PubSub):
+            self._connection.send(PUBSUB, dumps((*self.label, item.topic, item.data, _now())))
+        else:
+            self._connection.send_frame(to_frame(item))
+            if self._connection.broken:
+                os._exit(_UNHEARD_STATUS)  # the script has closed the pipe: nobody would ever learn how it goes on
+
+
+class _PipeWork:
+    """The work queue of a worker process: a thread reads the pipe and sorts what arrives."""
+
+    def __init__(self, connection: Connection, gate: InterruptGate) -> None:
+        self._connection = connection
+        self._gate = gate
+        self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def get(self) -> Any:
+        with self._gate.open():
+            return self._items.get()
+
+    def read_for(self, worker: ScriptWorker, events: _PipeEvents) -> None:
+        """Read until the end.  Target of the reading thread."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        try:
+            while True:
+                tag, payload = self._connection.receive()
+                if tag == PUBSUB:
+                    self._relay_to(worker, payload)
+                elif tag == CONTROL:
+                    message = from_payload(payload)
+                    if isinstance(message, Load):
+                        events.label = (message.device, message.process_uid)
+                    self._items.put(message)
+        except EOFError:
+            os._exit(1)  # main is gone
+        except Exception:  # top of a thread: a worker that cannot hear is of no use
+            _log.exception("the worker cannot read its pipe")
+            os._exit(1)
+
+    @staticmethod
+    def _relay_to(worker: ScriptWorker, payload: bytes) -> None:
+        try:
+            _, _, topic, data, _ = loads(payload)
+        except (TypeError, ValueError):  # another script's message, which main does not open
+            _log.exception("a message of another script cannot be read")
+            return
+        worker.relay(PubSub(topic, data))
+
+
+def _set_title(title: str) -> None:
+    # Loaded by the template; main, which imports this package too, has no use for it.
+    from setproctitle import setproctitle
+
+    setproctitle(title)
+
+
+def _take_identity(message: Load) -> None:
+    """Mark this process, and all it will start, as belonging to the procedure."""
+    name = os.path.basename(message.path)
+    _set_title(f"oet-script {name} {message.device}#{message.process_uid} run={message.run_id}")
+    os.environ["SKA_OET_RUN_ID"] = message.run_id
+    configure_logging(f"tango-device:{message.device},procedure:{message.process_uid}")
+    sys.argv = [message.path]
+
+
+def _redirect_output(path: str) -> None:
+    """Have everything that this process and its children print go to a file, by descriptor."""
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    if not path:
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError:
+        _log.exception("the output cannot be kept in %s", path)
+        return
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
+    sys.stdout, sys.stderr = _text_stream(1), _text_stream(2)
+
+
+class _LenientFile(io.FileIO):
+    """A file that drops what a full disk does not take: no script ends because of what it prints."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return len(data)
+
+
+def _text_stream(descriptor: int) -> io.TextIOWrapper:
+    """Return a stream that writes by line, so that what a script prints can be followed while it runs."""
+    file = io.BufferedWriter(_LenientFile(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _limit_memory(size: int) -> None:
+    """Let this process, and each of its children, allocate so many bytes more than it has now; 0: no limit."""
+    if size <= 0:
+        return
+    with open("/proc/self/status") as status:
+        has = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+    limit = has + size
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit + _MEMORY_RESERVE))
+
+
+def _use_memory_reserve() -> None:
+    """Let this process, whose script has used up its memory, say so."""
+    _, limit = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _own_random_numbers() -> None:
+    """Give NumPy's global generator a seed of its own: a fork copies its state (Python's own reseeds itself)."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _use_all_threads() -> None:
+    """Undo the limit under which the template imported: BLAS may use every core again."""
+    if not any(variable in os.environ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError:  # an environment of a script's own need not have it
+            return
+        threadpool_limits(limits=os.cpu_count())
+
+
+def _forget_exit_functions() -> None:
+    """Leave what is to happen at the end of the template to the template; see to the script's own end.
+
+    Some of the standard library's are registered once only, at an import that the template has done.
+    """
+    atexit._clear()
+    atexit.register(logging.shutdown)
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
+    if weakref.finalize._registered_with_atexit:  # type: ignore[attr-defined]
+        atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
+    multiprocessing = sys.modules.get("multiprocessing.util")
+    if multiprocessing is not None:
+        atexit.register(multiprocessing._exit_function)
+
+
+def _leave_to_parent(connection: Connection) -> None:
+    """In a process that the script forks: the pipe and the signal handling are the worker's alone."""
+    connection.disown()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def worker_main(sock: socket.socket) -> NoReturn:
+    """Run a worker in a freshly forked process, from its birth as a spare to its end."""
+    _forget_exit_functions()
+    gate = InterruptGate()
+    connection = Connection(sock, gate)
+    signal.signal(signal.SIGTERM, functools.partial(script_signal_handler, gate, TerminateInterrupt))
+    os.register_at_fork(after_in_child=functools.partial(_leave_to_parent, connection))
+    _set_title("oet-spare")
+    _own_random_numbers()
+    events, work = _PipeEvents(connection), _PipeWork(connection, gate)
+    worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate)
+    threading.Thread(target=work.read_for, args=(worker, events), name="messages", daemon=True).start()
+    _use_all_threads()
+    connection.send(READY_TAG, b"")
+    worker.run()
+    _end(worker)
+
+
+def _end(worker: ScriptWorker) -> NoReturn:
+    """End as Python would: wait for the script's own threads, run its exit functions, flush."""
+    status = worker.exit_status
+    try:
+        with worker.gate.open():
+            if status == 0:
+                threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
+    except BaseException:  # top of a process, running user code; a signal in it means: now
+        status = status or 1
+    if worker.gate.raised:  # Python 3.13 keeps an exception that ends the waiting for threads to itself
+        status = status or _TERMINATED_STATUS
+    for name in ("stdout", "stderr"):
+        with contextlib.suppress(BaseException):  # whatever the script has made of them
+            getattr(sys, name).flush()
+    os._exit(status)
+
+
+__all__ = ["EndOfWork", "RunThreadState", "ScriptWorker", "script_signal_handler", "worker_main"]

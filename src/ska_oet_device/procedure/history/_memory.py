@@ -1,0 +1,159 @@
+"""A history that ends with the process, and what every history has in common."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..domain import ProcedureState
+from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
+
+EVENTS_KEPT = 5_000
+_REQUESTS_KEPT = 1_000
+
+Then = Callable[[], None]
+
+
+class MemoryHistory:
+    """Ids, events and requests of one device, kept in memory.
+
+    Methods may be called by any thread.  What is given as `then` is called, perhaps in another
+    thread, once the thing is kept or cannot be waited for any longer; what is given as `kept`
+    once it is really kept, or lost for good.
+    """
+
+    def __init__(self, device: str = "", problem: str = "") -> None:
+        """Begin a history.
+
+        :param problem: why there is none that lasts, in one sentence; empty if none is wanted
+        """
+        self.device = device
+        self._problem = problem
+        self._lock = threading.Lock()
+        self._last_id = 0
+        self._sequence = 0
+        self._last_request = 0
+        self._events: deque[LifecycleEvent] = deque(maxlen=EVENTS_KEPT)
+        self._requests: deque[StoredRequest] = deque(maxlen=_REQUESTS_KEPT)
+
+    # -- what is said
+
+    def next_id(self) -> int:
+        """Return an id that was never given before on this device."""
+        with self._lock:
+            self._last_id += 1
+            return self._last_id
+
+    def next_event(
+        self,
+        process_uid: int,
+        run_id: str,
+        previous: ProcedureState | None,
+        state: ProcedureState,
+        time: float,
+        reason: str | None,
+    ) -> LifecycleEvent:
+        """Give a change its sequence number; it is kept by `add_procedure` or `keep`, in the same order."""
+        with self._lock:
+            self._sequence += 1
+            event = LifecycleEvent(self._sequence, process_uid, run_id, previous, state, time, readable(reason))
+            self._events.append(event)
+            return event
+
+    def add_procedure(self, procedure: StoredProcedure, event: LifecycleEvent, then: Then) -> None:
+        """Keep a new procedure and the event of its creation."""
+        then()
+
+    def keep(
+        self,
+        event: LifecycleEvent,
+        values: Mapping[str, Any],
+        then: Then,
+        number: int = 0,
+        kept: Then | None = None,
+    ) -> None:
+        """Keep a change; `values` are fields of StoredProcedure, `number` is main's of the announcement."""
+        then()
+        if kept is not None:
+            kept()
+
+    def update(self, process_uid: int, values: Mapping[str, Any], number: int = 0, kept: Then | None = None) -> None:
+        """Keep fields of a procedure that are no lifecycle change."""
+        if kept is not None:
+            kept()
+
+    def add_call(self, process_uid: int, call: StoredCall) -> None:
+        """Keep a call that was asked for."""
+
+    def add_request(
+        self, command: str, client: str, user: str | None, process_uid: int, time: float, answer: str
+    ) -> StoredRequest:
+        """Keep a request and its answer; returns it with its number."""
+        with self._lock:
+            self._last_request += 1
+            request = StoredRequest(self._last_request, time, command, client, user, process_uid, answer)
+            self._requests.append(request)
+            return request
+
+    def forget_before(self, time: float) -> None:
+        """Delete what ended before `time` (Unix seconds), and the requests of that age."""
+
+    def probe(self) -> None:
+        """Find out whether the history can be written, by writing; `problem` tells."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until everything said so far is kept; False if that takes longer."""
+        return True
+
+    def reserve_ids(self, highest: int) -> None:
+        """Give no id up to `highest` from now on."""
+        with self._lock:
+            self._last_id = max(self._last_id, highest)
+
+    # -- what is asked
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence number of the newest event; 0 before the first."""
+        return self._sequence
+
+    @property
+    def problem(self) -> str:
+        """What keeps the history from being written, in one sentence; empty when all is well."""
+        return self._problem
+
+    def events_after(self, sequence: int, limit: int) -> list[LifecycleEvent]:
+        """Return at most `limit` events with a higher sequence number, oldest first."""
+        with self._lock:
+            return _slice_after(self._events, sequence, limit)
+
+    def requests_before(self, number: int, limit: int) -> list[StoredRequest]:
+        """Return at most `limit` requests with a lower number (0: the newest), newest first."""
+        with self._lock:
+            found = [request for request in reversed(self._requests) if not number or request.number < number]
+        return found[:limit]
+
+    def procedures(self, ids: Iterable[int]) -> dict[int, StoredProcedure]:
+        """Return those of the procedures that are kept."""
+        return {}
+
+    def unfinished(self) -> list[StoredProcedure]:
+        """Return the procedures that have not ended, as far as is known."""
+        return []
+
+    def newest_ended(self, count: int) -> list[StoredProcedure]:
+        """Return the newest procedures that have ended, oldest first."""
+        return []
+
+    def last_number(self, boot: str) -> int:
+        """Return the number of main's newest announcement that is kept; 0 if that was another main."""
+        return 0
+
+
+def _slice_after(events: deque[LifecycleEvent], sequence: int, limit: int) -> list[LifecycleEvent]:
+    if not events:
+        return []
+    first = max(0, sequence + 1 - events[0].sequence)
+    return [events[i] for i in range(first, min(first + limit, len(events)))]

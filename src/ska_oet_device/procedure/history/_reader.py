@@ -1,0 +1,67 @@
+"""Reading the history without waiting for ever: a database may hang."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from ...errors import HistoryError
+
+T = TypeVar("T")
+
+_PATIENCE = 1.0  # seconds for one answer
+
+
+class HistoryReader:
+    """Executes queries in a thread of its own, so that whoever asks need not wait longer than `_PATIENCE`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queries: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]]] = queue.SimpleQueue()
+        self._busy_since: float | None = None
+        threading.Thread(target=self._run, name="history-reader", daemon=True).start()
+
+    def read(self, query: Callable[[Connection], T], patience: float | None = None) -> T:
+        """Return what `query` returns.
+
+        :raises HistoryError: the database refuses, or does not answer within `patience` seconds
+        """
+        patience = _PATIENCE if patience is None else patience
+        busy = self._busy_since
+        if busy is not None and time.monotonic() - busy > patience:
+            raise HistoryError("the history cannot be read: the database does not answer")
+        future: Future[Any] = Future()
+        self._queries.put((query, future))
+        try:
+            return cast(T, future.result(patience))
+        except TooLate:
+            future.cancel()
+            raise HistoryError(
+                f"the history cannot be read: the database has not answered for {patience:g} s"
+            ) from None
+        except SQLAlchemyError as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise HistoryError(f"the history cannot be read: {' '.join(str(cause).split())[:300]}") from error
+
+    def _run(self) -> None:
+        while True:
+            query, future = self._queries.get()
+            if not future.set_running_or_notify_cancel():
+                continue
+            self._busy_since = time.monotonic()
+            try:
+                with self._engine.connect() as connection:
+                    result = query(connection)
+            except BaseException as error:  # it is for whoever asked
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            self._busy_since = None

@@ -1,0 +1,143 @@
+"""The tables of the durable history, and how a database is opened.
+
+Every row belongs to a device, so that several devices and several servers may share a database.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    make_url,
+)
+
+metadata = MetaData()
+
+device = Table(
+    "device",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("last_id", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("last_request", BigInteger, nullable=False),
+    Column("boot", String(64), nullable=False),
+    Column("last_number", BigInteger, nullable=False),
+)
+
+procedure = Table(
+    "procedure",
+    metadata,
+    Column("device", String(255), primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("run_id", String(36), nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("script", Text, nullable=False),
+    Column("provenance", Text),
+    Column("state", Integer, nullable=False),
+    Column("stacktrace", Text),
+    Column("exit", Text),
+    Column("os_pid", BigInteger),
+    Column("function", Text, nullable=False),
+    Column("abort_of", BigInteger),
+    Column("changed", Float, nullable=False),
+    # An index on the state finds the few that live among a hundred thousand that have ended.
+    Index("procedure_state", "device", "state", "id"),
+    Index("procedure_changed", "changed"),
+)
+
+lifecycle = Table(
+    "lifecycle",
+    metadata,
+    Column("device", String(255), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("process_uid", BigInteger, nullable=False),
+    Column("run_id", String(36), nullable=False),
+    Column("previous", Integer),
+    Column("state", Integer, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("reason", Text),
+    Index("lifecycle_procedure", "device", "process_uid"),
+)
+
+call = Table(
+    "call",
+    metadata,
+    Column("key", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("device", String(255), nullable=False),
+    Column("process_uid", BigInteger, nullable=False),
+    Column("fn", Text, nullable=False),
+    Column("fn_args", Text, nullable=False),
+    Column("time", Float, nullable=False),
+    Index("call_procedure", "device", "process_uid"),
+)
+
+request = Table(
+    "request",
+    metadata,
+    Column("device", String(255), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("command", String(64), nullable=False),
+    Column("client", Text, nullable=False),
+    Column("user", Text),
+    Column("process_uid", BigInteger, nullable=False),
+    Column("answer", Text, nullable=False),
+    Index("request_procedure", "device", "process_uid"),
+)
+
+mark = Table(
+    "mark",
+    metadata,
+    Column("writer", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("time", Float, nullable=False),
+)
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine for `url`; nothing is connected yet.
+
+    SQLite writes ahead (WAL): a process that is killed loses nothing, and a loss of power leaves
+    a database that opens, without the transactions of the last moments.
+
+    :raises sqlalchemy.exc.ArgumentError: no such URL
+    :raises ModuleNotFoundError: the driver for this kind of database is not installed
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": 2.0, "check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return create_engine(
+        parsed,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 3,
+            "options": "-c statement_timeout=10000",
+            # A database whose machine is gone is found out in seconds, and not in two hours.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10000,
+        },
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")

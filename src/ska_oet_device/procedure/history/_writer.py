@@ -1,0 +1,271 @@
+"""The thread that writes the history: many changes a transaction, and patience with a broken database.
+
+Nobody waits for the database but this thread.  What is written together is committed together;
+then the `then` of each is called, which is when clients are told.  A database that cannot be
+written stops no script: the changes wait here, up to a bound, and clients are told all the same,
+with the device in ALARM.
+
+A connection that is lost during a commit leaves in doubt whether it was done.  Therefore each
+transaction also writes its number, which is read before anything is written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+
+from . import _schema as schema
+
+_log = logging.getLogger(__name__)
+
+Operation = Callable[[Connection], None]
+
+_MOST_TOGETHER = 500
+_MOST_WAITING = 200_000
+_RETRY = 1.0  # seconds
+_PATIENCE = 1.0  # seconds for one commit, after which clients are told without it
+_MARKS_KEPT = 7 * 86400.0  # seconds
+
+
+class _Item:
+    """Something to write, and what to do then; `then` is called once, whoever comes first."""
+
+    __slots__ = ("kept", "operation", "then")
+
+    def __init__(self, operation: Operation, then: Callable[[], None], kept: Callable[[], None]) -> None:
+        self.operation = operation
+        self.then: Callable[[], None] | None = then
+        self.kept = kept
+
+    def release(self) -> None:
+        then, self.then = self.then, None
+        if then is not None:
+            _call(then)
+
+
+def _call(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:  # a listener's fault must not stop the writing
+        _log.exception("what follows a change failed")
+
+
+def _nothing() -> None:
+    """What follows a change that nobody waits for."""
+
+
+class HistoryWriter:
+    """Writes operations in the order of their submission.  One for each database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._unreleased: deque[_Item] = deque()
+        self._order = threading.RLock()
+        self._waiting: deque[_Item] = deque()
+        self._busy_since: float | None = None
+        self._problem = ""
+        self._name = uuid.uuid4().hex
+        self._number = 0
+        self._in_doubt: list[_Item] = []
+        self.lost = 0
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+        self._thread.start()
+
+    @property
+    def problem(self) -> str:
+        """Why the history is not written, in one sentence; empty when all is well."""
+        if self._problem:
+            lost = f" {self.lost} changes were lost." if self.lost else ""
+            return f"The history cannot be written ({self._problem}); {len(self._waiting)} changes wait for it.{lost}"
+        if self._is_late:
+            return f"The history cannot be written (the database does not answer); {self._queue.qsize()} changes wait."
+        return ""
+
+    def submit(
+        self, operation: Operation, then: Callable[[], None] | None = None, kept: Callable[[], None] | None = None
+    ) -> None:
+        """Have `operation` executed.
+
+        :param then: called once that is committed, or cannot be waited for any longer
+        :param kept: called once that is committed, or lost for good
+        """
+        item = _Item(operation, then or _nothing, kept or _nothing)
+        with self._order:
+            self._unreleased.append(item)
+            if self._queue.qsize() < _MOST_WAITING:
+                self._queue.put(item)
+            else:
+                self.lost += 1
+                self._release()
+                _call(item.kept)
+            self._release_if_late()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until everything submitted before is committed; False if that takes longer."""
+        if self.problem:
+            return False
+        done = threading.Event()
+        self.submit(_written, kept=done.set)
+        return done.wait(seconds)
+
+    def look_after(self) -> None:
+        """Let clients be told if the database has not answered for too long.  To be called now and then."""
+        with self._order:
+            self._release_if_late()
+
+    def _release_if_late(self) -> None:
+        if self._is_late:
+            self._release()
+
+    @property
+    def _is_late(self) -> bool:
+        busy = self._busy_since
+        return busy is not None and time.monotonic() - busy > _PATIENCE
+
+    def _release(self, last: _Item | None = None) -> None:
+        """Call the `then` of everything up to `last`, in order; of everything if there is no `last`."""
+        with self._order:
+            while self._unreleased and (last is None or last.then is not None):
+                self._unreleased.popleft().release()
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._step()
+            except Exception:  # top of a thread: without it nothing would be kept any more
+                _log.exception("the history writer failed")
+                time.sleep(_RETRY)
+
+    def _step(self) -> None:
+        batch = self._next_batch()
+        if self._waiting:
+            self._keep_waiting(batch)
+            self._catch_up()
+            return
+        self._busy_since = time.monotonic()
+        try:
+            self._write(batch)
+        except SQLAlchemyError as error:
+            self._failed(error)
+            self._keep_waiting(batch)
+        else:
+            self._release(batch[-1])
+            _have_kept(batch)
+        finally:
+            self._busy_since = None
+
+    def _next_batch(self) -> list[_Item]:
+        timeout = _RETRY if self._waiting else None
+        batch = []
+        with contextlib.suppress(queue.Empty):
+            batch.append(self._queue.get(timeout=timeout))
+            while len(batch) < _MOST_TOGETHER:
+                batch.append(self._queue.get_nowait())
+        return batch
+
+    def _write(self, items: list[_Item]) -> None:
+        """Write in one transaction; if one of the items is the trouble, one by one without it.
+
+        :raises SQLAlchemyError: the database is the trouble
+        """
+        try:
+            self._transaction(items)
+        except Exception as error:  # an operation's own error is whatever it raises
+            if not _is_the_changes_fault(error):
+                raise
+            if len(items) > 1:
+                self._write_singly(items)
+                return
+            self.lost += 1
+            _log.exception("a change cannot be written to the history, and is lost")
+
+    def _write_singly(self, items: list[_Item]) -> None:
+        for item in items:
+            self._write([item])
+            item.operation = _written  # should the database fail at a later one
+
+    def _transaction(self, items: list[_Item]) -> None:
+        self._number += 1
+        self._in_doubt = items
+        with self.engine.begin() as connection:
+            for item in items:
+                item.operation(connection)
+            self._mark(connection)
+        self._in_doubt = []
+
+    def _mark(self, connection: Connection) -> None:
+        mark, values = schema.mark, {"number": self._number, "time": time.time()}
+        if not connection.execute(update(mark).where(mark.c.writer == self._name), values).rowcount:
+            connection.execute(insert(mark), {"writer": self._name, **values})
+            connection.execute(delete(mark).where(mark.c.time < time.time() - _MARKS_KEPT))
+
+    def _keep_waiting(self, batch: list[_Item]) -> None:
+        self._waiting.extend(batch)
+        if batch:
+            self._release(batch[-1])
+        while len(self._waiting) > _MOST_WAITING:
+            _have_kept([self._waiting.popleft()])
+            self.lost += 1
+
+    def _catch_up(self) -> None:
+        """Try to write what waits."""
+        self._busy_since = time.monotonic()
+        try:
+            self._resolve_doubt()
+            while self._waiting:
+                batch = [self._waiting[i] for i in range(min(_MOST_TOGETHER, len(self._waiting)))]
+                self._write(batch)
+                _have_kept([self._waiting.popleft() for _ in batch])
+                self._busy_since = time.monotonic()
+        except SQLAlchemyError as error:
+            self._failed(error)
+            return
+        finally:
+            self._busy_since = None
+        _log.warning("the history can be written again; nothing waits any more, %d changes were lost", self.lost)
+        self._problem = ""
+
+    def _resolve_doubt(self) -> None:
+        """Find out whether the transaction that failed last was committed all the same."""
+        with self.engine.connect() as connection:
+            newest = connection.scalar(select(schema.mark.c.number).where(schema.mark.c.writer == self._name))
+        if newest == self._number:
+            for item in self._in_doubt:
+                item.operation = _written
+        self._in_doubt = []
+
+    def _failed(self, error: SQLAlchemyError) -> None:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        problem = " ".join(str(cause).split())[:300]
+        if problem != self._problem:
+            self._problem = problem
+            _log.error("the history cannot be written: %s", problem)
+
+
+def _have_kept(items: list[_Item]) -> None:
+    for item in items:
+        _call(item.kept)
+
+
+def _written(connection: Connection) -> None:
+    """What is left to do of an operation that is committed."""
+
+
+def _is_the_changes_fault(error: Exception) -> bool:
+    """Say whether a change can never be written, whereas others can."""
+    if isinstance(error, (IntegrityError, DataError)):
+        return True
+    # Not of the database at all: a number too large for it, say.
+    return not isinstance(error, SQLAlchemyError) or type(error) is StatementError

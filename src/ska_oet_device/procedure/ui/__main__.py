@@ -1,0 +1,95 @@
+"""The device server process: a fresh interpreter, started by main with one end of the link.
+
+``python -m ska_oet_device.procedure.ui FD ARGUMENT...``; the arguments are Tango's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import NoReturn
+
+import tango
+from tango.server import run
+
+from ...logs import configure_logging
+from ..domain._link import Link
+from ..domain._messages import ServerReady, StopEverything
+from ._host import Runtime
+from .device import OetDevice
+
+_log = logging.getLogger(__name__)
+
+SERVER_NAME = "OetDevice"
+_HEALTH_PERIOD = 1.0  # seconds
+_FAREWELL = 0.5  # seconds in which clients can still read why the device is in FAULT
+
+
+def _end(runtime: Runtime) -> None:
+    """End this process as Tango's own signal handling does; called when main asks or is gone."""
+    if runtime.link.lost:
+        _log.critical("%s", runtime.link.lost)
+        end = time.monotonic() + _FAREWELL
+        runtime.reap_abandoned()
+        time.sleep(max(0.0, end - time.monotonic()))
+        os._exit(1)
+    runtime.flush()
+    runtime.shut_down.set()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _leave(runtime: Runtime) -> NoReturn:
+    """End after Tango has: the scripts are stopped first, so that the history tells how each one ended.
+
+    Tango's Kill and a signal to this process lead here without main knowing; it is told to stop
+    the scripts, which takes as long as their grace periods, and says when that is done.
+    """
+    if not runtime.shut_down.is_set():
+        runtime.link.send(StopEverything())
+        runtime.shut_down.wait()
+    runtime.close()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)  # threads that still push or read must not see the interpreter taken apart
+
+
+def _watch_health(runtime: Runtime) -> None:
+    """Look after main once a second, without waking it.  Target of a thread."""
+    with tango.EnsureOmniThread():
+        while True:
+            time.sleep(_HEALTH_PERIOD)
+            runtime.tick()
+
+
+def main(argv: list[str]) -> int:
+    """Serve until Tango's Kill, a signal, or the end of main, which exit with 0; returns if it cannot serve."""
+    configure_logging()
+    os.set_inheritable(int(argv[1]), False)
+    link = Link(socket.socket(fileno=int(argv[1])))
+    link.thread_context = tango.EnsureOmniThread
+    runtime = Runtime(link)
+    link.on_shutdown = lambda: threading.Thread(target=_end, args=(runtime,), daemon=True).start()
+    link.start()
+    OetDevice.runtime = runtime
+
+    def ready() -> None:
+        link.drop_unclaimed()
+        link.send(ServerReady())
+        threading.Thread(target=_watch_health, args=(runtime,), name="health", daemon=True).start()
+        _log.info("ready")
+
+    try:
+        run([OetDevice], args=[SERVER_NAME, *argv[2:]], post_init_callback=ready, raises=True)
+    except tango.DevFailed as error:
+        _log.error("the device server cannot run: %s", " ".join(entry.desc for entry in error.args))
+        return 1
+    _leave(runtime)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,176 @@
+"""What stays when a device is initialised anew: its bus, its service, and the pusher of its events.
+
+Init, DevRestart and RestartServer delete the Tango device and make another one; procedures,
+and the events that happen meanwhile, must not notice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time as clock
+from collections.abc import Sequence
+from os.path import isdir
+from typing import Any
+
+from ...config import Settings, state_directory
+from ...errors import OetError
+from ...event import Bus, topics
+from ..application import Change, ScriptExecutionService
+from ..domain._link import Link
+from ..domain._messages import Configure
+from ..domain._orphans import reap_escaped
+from ..history import HistoryStore
+from ..output import OutputFiles
+from ._pusher import EventPusher
+from .codec import script_of_uri
+
+_log = logging.getLogger(__name__)
+
+_LAST_WORDS = 2.0  # seconds
+_ABANDONED_PATIENCE = 0.5  # seconds
+_PROBE_PERIOD = 2.0  # seconds
+_COLLECTION_PERIOD = 60.0  # seconds
+_CLEANING_PERIOD = 6 * 3600.0  # seconds
+
+
+class DeviceHost:
+    """One device's service and pusher, for as long as the process lives."""
+
+    def __init__(self, name: str, uri: str, link: Link, store: HistoryStore, settings: Settings) -> None:
+        """Open the device's history, tell the truth about what an earlier server left, and join main."""
+        self.name = name
+        self.link = link
+        self.bus = Bus()
+        folder = state_directory(settings)
+        output = OutputFiles(folder, name)
+        output_problem = output.prepare()
+        self.history, history_problem = store.open(name, settings.history_url, folder, lowest_id=output.highest_id())
+        self.service = ScriptExecutionService(
+            device=name,
+            uri=uri,
+            settings=settings,
+            bus=self.bus,
+            history=self.history,
+            output=None if output_problem else output,
+        )
+        self.pusher = EventPusher(self.service, link)
+        self._problems = [problem for problem in (history_problem, output_problem) if problem]
+        self._next_cleaning = 0.0
+        self._next_probe = 0.0
+        self._next_collection = 0.0
+        self.bus.subscribe(self._on_recorded, topics.procedure.lifecycle.recorded)
+        self.bus.subscribe(self._on_startdropped, topics.procedure.lifecycle.startdropped)
+        self.bus.subscribe(self._on_script_message, topics.script.message)
+        self.bus.subscribe(self._on_override_state, topics.operator.override.state)
+        self.bus.subscribe(self._on_health, topics.supervisor.health)
+        self.bus.subscribe(self._on_lost, topics.supervisor.lost)
+        living = [item for item in link.living if item["device"] == name]
+        self.service.restore(living)
+        alive = {int(item["process_uid"]) for item in living}
+        left = {uid: run_id for uid, run_id in self.service.unfinished.items() if uid not in alive}
+        link.connect(name, self.bus, self.service)
+        self.service.settle(alive, reap_escaped(left))
+        self.pusher.start()
+
+    def configure(self, settings: Settings, found: Sequence[str] = ()) -> None:
+        """Take the device's properties; the abort script is checked here, once, and not at the first stop."""
+        self.service.settings = settings
+        problems = [*self._problems, *found]
+        problems += [f"ScriptRoots: there is no folder {root}." for root in settings.script_roots if not isdir(root)]
+        self.service.abort_script = None
+        if settings.abort_script:
+            try:
+                script = script_of_uri(settings.abort_script)
+                self.service.abort_script = script
+                self.service.check(script)
+            except OetError as error:
+                problems.append(f"The property AbortScript is of no use: {error}.")
+        for problem in problems:
+            _log.error("%s", problem)
+        self.pusher.configuration_problem = " ".join(problems)
+
+    def tick(self) -> None:
+        """Look after the device's health and stores; forget, now and then, what is older than HistoryDays."""
+        self.pusher.refresh()
+        self._collect_environments()
+        now = clock.time()
+        if now >= self._next_probe:
+            self._next_probe = now + _PROBE_PERIOD
+            self.history.probe()
+        if now >= self._next_cleaning:
+            self._next_cleaning = now + _CLEANING_PERIOD
+            days = self.service.settings.history_days
+            if days > 0:
+                self.service.forget_before(now - days * 86400)
+
+    def _collect_environments(self) -> None:
+        if clock.time() >= self._next_collection:
+            self._next_collection = clock.time() + _COLLECTION_PERIOD
+            try:
+                self.pusher.store_problem = self.service.collect_environments()
+            except OSError as error:
+                self.pusher.store_problem = f"The environments cannot be looked after: {error}."
+
+    def _on_recorded(self, msg_src: int, change: Change) -> None:
+        self.pusher.put_change(change)
+
+    def _on_startdropped(self, **_: Any) -> None:
+        self.pusher.refresh()
+
+    def _on_script_message(self, msg_src: int, topic: str, data: dict[str, Any], time: float) -> None:
+        self.pusher.put_script_message(msg_src, topic, data, time)
+
+    def _on_override_state(self, **_: Any) -> None:
+        self.pusher.refresh()
+
+    def _on_health(self, **_: Any) -> None:
+        self.pusher.refresh()
+
+    def _on_lost(self, **_: Any) -> None:
+        self.pusher.refresh()
+
+
+class Runtime:
+    """The hosts of all devices of this process, and the link that they share."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.store = HistoryStore(link.boot)
+        self.shut_down = threading.Event()
+        self._hosts: dict[str, DeviceHost] = {}
+
+    def host(self, name: str, uri: str, settings: Settings) -> DeviceHost:
+        """Return the host of a device, made at its first initialisation."""
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, settings)
+        return host
+
+    def configure_workers(self) -> None:
+        """Tell main how many spares and which modules the devices of this server want together."""
+        settings = [host.service.settings for host in self._hosts.values()]
+        preload = list(dict.fromkeys(module for each in settings for module in each.preload))
+        self.link.send(Configure(max((each.spare_workers for each in settings), default=0), preload))
+
+    def flush(self) -> None:
+        """Wait a moment until what happened is in the history, and the events that are due have been pushed."""
+        for host in self._hosts.values():
+            host.history.wait(2.0)
+            host.pusher.flush(1.0)
+
+    def close(self) -> None:
+        """Wait a moment until everything is in the history."""
+        for host in self._hosts.values():
+            host.history.wait(_LAST_WORDS)
+
+    def reap_abandoned(self) -> None:
+        """Kill what the scripts have started and main, which is gone, cannot kill any more."""
+        for host in list(self._hosts.values()):
+            reap_escaped(host.service.unfinished, patience=_ABANDONED_PATIENCE)
+
+    def tick(self) -> None:
+        """Look after the health of every device."""
+        self.store.look_after()
+        for host in list(self._hosts.values()):
+            host.tick()

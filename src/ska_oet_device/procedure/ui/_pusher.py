@@ -1,0 +1,402 @@
+"""The thread that pushes a device's events, in order, holding no lock of ours.
+
+``push_change_event`` takes Tango's monitor of the device.  A command that waited for one of our
+locks while it holds that monitor would never end if we held the lock while pushing.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time as clock
+from typing import Any
+
+import tango
+
+from ..application import Change, Notices, Progress, ScriptExecutionService, Snapshot
+from ..domain import ProcedureState
+from ..domain._link import Link
+from ._health import Diagnosis, Health, diagnose
+from .codec import event_data, latin1, summary_data, to_json
+
+_log = logging.getLogger(__name__)
+
+_SCRIPT_EVENTS_APART = 0.005  # seconds: 200 a second
+_OUTPUT_APART = 0.2  # seconds: 5 a second
+_LONGEST_SPECTRUM = 100_000
+_SUBSCRIPTIONS_RETURN = 3.0  # seconds within which Tango gives a new device object its subscriptions back
+_STEP = 0.1  # seconds that letting a device object go waits for a push to it
+
+_PRINTING = (ProcedureState.LOADING, ProcedureState.INITIALISING, ProcedureState.RUNNING)
+
+_NOTHING = "nothing has happened, but it is time to look at the output or to push a script's message"
+
+PUSHED = (
+    "procedureIds",
+    "procedureScripts",
+    "procedureStates",
+    "procedures",
+    "activeProcedureId",
+    "activeProcedureState",
+    "activeFunction",
+    "activeProgress",
+    "activeActivity",
+    "lifecycleEvent",
+    "lifecycleSequence",
+    "scriptEvent",
+    "scriptOutput",
+    "stacktrace",
+    "waitForQaReady",
+    "healthState",
+    "versionId",
+    "buildState",
+)
+"""Attributes whose change and archive events come from the code."""
+
+Reading = tuple[Any, float, tango.AttrQuality]
+
+
+class EventPusher:
+    """Turns recorded changes into Tango events of whichever device object is there now.
+
+    Values are computed when something happened, kept, and pushed if they differ from what was
+    pushed before.  Reading an attribute returns the newest value, pushed or about to be.
+    """
+
+    def __init__(self, service: ScriptExecutionService, link: Link) -> None:
+        self._service = service
+        self._link = link
+        self._items: queue.SimpleQueue[Change | threading.Event | str | None] = queue.SimpleQueue()
+        self._device: tango.server.Device | None = None
+        self._attached = threading.Condition()
+        self._attached_at = 0.0
+        self._pushing = False
+        self._listened: list[tuple[str, tango.EventType]] = []
+        self._pushed: dict[str, Any] = {}
+        self._fragments: dict[int, tuple[Any, str]] = {}
+        self._lock = threading.Lock()
+        self._latest_event = _newest_event(service)
+        self._script_newest: tuple[int, str, dict[str, Any], float] | None = None
+        self._script_skipped = 0
+        self._script_text = ("", clock.time())
+        self._script_due = 0.0
+        self._output_due = 0.0
+        self._follows_output = False
+        self._watched: set[int] = set()
+        self._output_size = (0, 0)
+        self._output_text = ""
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self.configuration_problem = ""
+        self.store_problem = ""
+        self._shown = Snapshot()
+
+    # -- the device object of the moment
+
+    def start(self) -> None:
+        """Start the thread; how things stand is what clients are shown at first."""
+        self._shown = self._service.snapshot()
+        self._thread.start()
+
+    def attach(self, device: tango.server.Device) -> None:
+        """Push on this device from now on, beginning with how things stand."""
+        with self._attached:
+            self._device = device
+            self._attached_at = clock.monotonic()
+            self._pushed.clear()
+            self._set_state(device, self._shown)
+            self._attached.notify_all()
+        self.refresh()
+
+    def detach(self) -> None:
+        """Push nothing until another device is attached; changes wait."""
+        with self._attached:
+            device, self._device = self._device, None
+            if device is not None:
+                self._listened = [
+                    (name, kind)
+                    for name in ("State", "Status", *PUSHED)
+                    for kind in (tango.EventType.CHANGE_EVENT, tango.EventType.ARCHIVE_EVENT)
+                    if device.is_there_subscriber(name, kind)
+                ]
+            # DevRestart destroys the object.  Init keeps it, but holds the monitor for which a push may wait.
+            self._attached.wait_for(lambda: not self._pushing, _STEP)
+
+    # -- what happened; any thread, returns at once
+
+    def put_change(self, change: Change) -> None:
+        self._items.put(change)
+
+    def refresh(self) -> None:
+        """Push whatever has changed without a lifecycle change: flags, health, notices."""
+        self._items.put(None)
+
+    def put_script_message(self, uid: int, topic: str, data: dict[str, Any], time: float) -> None:
+        with self._lock:
+            waiting = self._script_newest is not None
+            if waiting:
+                self._script_skipped += 1
+            self._script_newest = (uid, topic, data, time)
+        if not waiting:
+            self._items.put(None)
+
+    def flush(self, seconds: float) -> None:
+        """Wait until everything put before has been pushed, at most so long."""
+        done = threading.Event()
+        self._items.put(done)
+        done.wait(seconds)
+
+    # -- what clients read
+
+    def lifecycle_event(self) -> tuple[str, int, float]:
+        return self._latest_event
+
+    def script_event(self) -> tuple[str, float]:
+        return self._script_text
+
+    def script_output(self) -> str:
+        output, active = self._service.output, self._service.snapshot().active
+        return latin1(output.tail(active.process_uid)) if output is not None and active.process_uid else ""
+
+    def diagnosis(self) -> Diagnosis:
+        return diagnose(self._link, self._service.history.problem, self.store_problem)
+
+    def procedures_json(self, snapshot: Snapshot) -> str:
+        """Return the attribute `procedures`; only what has changed is written anew."""
+        fragments = self._fragments
+        parts = []
+        for summary in snapshot.summaries:
+            known = fragments.get(summary.id)
+            if known is None or known[0] is not summary:
+                known = (summary, to_json(summary_data(summary, stacktrace=False)))
+                fragments[summary.id] = known
+            parts.append(known[1])
+        if len(fragments) > 2 * len(parts) + 16:
+            current = {summary.id for summary in snapshot.summaries}
+            self._fragments = {uid: known for uid, known in list(fragments.items()) if uid in current}
+        return f"[{', '.join(parts)}]"
+
+    # -- the thread
+
+    def _run(self) -> None:
+        with tango.EnsureOmniThread():
+            while True:
+                try:
+                    self._step()
+                except Exception:  # top of a thread: one event that cannot be pushed must not end the others
+                    _log.exception("an event could not be pushed")
+
+    def _step(self) -> None:
+        now = clock.monotonic()
+        due = [self._script_due] if self._script_newest is not None else []
+        due += [self._output_due] if self._follows_output else []
+        timeout = max(0.0, min(due) - now) if due else None
+        try:
+            item = self._items.get(timeout=timeout)
+        except queue.Empty:
+            item = _NOTHING
+        device = self._wait_for_device()
+        try:
+            if isinstance(item, Change):
+                self._push_change(device, item)
+            elif item is not _NOTHING:
+                self._push_rest(device)
+            if clock.monotonic() >= self._output_due:
+                self._look_at_output(device)
+            if self._script_newest is not None and clock.monotonic() >= self._script_due:
+                self._push_script_event(device)
+        finally:
+            with self._attached:
+                self._pushing = False
+                self._attached.notify_all()
+            if isinstance(item, threading.Event):
+                item.set()
+
+    def _wait_for_device(self) -> tango.server.Device:
+        with self._attached:
+            while self._device is None or not self._is_heard(self._device):
+                self._attached.wait(None if self._device is None else 0.005)
+            self._listened = []
+            self._pushing = True
+            return self._device
+
+    def _is_heard(self, device: tango.server.Device) -> bool:
+        """Say whether pushes reach who listened before: Tango restores subscriptions after init_device only."""
+        if clock.monotonic() - self._attached_at > _SUBSCRIPTIONS_RETURN:
+            return True
+        return all(device.is_there_subscriber(name, kind) for name, kind in self._listened)
+
+    def _push_change(self, device: tango.server.Device, change: Change) -> None:
+        event, snapshot = change.event, change.snapshot
+        text, time = to_json(event_data(event)), event.time
+        # Not before its turn: a client that subscribes now would get it as its first value, and older ones after it.
+        self._latest_event = (text, event.sequence, time)
+        self._follows_output = True
+        self._watched.add(event.process_uid)  # it may end before anybody looks at its output
+        self._shown = snapshot
+        changed = self._set_state(device, snapshot)
+        self._push(device, "lifecycleEvent", text, time)
+        self._push(device, "lifecycleSequence", event.sequence, time)
+        self._push_state(device, changed)
+        self._push_snapshot(device, snapshot, time)
+
+    def _push_rest(self, device: tango.server.Device) -> None:
+        """Push what is not part of a lifecycle change, and whatever a new device object has never pushed."""
+        now = clock.time()
+        self._push(device, "waitForQaReady", self._service.script_context.wait_for_qa_ready, now)
+        self._push(device, "healthState", int(self.diagnosis().health), now)
+        # Not as the service knows it: changes whose own events are still to come are in that already.
+        self._push_state(device, self._set_state(device, self._shown))
+        if "procedureIds" not in self._pushed:
+            self._push_snapshot(device, self._shown, now)
+
+    def _push_snapshot(self, device: tango.server.Device, snapshot: Snapshot, time: float) -> None:
+        summaries = snapshot.summaries
+        active = snapshot.active
+        self._push_rows(device, snapshot, time)
+        self._push(device, "activeProcedureId", active.process_uid, time)
+        self._push(device, "activeProcedureState", int(active.state), time)
+        self._push(device, "activeFunction", latin1(active.fn_name), time)
+        self._push_progress(device, time)
+        self._push(device, "stacktrace", latin1(snapshot.newest_failure), time)
+        if self._pushed.get("procedures") is not summaries:
+            self._pushed["procedures"] = summaries
+            self._send(device, "procedures", self.procedures_json(snapshot), time)
+
+    def _push_rows(self, device: tango.server.Device, snapshot: Snapshot, time: float) -> None:
+        """Push the three attributes that have one row a procedure: all of them if one has changed."""
+        rows = procedure_rows(snapshot)
+        if self._pushed.get("procedureIds") == rows:
+            return
+        self._pushed["procedureIds"] = rows
+        for name, values in zip(("procedureIds", "procedureScripts", "procedureStates"), rows, strict=True):
+            self._send(device, name, values, time)
+
+    def _look_at_output(self, device: tango.server.Device) -> None:
+        """Push the newest output of the active script, and keep every living script's file within its limit."""
+        self._output_due = clock.monotonic() + _OUTPUT_APART
+        output = self._service.output
+        snapshot = self._service.snapshot()
+        alive = [summary for summary in snapshot.summaries if not summary.state.is_terminal]
+        limit = self._service.settings.max_output
+        if output is None:
+            self._follows_output = False
+            return
+        active = snapshot.active.process_uid
+        for uid in {*self._watched, *(summary.id for summary in alive)}:
+            output.trim(uid, limit)
+        # Once more after the end: the last words are written by then.
+        self._follows_output = bool(self._watched) or any(item.state in _PRINTING for item in alive)
+        self._watched = {item.id for item in alive if item.state in _PRINTING}
+        size = (active, output.size(active) if active else 0)
+        if size != self._output_size:
+            self._output_size = size
+            self._push(device, "scriptOutput", latin1(output.tail(active)), clock.time())
+
+    def _push_progress(self, device: tango.server.Device, time: float) -> None:
+        progress = self._service.progress()
+        if self._pushed.get("activeProgress", ()) == progress:
+            return
+        self._pushed["activeProgress"] = progress
+        percent, activity, quality = progress_values(progress)
+        self._send(device, "activeProgress", percent, time, quality)
+        self._send(device, "activeActivity", activity, time, quality)
+
+    def _push_script_event(self, device: tango.server.Device) -> None:
+        with self._lock:
+            newest, self._script_newest = self._script_newest, None
+            skipped, self._script_skipped = self._script_skipped, 0
+        if newest is None:
+            return
+        self._script_due = clock.monotonic() + _SCRIPT_EVENTS_APART
+        uid, topic, data, time = newest
+        message = {"process_uid": uid, "topic": topic, "kwargs": data, "time": time, "skipped": skipped}
+        self._script_text = (to_json(message), time)
+        self._send(device, "scriptEvent", self._script_text[0], time)
+        self._push_progress(device, time)
+
+    # -- State and Status, which take their value from the device object
+
+    def _set_state(self, device: tango.server.Device, snapshot: Snapshot) -> tuple[bool, bool]:
+        state, status = device_state(snapshot, self.diagnosis(), self.configuration_problem, self._service.notices())
+        changed = (device.get_state() != state, device.get_status() != status)
+        device.set_state(state)
+        device.set_status(status)
+        return changed
+
+    def _push_state(self, device: tango.server.Device, changed: tuple[bool, bool]) -> None:
+        for name, is_new in zip(("State", "Status"), changed, strict=True):
+            if is_new or name not in self._pushed:
+                self._pushed[name] = True
+                device.push_change_event(name)
+                device.push_archive_event(name)
+
+    # -- pushing
+
+    def _push(self, device: tango.server.Device, name: str, value: Any, time: float) -> None:
+        """Push if the value is not what was pushed last."""
+        if name not in self._pushed or self._pushed[name] != value:
+            self._pushed[name] = value
+            self._send(device, name, value, time)
+
+    @staticmethod
+    def _send(
+        device: tango.server.Device,
+        name: str,
+        value: Any,
+        time: float,
+        quality: tango.AttrQuality = tango.AttrQuality.ATTR_VALID,
+    ) -> None:
+        device.push_change_event(name, value, time, quality)
+        device.push_archive_event(name, value, time, quality)
+
+
+def _newest_event(service: ScriptExecutionService) -> tuple[str, int, float]:
+    """Return the newest lifecycle event that an earlier server has recorded, its number and its time."""
+    sequence = service.history.last_sequence
+    events = service.history.events_after(sequence - 1, 1) if sequence else []
+    return (to_json(event_data(events[0])), sequence, events[0].time) if events else ("", sequence, clock.time())
+
+
+def procedure_rows(snapshot: Snapshot) -> tuple[list[int], list[str], list[str]]:
+    """Return ids, script URIs and states, one row a procedure, oldest first."""
+    rows = snapshot.summaries[-_LONGEST_SPECTRUM:]
+    return (
+        [summary.id for summary in rows],
+        [latin1(summary.script.script_uri) for summary in rows],
+        [summary.state.name for summary in rows],
+    )
+
+
+def progress_values(progress: Progress | None) -> tuple[float, str, tango.AttrQuality]:
+    """Return percentage, activity and quality; INVALID where the script reports nothing."""
+    if progress is None:
+        return 0.0, "", tango.AttrQuality.ATTR_INVALID
+    return progress.percent, latin1(progress.activity), tango.AttrQuality.ATTR_VALID
+
+
+def device_state(
+    snapshot: Snapshot, diagnosis: Diagnosis, configuration_problem: str, notices: Notices
+) -> tuple[tango.DevState, str]:
+    """Return the device's State, and in plain sentences why."""
+    notes = [note for note in (configuration_problem, *notices.sentences) if note]
+    notes += diagnosis.reasons
+    alive = [summary for summary in snapshot.summaries if not summary.state.is_terminal]
+    running = next((summary for summary in alive if summary.state is ProcedureState.RUNNING), None)
+    unknown = [summary.id for summary in snapshot.summaries if summary.state is ProcedureState.UNKNOWN]
+    if diagnosis.supervisor_gone:
+        state, sentence = tango.DevState.FAULT, "No script can be run."
+    elif unknown:
+        ids = ", ".join(map(str, unknown))
+        state, sentence = tango.DevState.ALARM, f"Procedure {ids} could not be killed and needs a person."
+    elif diagnosis.health is Health.FAILED or diagnosis.store_full:
+        state, sentence = tango.DevState.ALARM, "This server cannot do its job as it should."
+    elif notices.abort_failed:
+        state, sentence = tango.DevState.ALARM, notices.abort_failed
+    elif running is not None:
+        state, sentence = tango.DevState.RUNNING, f"Procedure {running.id} is RUNNING ({running.script.script_uri})."
+    else:
+        count = len(alive)
+        prepared = f"{count} procedure{'s are' if count != 1 else ' is'} prepared" if count else "no procedure is alive"
+        state, sentence = tango.DevState.ON, f"Ready: {prepared}."
+    return state, latin1(" ".join([sentence, *notes]))

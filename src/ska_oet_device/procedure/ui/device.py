@@ -1,0 +1,480 @@
+"""The Tango device: parses, asks the service, answers.  The contract says what clients see."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+
+import numpy as np
+import tango
+from tango.server import Device, attribute, command, device_property
+
+from ... import __version__
+from ...config import EXAMPLES, Settings, size_in_bytes
+from ...errors import OetError
+from ..application import Caller, PrepareProcessCommand, StartProcessCommand, StopProcessCommand
+from ..domain import ProcedureState
+from ._health import Health
+from ._host import DeviceHost, Runtime
+from ._pusher import PUSHED, procedure_rows, progress_values
+from .codec import (
+    RunRequest,
+    event_data,
+    latin1,
+    page_data,
+    parse_output,
+    parse_prepare,
+    parse_requests,
+    parse_run,
+    parse_start,
+    parse_stop,
+    request_data,
+    summaries_json,
+    summary_data,
+    to_json,
+)
+
+_log = logging.getLogger(__name__)
+
+_DEFAULTS = Settings()
+_IDS = range(1, 2**63)
+_MOST_PROCEDURES = 100_000
+_F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
+_Act = Callable[[_T, Caller], str]
+
+
+def _refuse(reason: str, text: str, origin: str) -> None:
+    # TangoGQL passes on the description alone, so the reason stands there, too.
+    tango.Except.throw_exception(reason, latin1(f"{reason}: {text}"), origin)
+
+
+def _answers_dev_failed(method: _F) -> _F:
+    """Turn an error into DevFailed: the one place where that is done."""
+
+    @functools.wraps(method)
+    def wrapper(self: OetDevice, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except OetError as error:
+            _refuse(error.reason, str(error), f"OetDevice.{method.__name__}")
+        except tango.DevFailed:
+            raise
+        except Exception as error:  # the Tango boundary
+            _log.exception("%s failed", method.__name__)
+            _refuse("OET_Internal", f"{type(error).__name__}: {error}", f"OetDevice.{method.__name__}")
+
+    return cast(_F, wrapper)
+
+
+class OetDevice(Device):
+    """Executes observing scripts: prepares, starts and stops them in processes of their own."""
+
+    runtime: ClassVar[Runtime]
+    """Set once, before the server runs: what outlives a device object."""
+
+    ScriptRoots = device_property(
+        dtype=(str,), default_value=[EXAMPLES], doc="Folders below which file:// scripts may live"
+    )
+    GitRepositories = device_property(
+        dtype=(str,), default_value=list(_DEFAULTS.git_repositories), doc="URL prefixes that git scripts may come from"
+    )
+    SubarrayId = device_property(
+        dtype=int, default_value=0, doc="The subarray that the abort script is given; 0: from the device's name"
+    )
+    AbortScript = device_property(dtype=str, default_value="", doc="Script URI of the second phase of a stop")
+    StopGracePeriod = device_property(
+        dtype=float, default_value=_DEFAULTS.stop_grace_period, doc="Seconds from SIGTERM to SIGKILL"
+    )
+    LoadTimeout = device_property(dtype=float, default_value=_DEFAULTS.load_timeout, doc="Seconds for loading; 0: none")
+    InitTimeout = device_property(dtype=float, default_value=_DEFAULTS.init_timeout, doc="Seconds for init; 0: none")
+    EnvironmentTimeout = device_property(
+        dtype=float, default_value=_DEFAULTS.environment_timeout, doc="Seconds for making an environment; 0: none"
+    )
+    RunTimeout = device_property(
+        dtype=float, default_value=_DEFAULTS.run_timeout, doc="Seconds for a running function; 0: none"
+    )
+    MaxProcedures = device_property(dtype=int, default_value=_DEFAULTS.max_procedures, doc="Procedures alive at once")
+    HistoryLength = device_property(
+        dtype=int, default_value=_DEFAULTS.history_length, doc="Ended procedures kept in the attributes"
+    )
+    SpareWorkers = device_property(
+        dtype=int, default_value=_DEFAULTS.spare_workers, doc="Processes forked ahead of need"
+    )
+    Preload = device_property(dtype=(str,), default_value=[], doc="Modules that workers find imported")
+
+    GitTokenFile = device_property(
+        dtype=str, default_value="", doc="File with a token for git servers; empty: git's ordinary means"
+    )
+    EnvironmentDays = device_property(
+        dtype=float, default_value=_DEFAULTS.environment_days, doc="Days an unused environment is kept; 0: for ever"
+    )
+    EnvironmentQuota = device_property(
+        dtype=str, default_value="20 GB", doc="Size of all environments, beyond which unused ones go; 0: no limit"
+    )
+    HistoryDays = device_property(
+        dtype=float, default_value=_DEFAULTS.history_days, doc="Days that the durable history keeps; 0: for ever"
+    )
+    HistoryUrl = device_property(dtype=str, default_value="", doc="SQLAlchemy URL of the durable history")
+    StateDirectory = device_property(dtype=str, default_value="", doc="Folder of the history and of scripts' output")
+    MaxMemory = device_property(
+        dtype=str, default_value="0", doc="What a process of a script may allocate, such as 512 MiB; 0: no limit"
+    )
+    MaxOutput = device_property(
+        dtype=str, default_value="64 MiB", doc="How much of a procedure's output is kept; 0: all of it"
+    )
+
+    # -- life
+
+    def init_device(self) -> None:
+        super().init_device()
+        self.set_state(tango.DevState.INIT)
+        self.set_status("The device is being initialised.")
+        for name in ("State", "Status", *PUSHED):
+            self.set_change_event(name, True, False)
+            self.set_archive_event(name, True, False)
+        name = self.get_name()
+        settings = self._settings()
+        host = self.runtime.host(name, f"{_tango_uri()}{name}", settings)
+        host.configure(settings, self._problems)
+        self.runtime.configure_workers()
+        self._host: DeviceHost = host
+        self._service = host.service
+        host.pusher.attach(self)
+
+    def delete_device(self) -> None:
+        """Let the device object go; its procedures run on."""
+        host = getattr(self, "_host", None)
+        if host is not None:
+            host.pusher.detach()
+        super().delete_device()
+
+    def _settings(self) -> Settings:
+        self._problems: list[str] = []
+        return Settings(
+            script_roots=tuple(self.ScriptRoots),
+            git_repositories=tuple(self.GitRepositories),
+            subarray_id=self.SubarrayId or _number_in(self.get_name()),
+            abort_script=self.AbortScript,
+            stop_grace_period=self._grace_period(),
+            load_timeout=self.LoadTimeout,
+            init_timeout=self.InitTimeout,
+            environment_timeout=self.EnvironmentTimeout,
+            run_timeout=self.RunTimeout,
+            max_procedures=self.MaxProcedures,
+            history_length=max(0, self.HistoryLength),
+            git_token_file=self.GitTokenFile,
+            environment_days=max(0.0, self.EnvironmentDays),
+            environment_quota=self._size("EnvironmentQuota", self.EnvironmentQuota, _DEFAULTS.environment_quota),
+            history_days=self.HistoryDays,
+            history_url=self.HistoryUrl,
+            state_directory=self.StateDirectory,
+            max_memory=self._size("MaxMemory", self.MaxMemory, _DEFAULTS.max_memory),
+            max_output=self._size("MaxOutput", self.MaxOutput, _DEFAULTS.max_output),
+            spare_workers=max(0, self.SpareWorkers),
+            preload=tuple(name for name in self.Preload if name),
+        )
+
+    def _size(self, name: str, text: str, default: int) -> int:
+        try:
+            return size_in_bytes(text)
+        except ValueError as error:
+            self._problems.append(f"Property {name}: {error}; the default is used.")
+            return default
+
+    def _grace_period(self) -> float:
+        if self.StopGracePeriod >= 0:
+            return float(self.StopGracePeriod)
+        self._problems.append(f"Property StopGracePeriod: {self.StopGracePeriod:g} s is negative; the default is used.")
+        return _DEFAULTS.stop_grace_period
+
+    def _caller(self, user: str | None) -> Caller:
+        """Return who asks.  Only the thread of the command itself knows."""
+        if tango.Util.instance().is_svr_starting():  # a memorised value is written: there is no client
+            return Caller("memorised value", user)
+        return Caller(_client_name(self.get_client_ident()), user)
+
+    # -- commands
+
+    def _audited(self, name: str, text: str, parse: Callable[[str], tuple[_T, str | None]], act: _Act[_T]) -> str:
+        """Parse a request, do it for its caller, and keep a refusal in the history; acceptances are kept below."""
+        user, uid = None, 0
+        try:
+            request, user = parse(text)
+            uid = getattr(request, "process_uid", 0)
+            return act(request, self._caller(user))
+        except OetError as error:
+            uid = uid if uid in _IDS else 0
+            self._service.audit(name, self._caller(user), uid, f"{error.reason}: {error}")
+            raise
+        except Exception as error:  # refused as well, though nobody meant to
+            self._service.audit(name, self._caller(user), uid, f"OET_Internal: {type(error).__name__}: {error}")
+            raise
+
+    @command(
+        dtype_in=str,
+        doc_in="PrepareProcessCommand as JSON, or a bare script URI",
+        dtype_out=str,
+        doc_out="ProcedureSummary as JSON",
+    )
+    @_answers_dev_failed
+    def Prepare(self, argument: str) -> str:
+        """Load a script in a process of its own, and call its init; progress arrives as events."""
+
+        def prepare(request: PrepareProcessCommand, caller: Caller) -> str:
+            return to_json(summary_data(self._service.prepare(request, caller)))
+
+        return self._audited("Prepare", argument, parse_prepare, prepare)
+
+    @command(
+        dtype_in=str,
+        doc_in="StartProcessCommand as JSON, or a bare procedure id",
+        dtype_out=str,
+        doc_out="ProcedureSummary as JSON",
+    )
+    @_answers_dev_failed
+    def Start(self, argument: str) -> str:
+        """Call a function of a prepared script."""
+
+        def start(request: StartProcessCommand, caller: Caller) -> str:
+            return to_json(summary_data(self._service.start(request, caller)))
+
+        return self._audited("Start", argument, parse_start, start)
+
+    @command(
+        dtype_in=str,
+        doc_in="StopProcessCommand as JSON, or a bare procedure id",
+        dtype_out=str,
+        doc_out="JSON list of ProcedureSummary: the abort script's, if one was started",
+    )
+    @_answers_dev_failed
+    def Stop(self, argument: str) -> str:
+        """End a procedure, whatever it is doing; never refused while its process lives."""
+
+        def stop(request: StopProcessCommand, caller: Caller) -> str:
+            answer = summaries_json(self._service.stop(request, caller))
+            self._host.pusher.refresh()  # Status says that it is being stopped
+            return answer
+
+        return self._audited("Stop", argument, parse_stop, stop)
+
+    @command(
+        dtype_in=str,
+        doc_in="Prepare's JSON plus fn_name and run_args, or a bare script URI",
+        dtype_out=str,
+        doc_out="ProcedureSummary as JSON",
+    )
+    @_answers_dev_failed
+    def Run(self, argument: str) -> str:
+        """Prepare a script, and start it as soon as it is READY."""
+
+        def run(request: RunRequest, caller: Caller) -> str:
+            return to_json(summary_data(self._service.run(request.prepare, request.fn_name, request.run_args, caller)))
+
+        return self._audited("Run", argument, parse_run, run)
+
+    @command(
+        dtype_in=tango.DevVarLong64Array,
+        doc_in="Procedure ids; empty for all in the attributes",
+        dtype_out=str,
+        doc_out="JSON list of ProcedureSummary",
+    )
+    @_answers_dev_failed
+    def Summarise(self, ids: Any) -> str:
+        """Return what is known of procedures."""
+        pids = [int(pid) for pid in ids] if ids is not None else []
+        return summaries_json(self._service.summarise(pids or None))
+
+    @command(
+        dtype_in=tango.DevLong64,
+        doc_in="A sequence number; 0 for all",
+        dtype_out=str,
+        doc_out="JSON list of the later lifecycle events, oldest first, at most 1,000",
+    )
+    @_answers_dev_failed
+    def LifecycleEvents(self, sequence: int) -> str:
+        """Return the lifecycle events that a client has missed."""
+        return to_json([event_data(event) for event in self._service.lifecycle_events(int(sequence))])
+
+    @command(
+        dtype_in=str,
+        doc_in="JSON: process_uid, offset and limit in bytes; or a bare procedure id",
+        dtype_out=str,
+        doc_out="JSON: text, offset, next_offset, complete",
+    )
+    @_answers_dev_failed
+    def Output(self, argument: str) -> str:
+        """Return a page of what a script and its children have printed."""
+        request = parse_output(argument)
+        return to_json(page_data(self._service.read_output(request.process_uid, request.offset, request.limit)))
+
+    @command(
+        dtype_in=str,
+        doc_in="JSON: before (a request's number; 0: from the newest) and limit; or nothing",
+        dtype_out=str,
+        doc_out="JSON list of requests, newest first: who asked what, when, and with which answer",
+    )
+    @_answers_dev_failed
+    def Requests(self, argument: str) -> str:
+        """Return who asked for what."""
+        request = parse_requests(argument)
+        return to_json([request_data(item) for item in self._service.requests(request.before, request.limit)])
+
+    @command(dtype_out=str, doc_out="JSON list: env_id, state, size, created, last_used, in_use, description, log …")
+    @_answers_dev_failed
+    def Environments(self) -> str:
+        """Return what is known of the environments of scripts, the least recently used first."""
+        return to_json([dataclasses.asdict(info) for info in self._service.environments()])
+
+    @command(dtype_in=str, doc_in="Id of an environment")
+    @_answers_dev_failed
+    def RemoveEnvironment(self, env_id: str) -> None:
+        """Remove an environment; refused while it is in use."""
+
+        def parse(text: str) -> tuple[str, None]:
+            return text.strip(), None
+
+        def remove(found: str, caller: Caller) -> str:
+            self._service.remove_environment(found, caller)
+            return ""
+
+        self._audited("RemoveEnvironment", env_id, parse, remove)
+
+    @command
+    @_answers_dev_failed
+    def OverrideWaitForQaReady(self) -> None:
+        """Tell the scripts that wait for quality assurance to go on, this once."""
+        self._service.audit("OverrideWaitForQaReady", self._caller(None), 0, "accepted")
+        self._service.override_wait_for_qa_ready(self.get_name())
+
+    # -- attributes
+
+    @attribute(dtype=(np.int64,), max_dim_x=_MOST_PROCEDURES, doc="Procedure ids, oldest first")
+    def procedureIds(self) -> list[int]:
+        return procedure_rows(self._service.snapshot())[0]
+
+    @attribute(dtype=(str,), max_dim_x=_MOST_PROCEDURES, doc="Script URIs, in the order of procedureIds")
+    def procedureScripts(self) -> list[str]:
+        return procedure_rows(self._service.snapshot())[1]
+
+    @attribute(dtype=(str,), max_dim_x=_MOST_PROCEDURES, doc="States, in the order of procedureIds")
+    def procedureStates(self) -> list[str]:
+        return procedure_rows(self._service.snapshot())[2]
+
+    @attribute(dtype=str, doc="JSON list of ProcedureSummary, without stack traces")
+    def procedures(self) -> str:
+        return self._host.pusher.procedures_json(self._service.snapshot())
+
+    @attribute(dtype=np.int64, doc="The procedure that is RUNNING, else the one that changed last; 0: none yet")
+    def activeProcedureId(self) -> int:
+        return self._service.snapshot().active.process_uid
+
+    @attribute(dtype=ProcedureState, doc="State of the active procedure")
+    def activeProcedureState(self) -> ProcedureState:
+        return self._service.snapshot().active.state
+
+    @attribute(dtype=str, doc="The function that the active procedure is executing")
+    def activeFunction(self) -> str:
+        return latin1(self._service.snapshot().active.fn_name)
+
+    @attribute(dtype=float, unit="%", doc="How far the active script says it has come")
+    def activeProgress(self) -> tuple[float, float, tango.AttrQuality]:
+        percent, _, quality = progress_values(self._service.progress())
+        return percent, tango.TimeVal.now().totime(), quality
+
+    @attribute(dtype=str, doc="What the active script says it is doing")
+    def activeActivity(self) -> tuple[str, float, tango.AttrQuality]:
+        _, activity, quality = progress_values(self._service.progress())
+        return activity, tango.TimeVal.now().totime(), quality
+
+    @attribute(dtype=str, doc="JSON of the newest lifecycle event")
+    def lifecycleEvent(self) -> tuple[str, float, tango.AttrQuality]:
+        text, _, time = self._host.pusher.lifecycle_event()
+        return text, time, tango.AttrQuality.ATTR_VALID
+
+    @attribute(dtype=np.int64, doc="Sequence number of the newest lifecycle event")
+    def lifecycleSequence(self) -> tuple[int, float, tango.AttrQuality]:
+        _, sequence, time = self._host.pusher.lifecycle_event()
+        return sequence, time, tango.AttrQuality.ATTR_VALID
+
+    @attribute(dtype=str, doc="JSON of the newest message that a script published")
+    def scriptEvent(self) -> tuple[str, float, tango.AttrQuality]:
+        text, time = self._host.pusher.script_event()
+        return text, time, tango.AttrQuality.ATTR_VALID
+
+    @attribute(dtype=str, doc="The last lines that the active script printed")
+    def scriptOutput(self) -> str:
+        return self._host.pusher.script_output()
+
+    @attribute(dtype=str, doc="Stack trace of the newest failure")
+    def stacktrace(self) -> str:
+        return latin1(self._service.snapshot().newest_failure)
+
+    @attribute(
+        dtype=bool,
+        access=tango.AttrWriteType.READ_WRITE,
+        memorized=True,
+        hw_memorized=True,
+        doc="Whether scripts wait until quality assurance is ready",
+    )
+    def waitForQaReady(self) -> bool:
+        return self._service.script_context.wait_for_qa_ready
+
+    @waitForQaReady.write  # type: ignore[no-redef]
+    def waitForQaReady(self, enabled: bool) -> None:
+        self._service.audit("waitForQaReady", self._caller(None), 0, f"accepted; set to {bool(enabled)}")
+        self._service.set_wait_for_qa_ready(bool(enabled), self.get_name())
+
+    @attribute(dtype=Health, doc="Whether this server can do its job")
+    def healthState(self) -> Health:
+        self._host.link.ping()  # whoever looks again learns whether main has answered
+        return self._host.pusher.diagnosis().health
+
+    @attribute(dtype=str, doc="Version of this program")
+    def versionId(self) -> str:
+        return __version__
+
+    @attribute(dtype=str, doc="Name, version and description of this program")
+    def buildState(self) -> str:
+        return f"ska-oet-device, {__version__}, executes observing scripts in supervised processes"
+
+
+def _number_in(device_name: str) -> int:
+    """Return the subarray that a device's member names, as 1 in mid-oet/subarray/01; 1 if it is no number."""
+    member = device_name.rsplit("/", 1)[-1]
+    try:
+        return int(member)
+    except ValueError:
+        _log.warning("device %s names no subarray, and SubarrayId is not set: 1 is assumed", device_name)
+        return _DEFAULTS.subarray_id
+
+
+def _tango_uri() -> str:
+    """Return what the full name of a device begins with."""
+    if not tango.Util._UseDb:
+        return "tango://"
+    database = tango.Util.instance().get_database()
+    return f"tango://{database.get_db_host()}:{database.get_db_port()}/"
+
+
+def _client_name(ident: Any) -> str:
+    """Return who a Tango client is, such as ``python pid 4711 on host ws1``."""
+    if ident is None or not ident.client_ident:
+        return ""
+    host = ident.client_ip
+    if host.startswith("giop:tcp:"):
+        host = host[len("giop:tcp:") :].strip("[]").rsplit(":", 1)[0]
+    local = host.startswith("giop:unix") or host.strip("[]") in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+    program = str(ident.client_lang).lower()
+    if local:
+        host = os.uname().nodename
+        try:
+            program = Path(f"/proc/{ident.client_pid}/comm").read_text().strip() or program
+        except OSError:
+            pass  # it has ended already, or lives in another namespace
+    return f"{program} pid {ident.client_pid} on host {host}"

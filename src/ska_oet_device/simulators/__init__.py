@@ -1,0 +1,1 @@
+"""Simulated devices for the examples, the demo and the tests."""

@@ -1,0 +1,107 @@
+"""The command Requests: who asked for what, when, and with which answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+import tango
+from support.durable import Station
+
+
+@pytest.fixture(scope="module")
+def made(database, scripts, tmp_path_factory):
+    """A server for all tests of this module."""
+    made = Station(database, "audit", tmp_path_factory.mktemp("audit"), {"ScriptRoots": [scripts]})
+    try:
+        made.start()
+        yield made
+    finally:
+        made.clean_up()
+
+
+def newest(made: Station, count: int = 1) -> list[dict]:
+    return json.loads(made.proxy.Requests(json.dumps({"limit": count})))
+
+
+def test_an_accepted_request(made):
+    before = time.time()
+    uid = made.oet.prepare("quick.py")
+    (request,) = newest(made)
+    assert request["command"] == "Prepare"
+    assert request["process_uid"] == uid
+    assert request["answer"] == "accepted"
+    assert before - 1 < request["time"] < time.time() + 1
+    assert f"pid {os.getpid()} on host {os.uname().nodename}" in request["client"]
+    assert request["user"] is None
+    made.oet.stop(uid)
+
+
+def test_the_user_that_a_client_names(made):
+    script = {"script_type": "filesystem", "script_uri": "file://quick.py"}
+    uid = json.loads(made.proxy.Prepare(json.dumps({"script": script, "user": "Zoë €"})))["id"]
+    assert newest(made)[0]["user"] == "Zoë €"
+    made.proxy.Stop(json.dumps({"process_uid": uid, "user": "someone else"}))
+    assert [(item["command"], item["user"]) for item in newest(made, 2)] == [
+        ("Stop", "someone else"),
+        ("Prepare", "Zoë €"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "reason"),
+    [
+        ("Prepare", "file://no-such-script.py", "OET_ScriptNotFound"),
+        ("Prepare", "{broken", "OET_InvalidArgument"),
+        ("Run", "file:///etc/passwd", "OET_NotAllowed"),
+        ("Start", "987654", "OET_UnknownProcedure"),
+        ("Stop", "987654", "OET_UnknownProcedure"),
+        ("Stop", str(2**59), "OET_UnknownProcedure"),
+    ],
+)
+def test_a_refusal(made, command, argument, reason):
+    with pytest.raises(tango.DevFailed, match=reason):
+        made.proxy.command_inout(command, argument)
+    (request,) = newest(made)
+    assert request["command"] == command
+    assert request["answer"].startswith(f"{reason}: ")
+    assert request["process_uid"] == (int(argument) if argument.isdigit() else 0)
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30, -(2**70)])
+def test_a_number_that_no_database_can_keep(made, number):
+    for command in ("Start", "Stop", "Output"):
+        with pytest.raises(tango.DevFailed, match="OET_InvalidArgument"):
+            made.proxy.command_inout(command, json.dumps({"process_uid": number}))
+    with pytest.raises(tango.DevFailed, match="OET_InvalidArgument"):
+        made.proxy.Requests(json.dumps({"before": number}))
+
+
+def test_pages_are_newest_first_and_whole(made):
+    for number in range(7):
+        with pytest.raises(tango.DevFailed):
+            made.proxy.Stop(str(900_000 + number))
+    found: list[dict] = []
+    while True:
+        before = found[-1]["number"] if found else 0
+        page = json.loads(made.proxy.Requests(json.dumps({"before": before, "limit": 3})))
+        if not page:
+            break
+        found += page
+    numbers = [item["number"] for item in found]
+    assert numbers == list(range(numbers[0], 0, -1))
+    assert [item["process_uid"] for item in found[:7]] == [900_006 - n for n in range(7)]
+
+
+def test_the_flag_and_the_override_are_kept_too(made):
+    made.proxy.waitForQaReady = True
+    made.proxy.OverrideWaitForQaReady()
+    assert [item["command"] for item in newest(made, 2)] == ["OverrideWaitForQaReady", "waitForQaReady"]
+
+
+@pytest.mark.parametrize("argument", ["x", '{"limit": 0}', '{"limit": 1001}', '{"before": -1}', '{"what": 1}'])
+def test_a_wrong_request_for_requests(made, argument):
+    with pytest.raises(tango.DevFailed, match="OET_InvalidArgument"):
+        made.proxy.Requests(argument)

@@ -1,0 +1,198 @@
+"""A history that cannot be written stops no script, and loses nothing if it comes back in time."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+
+import pytest
+import tango
+from support.durable import gapless
+from support.waiting import wait_until
+
+SOON = 12.0  # seconds; healthState falls and recovers within 5 on a quiet machine
+
+
+def goes_on(made) -> int:
+    """Run a script and stop another, as if nothing had happened; returns the first one's id."""
+    sleeping = made.oet.running("waits.py")
+    made.oet.stop(sleeping)
+    made.oet.recorder.wait_for_state(sleeping, "STOPPED", 20)
+    uid = made.oet.run("quick.py")
+    made.oet.recorder.wait_for_state(uid, "COMPLETE", 20)
+    return uid
+
+
+def falls(made, why: str) -> None:
+    wait_until(lambda: made.health() == "FAILED", SOON, "healthState is FAILED")
+    wait_until(lambda: made.proxy.state() == tango.DevState.ALARM, SOON, "State is ALARM")
+    assert "history cannot be written" in made.proxy.status()
+    assert why in made.proxy.status()
+
+
+def recovers(made) -> None:
+    wait_until(lambda: made.health() == "OK", SOON + 10, "healthState is OK")
+    wait_until(lambda: made.proxy.state() == tango.DevState.ON, SOON, "State is ON")
+
+
+def is_complete(made) -> None:
+    """The history, as a new server reads it, has everything that this client was told."""
+    told = made.oet.recorder.lifecycle()
+    made.oet.settle()
+    made.server.stop()
+    made.start()
+    events = made.events()
+    assert gapless(events)
+    by_number = {event["sequence"]: event for event in events}
+    for event in told:
+        assert by_number[event["sequence"]] == event
+    assert len(told) == len({event["sequence"] for event in told})
+
+
+class TestFullDisk:
+    def test_nothing_is_lost(self, station, small_disk):
+        made = station(StateDirectory=small_disk.folder)
+        goes_on(made)
+        small_disk.fill()
+        goes_on(made)
+        falls(made, "full")
+        uid = goes_on(made)
+        small_disk.make_room()
+        recovers(made)
+        assert made.wait_for(uid, "COMPLETE")
+        is_complete(made)
+
+
+class TestPostgreSQL:
+    @pytest.fixture
+    def made(self, station, postgresql):
+        yield station(HistoryUrl=postgresql.url)
+        postgresql.signal(signal.SIGCONT)
+
+    def test_is_where_the_history_is(self, made, postgresql):
+        uid = goes_on(made)
+        rows = postgresql.execute(f"SELECT state FROM procedure WHERE id = {uid}")
+        assert rows == [(8,)]
+        is_complete(made)
+
+    def test_killed(self, made, postgresql):
+        goes_on(made)
+        running = made.oet.running("waits.py")
+        postgresql.kill()
+        made.oet.stop(running)
+        made.oet.recorder.wait_for_state(running, "STOPPED", 20)
+        goes_on(made)
+        falls(made, "connection")
+        goes_on(made)
+        postgresql.start()
+        recovers(made)
+        is_complete(made)
+
+    def test_hanging(self, made, postgresql):
+        goes_on(made)
+        postgresql.signal(signal.SIGSTOP)
+        goes_on(made)
+        falls(made, "does not answer")
+        with pytest.raises(tango.DevFailed, match=r"UnknownProcedure|cannot be read"):
+            made.oet.stop(10_000)
+        goes_on(made)
+        postgresql.signal(signal.SIGCONT)
+        recovers(made)
+        is_complete(made)
+
+    def test_killed_together_with_the_device_server_loses_nothing_of_a_living_script(self, made, postgresql, tmp_path):
+        """Main says again what was never committed."""
+        uid = made.oet.ready("step.py", str(tmp_path))
+        postgresql.kill()
+        made.oet.start(uid)
+        made.oet.recorder.wait_for_state(uid, "RUNNING", 20)
+        old = made.server.device_server()
+        old.kill()
+        postgresql.start()
+        wait_until(lambda: made._answers(old.pid), 30)
+        (tmp_path / "end").touch()
+        summary = made.wait_for(uid, "COMPLETE")
+        assert [state for state, _ in summary["history"]["process_states"]][-4:] == [
+            "READY",
+            "RUNNING",
+            "READY",
+            "COMPLETE",
+        ]
+        assert gapless(made.events())
+
+    def test_absent_at_the_start_is_an_alarm(self, station, postgresql):
+        postgresql.kill()
+        made = station(HistoryUrl=postgresql.url)
+        assert made.health() == "FAILED"
+        assert made.proxy.state() == tango.DevState.ALARM
+        assert "memory only" in made.proxy.status()
+        goes_on(made)
+
+
+class TestFileAtTheStart:
+    def test_corrupted_is_kept_aside_and_said(self, station):
+        made = station()
+        uid = goes_on(made)
+        made.server.stop()
+        state = made.folder / "state"
+        path = state / "history.sqlite3"
+        for part in state.glob("history.sqlite3-*"):
+            part.unlink()
+        path.write_bytes(b"\xff" * path.stat().st_size)
+        made.start()
+        assert "set aside" in made.proxy.status()
+        (aside,) = state.glob("history.sqlite3.broken-*")
+        assert aside.name in made.proxy.status()
+        assert aside.read_bytes().startswith(b"\xff")
+        assert goes_on(made) > uid  # ids go on, since the output files tell how far they had come
+        assert made.health() == "OK"
+
+    def test_read_only_is_said_and_scripts_run(self, station, small_disk):
+        made = station(StateDirectory=small_disk.folder)
+        goes_on(made)
+        made.server.stop()
+        small_disk.make_read_only()
+        try:
+            made.start()
+            wait_until(lambda: made.proxy.state() == tango.DevState.ALARM, SOON)
+            assert re.search("history cannot be (opened|written)", made.proxy.status())
+            goes_on(made)
+        finally:
+            made.server.stop()
+            small_disk.make_read_only(False)
+        made.start()
+        assert made.health() == "OK"
+
+    def test_deleted_while_in_use_is_noticed(self, station):
+        made = station()
+        goes_on(made)
+        shutil.rmtree(made.folder / "state")
+        goes_on(made)  # scripts run all the same
+
+    def test_a_live_server_writes_on_to_a_damaged_file_without_harm_to_scripts(self, station):
+        made = station()
+        goes_on(made)
+        path = made.folder / "state" / "history.sqlite3"
+        with path.open("r+b") as file:
+            file.write(b"\xff" * 100_000)
+        goes_on(made)
+
+
+class TestRetention:
+    def test_what_is_older_than_HistoryDays_goes_at_the_next_start(self, station):
+        made = station()
+        uid = made.oet.run("quick.py")
+        made.wait_for(uid, "COMPLETE")
+        ready = made.oet.ready("prints.py")
+        log = next((made.folder / "state").rglob(f"{uid}.log"))
+        made.database.put_properties(made.device, {"HistoryDays": 1e-9, "HistoryLength": 0})
+        made.server.stop()
+        made.start()
+        wait_until(lambda: not log.exists(), 10, "its output is deleted")
+        wait_until(lambda: made.events() == [], 10, "its events are deleted")
+        with pytest.raises(tango.DevFailed, match="OET_UnknownProcedure"):
+            made.oet.summary(uid)
+        assert json.loads(made.proxy.LifecycleEvents(0)) == []
+        assert made.oet.prepare("quick.py") == ready + 1

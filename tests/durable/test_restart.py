@@ -1,0 +1,218 @@
+"""kill -9 of the device server and of main: what goes on, what ends, and what clients learn of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from support.durable import gapless, python_with
+from support.tango_server import is_alive
+from support.waiting import wait_until
+
+SOON = 8.0  # seconds; on a quiet machine it is below 3
+
+
+def counted(folder: Path) -> int:
+    """Return how far the script step.py has counted."""
+    return int(wait_until(lambda: (folder / "count").read_text()))
+
+
+class TestDeviceServerKilled:
+    def test_another_one_serves_soon_and_the_script_never_notices(self, station, tmp_path):
+        made = station()
+        uid = made.oet.ready("step.py", str(tmp_path))
+        made.oet.start(uid)
+        pid = made.wait_for(uid, "RUNNING")["os_pid"]
+        created = psutil.Process(pid).create_time()
+        seconds = made.kill_device_server()
+        assert seconds < SOON
+        summary = made.oet.summary(uid)
+        assert (summary["state"], summary["os_pid"]) == ("RUNNING", pid)
+        assert psutil.Process(pid).create_time() == created
+        before = counted(tmp_path)
+        wait_until(lambda: counted(tmp_path) > before, what="it counts on")
+        (tmp_path / "end").touch()
+        made.wait_for(uid, "COMPLETE")
+        assert gapless(made.events())
+
+    def test_what_happens_in_between_arrives_with_its_own_time(self, station, tmp_path):
+        made = station()
+        uid = made.oet.ready("step.py", str(tmp_path))
+        made.oet.start(uid)
+        made.wait_for(uid, "RUNNING")
+        pid = made.oet.pid(uid)
+        old = made.server.device_server()
+        old.send_signal(signal.SIGSTOP)  # so that the script's end falls into the time without a server
+        (tmp_path / "end").touch()
+        wait_until(lambda: not is_alive(pid), what="the script has ended")
+        ended = time.time()
+        made.kill_device_server()
+        summary = made.wait_for(uid, "COMPLETE")
+        times = dict(summary["history"]["process_states"])
+        assert times["COMPLETE"] <= ended + 0.5, "main takes the time when it has seen to the rest"
+        assert summary["history"]["exit"]["exit_code"] == 0
+        events = made.events()
+        assert gapless(events)
+        assert [event["state"] for event in events if event["process_uid"] == uid] == [
+            state for state, _ in summary["history"]["process_states"]
+        ]
+
+    def test_the_newest_event_is_what_clients_read_first(self, station):
+        made = station()
+        uid = made.oet.run("raises.py")
+        made.oet.recorder.wait_for_state(uid, "FAILED")
+        before = made.proxy.lifecycleEvent, made.proxy.lifecycleSequence, made.proxy.stacktrace
+        assert before[1] > 0
+        made.kill_device_server()
+        assert (made.proxy.lifecycleEvent, made.proxy.lifecycleSequence, made.proxy.stacktrace) == before
+
+    def test_subscriptions_recover_and_no_event_is_lost(self, station, tmp_path):
+        made = station()
+        uid = made.oet.ready("step.py", str(tmp_path))
+        made.oet.start(uid)
+        made.oet.recorder.wait_for_state(uid, "RUNNING")
+        made.kill_device_server()
+        (tmp_path / "end").touch()
+        made.wait_for(uid, "COMPLETE")
+        newest = made.proxy.lifecycleSequence
+        recorder = made.oet.recorder
+        # Tango's client finds out at its next heartbeat, and gets the current value with the new subscription.
+        wait_until(lambda: newest in recorder.values("lifecycleSequence"), 40, "the subscription is back")
+        later = made.oet.run("quick.py")
+        assert recorder.wait_for_end(later, 20)["state"] == "COMPLETE"
+
+    def test_requests_work_on_what_was_prepared_before(self, station):
+        made = station()
+        ready = made.oet.ready("quick.py")
+        sleeping = made.oet.ready("waits.py")
+        made.oet.start(sleeping)
+        made.wait_for(sleeping, "RUNNING")
+        made.kill_device_server()
+        made.oet.stop(sleeping)
+        assert made.wait_for(sleeping, "STOPPED")["history"]["exit"]["signals_sent"] == ["SIGTERM"]
+        made.oet.start(ready)
+        assert made.wait_for(ready, "COMPLETE")
+        assert made.oet.run("quick.py") == sleeping + 1
+
+    def test_a_crash_loop_backs_off_and_ends_with_a_clear_line(self, station):
+        faster = "main._FIRST_PAUSE, main._LONGEST_PAUSE, main._CRASHES_IN_A_ROW = 0.05, 0.2, 3"
+        made = station(python_with(faster))
+        uid = made.oet.run("waits.py")
+        pid = made.wait_for(uid, "RUNNING")["os_pid"]
+        for _ in range(3):
+            made.kill_device_server()
+        made.server.device_server().kill()
+        assert made.server.wait() == 1
+        log = made.server.log_text()
+        assert "crashed 4 times in a row, last with signal 9 (SIGKILL): giving up" in log
+        assert [line.rpartition("again in ")[2] for line in log.splitlines() if "started again in" in line] == [
+            "0.05 s",
+            "0.1 s",
+            "0.2 s",
+        ]
+        assert not is_alive(pid)
+
+
+class TestMainKilled:
+    def test_no_process_survives_a_second_and_the_truth_is_told(self, station, tmp_path):
+        made = station()
+        oet = made.oet
+        path = tmp_path / "children"
+        running = oet.run("children.py", path=str(path), count=3, session=True)
+        made.wait_for(running, "RUNNING")
+        children = list(map(int, wait_until(lambda: path.exists() and path.read_text()).split()))
+        ready = oet.ready("quick.py")
+        ended = oet.ready("quick.py")
+        oet.stop(ended)
+        made.wait_for(ended, "STOPPED")
+        pid = oet.pid(running)
+
+        before = made.kill_main(wait=False)
+        killed = time.monotonic()
+        wait_until(lambda: not any(is_alive(each) for each in (pid, *children)), 3, "the script's processes are gone")
+        wait_until(lambda: not any(is_alive(process.pid) for process in before), 10, "all processes are gone")
+        assert time.monotonic() - killed < 10
+
+        made.start()
+        states = {summary["id"]: summary["state"] for summary in oet.summaries()}
+        assert states == {running: "FAILED", ready: "FAILED", ended: "STOPPED"}
+        reason = oet.summary(running)["history"]["exit"]["reason"]
+        assert reason.startswith("server restarted while the procedure was RUNNING")
+        assert "while the procedure was READY" in oet.summary(ready)["history"]["exit"]["reason"]
+        assert reason in made.proxy.stacktrace or "READY" in made.proxy.stacktrace
+        assert gapless(made.events())
+        assert oet.run("quick.py") == ended + 1
+
+    def test_what_escaped_is_reaped_before_the_device_is_there(self, station, tmp_path):
+        """The device server dies in the same moment, so that nobody is left to clean up."""
+        made = station()
+        path = tmp_path / "daemon"
+        uid = made.oet.run("daemon.py", path=str(path))
+        daemon = int(wait_until(lambda: path.exists() and path.read_text()))
+        made.wait_for(uid, "RUNNING")
+        made.server.device_server().send_signal(signal.SIGSTOP)
+        device_server = made.server.device_server()
+        made.kill_main(wait=False)
+        device_server.kill()
+        assert is_alive(daemon)
+        made.start()
+        assert not is_alive(daemon)
+        summary = made.oet.summary(uid)
+        assert summary["state"] == "FAILED"
+        assert summary["history"]["exit"]["reaped"] == [daemon]
+        assert f"process {daemon} was reaped" in summary["history"]["exit"]["reason"]
+
+    def test_twice_says_it_once(self, station):
+        made = station()
+        uid = made.oet.ready("quick.py")
+        for _ in range(2):
+            made.kill_main()
+            made.start()
+        states = [state for state, _ in made.oet.summary(uid)["history"]["process_states"]]
+        assert states.count("FAILED") == 1
+        assert gapless(made.events())
+
+
+class TestEndedOnPurpose:
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+    def test_scripts_are_stopped_and_that_is_remembered(self, station, signum):
+        made = station()
+        uid = made.oet.run("waits.py")
+        made.wait_for(uid, "RUNNING")
+        assert made.server.stop(signum) == 0
+        made.start()
+        summary = made.oet.summary(uid)
+        assert summary["state"] == "STOPPED"
+        assert summary["history"]["exit"]["reason"] == "the server was shut down"
+
+    def test_ids_events_and_requests_go_on(self, station):
+        made = station()
+        first = made.oet.run("quick.py")
+        made.wait_for(first, "COMPLETE")
+        events = made.events()
+        requests = json.loads(made.proxy.Requests(""))
+        made.server.stop()
+        made.start()
+        assert made.events() == events
+        assert json.loads(made.proxy.Requests("")) == requests
+        second = made.oet.run("quick.py")
+        assert second == first + 1
+        made.wait_for(second, "COMPLETE")
+        assert gapless(made.events())
+        assert json.loads(made.proxy.Requests(""))[0]["number"] == requests[0]["number"] + 1
+
+    def test_the_summary_is_what_it_was(self, station):
+        made = station()
+        uid = made.oet.run("raises.py")
+        made.oet.recorder.wait_for_state(uid, "FAILED")
+        before = made.oet.summary(uid)
+        made.server.stop()
+        made.start()
+        after = made.oet.summary(uid)
+        for each in (before, after):
+            each["history"]["stacktrace"] = each["history"]["stacktrace"].splitlines()[:3]
+        assert after == before

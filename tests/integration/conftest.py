@@ -1,0 +1,43 @@
+"""Fixtures: a real main process with the test as its device server, and scripts for it."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from support.main_process import MainProcess
+
+
+@pytest.fixture
+def new_main():
+    """Return how to start a main process; all are ended after the test."""
+    made: list[MainProcess] = []
+
+    def new(**options) -> MainProcess:
+        made.append(MainProcess(**options))
+        return made[-1]
+
+    yield new
+    for process in made:
+        process.end()
+
+
+@pytest.fixture
+def main(new_main):
+    return new_main()
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Return how to write a script."""
+    count = 0
+
+    def write(source: str, name: str = "") -> Path:
+        nonlocal count
+        count += 1
+        path = tmp_path / (name or f"script{count}.py")
+        path.write_text(textwrap.dedent(source))
+        return path.resolve()
+
+    return write

@@ -1,0 +1,267 @@
+"""Who may run, who hears whom, and what happens when somebody does not listen or talks nonsense."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from support.waiting import wait_until
+
+from ska_oet_device.procedure.domain import _messages as messages
+
+ONE, TWO = "mid-oet/subarray/01", "mid-oet/subarray/02"
+NOTHING = "def main():\n    pass\n"
+SLEEPING = "import time\ndef main():\n    time.sleep(600)\n"
+DEAF = """
+    import time
+    def main():
+        while True:
+            try:
+                time.sleep(600)
+            except BaseException:
+                pass
+"""
+
+
+class TestArbitration:
+    def test_a_start_that_finds_another_running_is_dropped_and_the_procedure_stays_ready(self, main, script):
+        busy, other = main.running(script(SLEEPING)), main.ready(script(NOTHING))
+        main.run(other, force=True)
+        wait_until(lambda: main.told.dropped, what="the dropped start")
+        dropped = main.told.dropped[0]
+        assert (dropped.process_uid, dropped.fn_name, dropped.running) == (other, "main", busy)
+        main.stop(busy)
+        main.wait_for_end(busy)
+        assert main.states(other)[-1] == "READY"  # dropped, never kept for later
+        main.run(other)
+        assert main.wait_for_end(other).reason == "completed"
+
+    def test_of_many_asked_ahead_of_time_one_runs(self, main, script):
+        path = script("import time\ntime.sleep(0.2)\ndef main():\n    time.sleep(600)\n")
+        uids = [main.create(path) for _ in range(5)]
+        for uid in uids:
+            main.run(uid, force=True)
+        wait_until(lambda: len(main.told.dropped) == 4, 20, "four dropped starts")
+        (winner,) = set(uids) - {dropped.process_uid for dropped in main.told.dropped}
+        main.wait_for(winner, "RUNNING")
+        assert {dropped.running for dropped in main.told.dropped} == {winner}
+        assert sum("RUNNING" in main.states(uid) for uid in uids) == 1
+
+    def test_at_no_time_are_two_running(self, main, script):
+        path = script(NOTHING)
+        uids = [main.create(path) for _ in range(30)]
+        for uid in uids:
+            main.run(uid, force=True)
+        wait_until(lambda: sum(state == 8 for _, _, state in list(main.told.order)) + len(main.told.dropped) == 30, 30)
+        running: set[int] = set()
+        for kind, uid, state in main.told.order:
+            if kind == "ProcedureChanged":
+                if state == messages.ProcedureState.RUNNING:
+                    assert not running
+                    running.add(uid)
+                else:
+                    running.discard(uid)
+
+    def test_a_start_after_another_is_held_until_that_one_has_ended(self, main, script):
+        first, after = main.running(script(DEAF), grace=1.0), main.ready(script(NOTHING))
+        main.run(after, force=True, after=first)
+        main.stop(first)
+        main.wait_for_end(after)
+        changes = [(change.process_uid, messages.ProcedureState(change.state).name) for change in main.told.changes]
+        assert changes.index((first, "STOPPED")) < changes.index((after, "RUNNING"))
+        assert main.told.dropped == []
+
+    def test_a_start_after_one_that_has_ended_already_begins_at_once(self, main, script):
+        first = main.running(script(NOTHING))
+        main.wait_for_end(first)
+        after = main.ready(script(NOTHING))
+        main.run(after, force=True, after=first)
+        assert main.wait_for_end(after).reason == "completed"
+
+    def test_calls_asked_ahead_of_time_come_in_their_order(self, main, script):
+        path = script("from pubsub import pub\ndef f(n): pub.sendMessage('f', n=n)\ndef main(): pass\n")
+        uid = main.create(path)
+        for number in range(5):
+            main.run(uid, "f", number, force=True)
+        main.run(uid, force=True)
+        main.wait_for_end(uid)
+        assert [data["n"] for data in main.said(uid, "f")] == [0, 1, 2, 3, 4]
+
+    def test_devices_do_not_wait_for_one_another(self, main, script):
+        one, two = main.running(script(SLEEPING), device=ONE), main.running(script(SLEEPING), device=TWO)
+        assert "RUNNING" in main.states(one)
+        assert "RUNNING" in main.states(two)
+        main.stop(one, ONE)
+        main.wait_for_end(one)
+        assert main.states(two)[-1] == "RUNNING"
+
+
+LISTENING = """
+    import time
+    from pubsub import pub
+    def hear(value):
+        pub.sendMessage("heard", value=value)
+    def hear_override(msg_src):
+        pub.sendMessage("overridden", by=msg_src)
+    def init():
+        pub.subscribe(hear, "news")
+        pub.subscribe(hear_override, "operator.wait_for_qa_ready.override")
+    def main():
+        pass
+"""
+SPEAKING = "from pubsub import pub\ndef main(): pub.sendMessage('news', value=[1, 'two', (3,)])\n"
+
+
+class TestMessagesOfScripts:
+    def test_reach_the_other_scripts_of_the_device_and_nobody_elses(self, main, script):
+        path = script(LISTENING)
+        near, far = main.ready(path, device=ONE), main.ready(path, device=TWO)
+        speaker = main.running(script(SPEAKING), device=ONE)
+        assert main.wait_for_message(near, "heard") == {"value": [1, "two", (3,)]}
+        assert main.said(speaker, "news") == [{"value": [1, "two", (3,)]}]
+        main.wait_for_end(speaker)
+        main.send(messages.Broadcast(TWO, "operator.wait_for_qa_ready.override", {"msg_src": "gui"}))
+        main.wait_for_message(far, "overridden")  # by now anything else would have come, too
+        assert main.said(far, "heard") == []
+        assert main.said(near, "news") == []  # what came from outside does not go out again
+
+    def test_of_the_operator_reach_every_script_of_the_device(self, main, script):
+        path = script(LISTENING)
+        uids = [main.ready(path) for _ in range(3)]
+        main.send(messages.Broadcast(ONE, "operator.wait_for_qa_ready.override", {"msg_src": "gui"}))
+        for uid in uids:
+            assert main.wait_for_message(uid, "overridden") == {"by": "gui"}
+
+    def test_that_are_not_plain_arrive_as_what_stands_for_them(self, main, script):
+        uid = main.running(
+            script("""
+            import dataclasses, enum
+            from pubsub import pub
+            class Band(enum.Enum):
+                ONE = "one"
+            @dataclasses.dataclass(frozen=True)
+            class Target:
+                name: str
+            def main():
+                pub.sendMessage("odd", band=Band.ONE, target=Target("M31"))
+                pub.sendMessage("unreadable", targets={Target("M31")})
+                pub.sendMessage("last")
+        """)
+        )
+        assert main.wait_for_end(uid).reason == "completed"
+        assert main.said(uid, "odd") == [{"band": "one", "target": {"name": "M31"}}]
+        assert main.said(uid, "unreadable") == []
+        assert main.said(uid, "last") == [{}]
+
+    def test_that_cannot_be_read_do_not_harm_those_who_listen(self, main, script):
+        listener = main.ready(script(LISTENING))
+        garbled = main.running(
+            script("""
+            from pubsub import pub
+            import gc, struct
+            from ska_oet_device.mptools import Connection
+            def main():
+                (pipe,) = [found for found in gc.get_objects() if isinstance(found, Connection)]
+                pipe.send(2, b"this is no pickle")
+                pipe.send(2, b"N.")
+                pub.sendMessage("news", value=1)
+        """)
+        )
+        assert main.wait_for_message(listener, "heard") == {"value": 1}
+        main.wait_for_end(garbled)
+        assert main.states(listener)[-1] == "READY"
+
+
+ON_THE_PIPE = """
+    import gc, os, socket, struct, time
+    from ska_oet_device.mptools import Connection
+    def main(kind):
+        (pipe,) = [found for found in gc.get_objects() if isinstance(found, Connection)]
+        frames = {
+            "text": b"Traceback (most recent call last):",
+            "too long": struct.pack("!IB", 2**31, 1),
+            "no message": struct.pack("!IB", 5, 1) + b"hello",
+            "another birth": struct.pack("!IB", 4, 250) + struct.pack("!I", os.getppid()),
+            "a birth cut short": struct.pack("!IB", 1, 250) + b"x",
+            "a failed birth": struct.pack("!IB", 1, 251) + b"x",
+            "no such state": None,
+        }
+        if frames[kind] is None:
+            from ska_oet_device.procedure.domain._messages import StateEntered, to_frame
+            frames[kind] = to_frame(StateEntered(99, 1.0))
+        pipe.send_frame(frames[kind])
+        time.sleep(600)
+"""
+
+
+class TestGarbageOnThePipe:
+    @pytest.mark.parametrize(
+        "kind",
+        ["text", "too long", "no message", "another birth", "a birth cut short", "a failed birth", "no such state"],
+    )
+    def test_ends_that_procedure_with_the_reason_and_no_other(self, main, script, kind):
+        other = main.ready(script(NOTHING))
+        uid = main.ready(script(ON_THE_PIPE))
+        main.run(uid, "main", kind)
+        end = main.wait_for_end(uid)
+        assert main.states(uid)[-1] == "FAILED"
+        assert "pipe is broken" in end.reason
+        main.run(other)
+        assert main.wait_for_end(other).reason == "completed"
+        assert main.look()["problems"] == []
+
+
+FLOOD = """
+    import time
+    from pubsub import pub
+    def main(count):
+        for number in range(count):
+            pub.sendMessage("flood", number=number, ballast="x" * 10_000)
+"""
+
+
+class TestADeviceServerThatDoesNotRead:
+    @pytest.mark.timeout(120)
+    def test_makes_the_flooder_wait_and_loses_nothing(self, main, script):
+        flooder, other = main.ready(script(FLOOD)), main.ready(script(NOTHING))
+        main.stop_reading()
+        main.run(flooder, "main", 3000)  # 30 MB
+        wait_until(lambda: main.look()["paused"], 30, "the flooder to be paused")
+        pending = main.look()["pending"]
+        assert pending > 1_000_000
+        main.stop(other)  # main still works: this shows when reading goes on
+        time.sleep(0.3)
+        assert main.look()["pending"] < pending + 1_000_000
+        assert main.look()["living"] == [[ONE, flooder]]
+        main.go_on_reading()
+        assert main.wait_for_end(flooder, 60).reason == "completed"
+        assert [data["number"] for data in main.said(flooder, "flood")] == list(range(3000))
+        assert main.states(other)[-1] == "STOPPED"
+        assert main.told.numbers == list(range(1, len(main.told.numbers) + 1))
+
+    @pytest.mark.timeout(120)
+    def test_does_not_keep_a_paused_flooder_from_being_stopped(self, main, script):
+        flooder = main.ready(script(FLOOD))
+        main.stop_reading()
+        main.run(flooder, "main", 10**9)
+        wait_until(lambda: main.look()["paused"], 30, "the flooder to be paused")
+        main.stop(flooder)
+        wait_until(lambda: main.look()["living"] == [], 20, "the end of the flooder")
+        main.go_on_reading()
+        end = main.wait_for_end(flooder)
+        assert main.states(flooder)[-1] == "STOPPED"
+        assert end.exit["signals_sent"] == ["SIGTERM"]
+        numbers = [data["number"] for data in main.said(flooder, "flood")]
+        assert numbers == list(range(len(numbers)))
+
+    def test_a_paused_flooder_that_is_killed_is_noticed(self, main, script):
+        flooder = main.ready(script(FLOOD))
+        main.stop_reading()
+        main.run(flooder, "main", 10**9)
+        wait_until(lambda: main.look()["paused"], 30, "the flooder to be paused")
+        os.kill(main.wait_for(flooder, "READY").os_pid, 9)
+        wait_until(lambda: main.look()["living"] == [], 20, "the end of the flooder")
+        assert main.look()["paused"] == 0
+        main.go_on_reading()
+        assert main.wait_for_end(flooder).exit["signal"] == 9

@@ -1,0 +1,241 @@
+"""Workers in stock: spares, the template process, and what happens when they are lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support.main_process import MainProcess, is_gone
+from support.waiting import wait_until
+
+from ska_oet_device.mptools import stat_of, title_of
+from ska_oet_device.procedure.domain import _messages as messages
+
+NOTHING = "def main():\n    pass\n"
+SLEEPING = "import time\ndef main():\n    time.sleep(600)\n"
+
+
+@pytest.fixture
+def modules(tmp_path):
+    """A folder of modules for Preload, and the environment that finds it."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    return folder
+
+
+def with_modules(folder: Path) -> dict[str, str]:
+    source = str(Path(messages.__file__).parents[3])
+    return {"PYTHONPATH": os.pathsep.join([source, str(folder)])}
+
+
+def runs_a_script(main: MainProcess, script) -> bool:
+    uid = main.running(script(NOTHING))
+    return main.wait_for_end(uid).reason == "completed"
+
+
+class TestSpares:
+    def test_are_made_and_made_again_when_they_were_taken(self, main, script):
+        first = main.wait_for_spares()
+        assert len(set(first)) == 2
+        uid = main.ready(script(NOTHING))
+        assert main.wait_for(uid, "READY").os_pid in first
+        again = main.wait_for_spares()
+        assert len(set(first) & set(again)) == 1
+
+    def test_are_session_leaders_and_children_of_main(self, main):
+        for pid in main.wait_for_spares():
+            stat = stat_of(pid)
+            assert stat.session == stat.group == pid
+            assert stat.parent == main.pid
+            assert title_of(pid) == "oet-spare"
+
+    def test_are_replaced_when_they_are_killed(self, main, script):
+        first = main.wait_for_spares()
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: all(map(is_gone, first)))
+        assert not set(first) & set(wait_until(lambda: set(main.wait_for_spares()) - set(first)))
+        assert main.look()["problems"] == []
+
+    def test_none_need_be_kept(self, new_main, script):
+        main = new_main(spares=0)
+        assert runs_a_script(main, script)
+        assert main.look()["spares"] == []
+
+    def test_their_number_may_change(self, main):
+        main.wait_for_spares(2)
+        main.send(messages.Configure(4, []))
+        main.wait_for_spares(4)
+
+    def test_more_scripts_than_spares_are_served(self, main, script):
+        path = script(NOTHING)
+        uids = [main.create(path) for _ in range(15)]
+        pids = {main.wait_for(uid, "READY").os_pid for uid in uids}
+        assert len(pids) == 15
+
+    def test_carry_the_title_and_the_mark_of_their_procedure_once_taken(self, main, script):
+        uid = main.ready(script("import subprocess\ndef main():\n    subprocess.run(['sleep', '600'])\n", "hello.py"))
+        pid = main.wait_for(uid, "READY").os_pid
+        assert title_of(pid).startswith(f"oet-script hello.py mid-oet/subarray/01#{uid} run=")
+
+
+class TestTheTemplate:
+    def test_is_started_again_when_it_is_killed_and_spares_live_on(self, main, script):
+        spares, template = main.wait_for_spares(), main.wait_for_template()
+        os.kill(template, signal.SIGKILL)
+        main.wait_for_template(other_than=template)
+        assert main.wait_for_spares() == spares
+        assert runs_a_script(main, script)
+
+    def test_creations_that_wait_when_it_is_killed_are_served_by_the_next(self, main, script):
+        path = script(NOTHING)
+        template = main.wait_for_template()
+        main.wait_for_spares()
+        os.kill(template, signal.SIGSTOP)
+        uids = [main.create(path) for _ in range(6)]
+        wait_until(lambda: main.look()["forking"] >= 4, what="requests to the template")
+        os.kill(template, signal.SIGKILL)
+        for uid in uids:
+            main.wait_for(uid, "READY")
+
+    def test_that_cannot_import_a_module_says_so_and_workers_still_come(self, new_main, script):
+        main = new_main()
+        main.wait_for_template()
+        main.send(messages.Configure(2, ["no_such_module_at_all"]))
+        (problem,) = wait_until(lambda: main.look()["problems"], 20)
+        assert problem.startswith("module no_such_module_at_all cannot be imported: ModuleNotFoundError")
+        assert runs_a_script(main, script)
+        assert main.told.problems[-1].supplying is True
+        main.send(messages.Configure(2, []))
+        wait_until(lambda: main.look()["problems"] == [], 20, "the end of the problem")
+
+    @pytest.mark.parametrize(
+        ("source", "problem"),
+        [
+            ("import os; os._exit(3)", "the template process ended while it imported its modules: exit code 3"),
+            ("import os; os.abort()", "the template process ended while it imported its modules: signal 6 (SIGABRT)"),
+            ("raise SystemExit(3)", "module oet_bad cannot be imported: SystemExit: 3"),
+            (
+                "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+                "module oet_bad starts a thread when it is imported",
+            ),
+        ],
+        ids=["exits", "crashes", "raises SystemExit", "starts a thread"],
+    )
+    def test_whose_module_behaves_badly_says_so_and_workers_still_come(
+        self, new_main, script, modules, source, problem
+    ):
+        (modules / "oet_bad.py").write_text(source)
+        main = new_main(env=with_modules(modules))
+        main.wait_for_template()
+        main.send(messages.Configure(2, ["oet_bad"]))
+        assert wait_until(lambda: main.look()["problems"], 20)[0] == problem
+        main.wait_for_spares()
+        assert runs_a_script(main, script)
+        assert main.look()["supplying"] is True
+
+    def test_whose_own_import_starts_a_thread_says_so_and_is_not_started_for_ever(self, new_main, script, modules):
+        (modules / "oet_threads.py").write_text(
+            "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
+        )
+        main = new_main(env=with_modules(modules), imports=["oet_threads"])
+        problems = wait_until(lambda: len(main.look()["problems"]) >= 2 and main.look()["problems"], 20)
+        assert problems[0] == "module oet_threads starts a thread when it is imported"
+        assert "no worker can be forked: the template process has 2 threads" in problems
+        assert main.look()["supplying"] is False
+        template = main.wait_for_template()
+        time.sleep(1.0)
+        assert main.look()["template"] == template
+
+    def test_refuses_to_fork_once_it_has_a_second_thread(self, new_main, script, modules):
+        (modules / "oet_later.py").write_text(
+            "import signal, threading, time\n"
+            "def begin(*_):\n"
+            "    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+            "signal.signal(signal.SIGUSR2, begin)\n"
+        )
+        main = new_main(env=with_modules(modules))
+        main.send(messages.Configure(2, ["oet_later"]))
+        main.wait_for_spares()
+        template = main.wait_for_template()
+        os.kill(template, signal.SIGUSR2)
+        wait_until(lambda: len(os.listdir(f"/proc/{template}/task")) == 2)
+        path = script(NOTHING)
+        uids = [main.create(path) for _ in range(3)]
+        problem = "no worker can be forked: the template process has 2 threads"
+        wait_until(lambda: problem in main.look()["problems"], 20, "the refusal")
+        for uid in uids[:2]:
+            main.wait_for(uid, "READY")  # by the spares
+        assert main.told.problems[-1].problems == [problem]
+        assert not main.told.problems[-1].supplying
+        os.kill(template, signal.SIGKILL)
+        main.wait_for(uids[2], "READY")
+        wait_until(lambda: main.look()["problems"] == [], 20, "the end of the problem")
+
+    def test_sees_new_versions_of_preload_after_it_was_configured_anew(self, new_main, script, modules):
+        (modules / "oet_version.py").write_text("value = 1\n")
+        main = new_main(env=with_modules(modules))
+        path = script(
+            "from pubsub import pub\nimport oet_version\ndef main(): pub.sendMessage('v', value=oet_version.value)"
+        )
+        main.send(messages.Configure(2, ["oet_version"]))
+        main.wait_for_spares()
+        (modules / "oet_version.py").write_text("value = 20\n")
+        old = main.running(path)
+        assert main.wait_for_message(old, "v") == {"value": 1}
+        main.wait_for_end(old)
+        main.send(messages.Configure(2, []))
+        main.wait_for_spares()
+        main.send(messages.Configure(2, ["oet_version"]))
+        main.wait_for_spares()
+        wait_until(lambda: main.look()["template"])
+        new = main.running(path)
+        assert main.wait_for_message(new, "v") == {"value": 20}
+        main.wait_for_end(new)
+
+
+def switches(pid: int) -> int:
+    """Return how often the threads of a process have been woken."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches"):
+                total += int(line.split()[1])
+    return total
+
+
+class TestRest:
+    def test_nobody_wakes_up_when_there_is_nothing_to_do(self, main, script):
+        path = script(SLEEPING)
+        pids = [main.wait_for(uid, "READY").os_pid for uid in [main.ready(path), main.running(path)]]
+        pids += [main.pid, main.wait_for_template(), *main.wait_for_spares()]
+        time.sleep(0.5)
+        before = [switches(pid) for pid in pids]
+        time.sleep(1.5)
+        assert [switches(pid) for pid in pids] == before
+
+    @pytest.mark.timeout(180)
+    def test_two_hundred_procedures_leave_nothing_behind(self, main, script):
+        path = script("from pubsub import pub\ndef init(): pass\ndef main(): pub.sendMessage('a', b=1)\n")
+
+        def cycle() -> None:
+            uid = main.ready(path)
+            main.run(uid)
+            main.wait_for_end(uid)
+            assert main.states(uid)[-1] == "COMPLETE"
+
+        for _ in range(5):
+            cycle()
+        main.wait_for_spares()
+        before = main.look()
+        for _ in range(200):
+            cycle()
+        main.wait_for_spares()
+        after = main.look()
+        assert after["living"] == []
+        assert after["descriptors"] == before["descriptors"]
+        assert after["watched"] == before["watched"] == 3  # the template and two spares
+        assert len(after["children"]) == 3

@@ -1,0 +1,5 @@
+"""Raises what a keyboard would."""
+
+
+def main():
+    raise KeyboardInterrupt

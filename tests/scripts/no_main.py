@@ -1,0 +1,9 @@
+"""Defines no main."""
+
+
+def calibrate():
+    pass
+
+
+def measure():
+    pass

@@ -1,0 +1,3 @@
+"""Cannot be imported."""
+
+raise LookupError("nothing can be found at import")

@@ -1,0 +1,539 @@
+"""A Tango database, the device server as a user starts it, and its events as a client gets them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import tango
+
+from .waiting import wait_until
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+TERMINAL = ("COMPLETE", "STOPPED", "FAILED", "UNKNOWN")
+FIRST, SECOND = "mid-oet/subarray/01", "mid-oet/subarray/02"
+
+# Attributes that push events; what the recorder subscribes to unless told otherwise.
+PUSHED = (
+    "State",
+    "Status",
+    "procedureIds",
+    "procedureScripts",
+    "procedureStates",
+    "procedures",
+    "activeProcedureId",
+    "activeProcedureState",
+    "activeFunction",
+    "activeProgress",
+    "activeActivity",
+    "lifecycleEvent",
+    "lifecycleSequence",
+    "scriptEvent",
+    "stacktrace",
+    "waitForQaReady",
+    "healthState",
+    "versionId",
+    "buildState",
+)
+
+
+def program(name: str) -> str:
+    """Return the path of a program that was installed with this interpreter."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process is there; a zombie is gone."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Database:
+    """PyDatabaseds in a process of its own, on a free port, in memory unless it is to last."""
+
+    def __init__(self, folder: Path, *, lasting: bool = False) -> None:
+        self._log = folder / "database.log"
+        self._name = str(folder / "tango.db") if lasting else ":memory:"
+        # A port that was chosen by the system cannot be taken again while clients hold on to it.
+        self._process = self._start(str(free_port()) if lasting else "0")
+        try:
+            port = wait_until(self._port, 30, "the database says its port")
+            self.host = f"127.0.0.1:{port}"
+            self.tango = wait_until(lambda: self._connect(port), 30, "the database answers")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, port: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PYTANGO_DATABASE_NAME": self._name}
+        environment.pop("TANGO_HOST", None)
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                [program("PyDatabaseds"), "--host", "127.0.0.1", "--port", port, "--print-host-port", "2"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill_and_start_again(self) -> None:
+        """SIGKILL, and another one on the same port."""
+        self.stop()
+        port = self.host.rpartition(":")[2]
+        self._process = self._start(port)
+        wait_until(lambda: self._connect(int(port)), 30, "the database answers again")
+
+    def _port(self) -> int | None:
+        found = re.search(r"port=(\d+)", self._log.read_text())
+        return int(found.group(1)) if found else None
+
+    def _connect(self, port: int) -> tango.Database | None:
+        try:
+            database = tango.Database("127.0.0.1", port)
+            database.get_info()
+        except tango.DevFailed:
+            return None
+        return database
+
+    def add_server(self, instance: str, devices: dict[str, dict[str, Any]]) -> None:
+        """Register a server with its devices, {device: {property: value}}."""
+        for name, properties in devices.items():
+            info = tango.DbDevInfo()
+            info.name, info._class, info.server = name, "OetDevice", f"OetDevice/{instance}"
+            self.tango.add_device(info)
+            self.put_properties(name, properties)
+
+    def put_properties(self, device: str, properties: dict[str, Any]) -> None:
+        texts = {
+            key: [str(item) for item in value] if isinstance(value, list) else [str(value)]
+            for key, value in properties.items()
+        }
+        if texts:
+            self.tango.put_device_property(device, texts)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Server:
+    """The server process, as started from a command line, and the tree of processes below it."""
+
+    def __init__(
+        self,
+        arguments: list[str],
+        folder: Path,
+        tango_host: str | None,
+        command: list[str] | None = None,
+        extra_environment: dict[str, str] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.mark = f"ska-oet-test-{uuid.uuid4()}"
+        self.log = folder / "server.log"
+        state = folder / "state"
+        state.mkdir(exist_ok=True)
+        environment = {**os.environ, "STATE_DIRECTORY": str(state), "SKA_OET_TEST_MARK": self.mark}
+        environment.pop("TANGO_HOST", None)
+        if tango_host:
+            environment["TANGO_HOST"] = tango_host
+        environment.update(extra_environment or {})
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                [*(command or [program("OetDevice")]), *arguments],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=folder,
+            )
+        self.process = psutil.Process(self._popen.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def tree(self) -> list[psutil.Process]:
+        """Return main and every process below it."""
+        try:
+            return [self.process, *self.process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def _titled(self, text: str) -> list[psutil.Process]:
+        found = []
+        for process in self.tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if text in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    def device_server(self) -> psutil.Process:
+        return wait_until(lambda: self._titled("ska_oet_device.procedure.ui"), 10, "a device server")[0]
+
+    def template(self) -> psutil.Process:
+        return wait_until(lambda: self._titled("oet-template"), 10, "a template process")[0]
+
+    def spares(self) -> list[psutil.Process]:
+        return self._titled("oet-spare")
+
+    def workers(self) -> list[psutil.Process]:
+        return self._titled("oet-script ")
+
+    def wait(self, seconds: float = 20) -> int:
+        """Wait for the end and return the exit status."""
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the server has not ended within {seconds:g} s\n{self.log_text()}") from None
+
+    @property
+    def has_ended(self) -> bool:
+        return self._popen.poll() is not None
+
+    def leftovers(self, before: list[psutil.Process]) -> list[psutil.Process]:
+        """Return what is alive of the processes of `before`, or carries this server's mark."""
+        mark = self.mark.encode()
+        left = [process for process in before if process.is_running() and is_alive(process.pid)]
+        for process in psutil.process_iter():
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{process.pid}/environ").read_bytes() and is_alive(process.pid):
+                    left.append(process)
+        return left
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self, signum: int = signal.SIGTERM, seconds: float = 20) -> int:
+        """End the server as a user would, and make sure that nothing of it is left; returns the exit status."""
+        before = self.tree()
+        if not self.has_ended:
+            self._popen.send_signal(signum)
+        status = self.wait(seconds)
+        wait_until(lambda: not self.leftovers(before), 2, "no process of the server is left")
+        return status
+
+    def clean_up(self) -> None:
+        """Make sure that it is gone, whatever a test has done to it."""
+        before = self.tree()
+        if not self.has_ended:
+            self._popen.kill()
+            self._popen.wait()
+        for process in self.leftovers(before):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event as the client got it; `time` is the event's own, in Unix seconds."""
+
+    value: Any
+    time: float
+    quality: Any
+    received: float
+    error: str = ""
+
+
+@dataclass
+class EventRecorder:
+    """Records the events of one device, in the order of their arrival, each attribute in a list."""
+
+    proxy: tango.DeviceProxy
+    attributes: tuple[str, ...] = PUSHED
+    event_type: Any = tango.EventType.CHANGE_EVENT
+    events: dict[str, list[Event]] = field(default_factory=dict)
+    arrivals: list[tuple[str, Event]] = field(default_factory=list)
+    _lifecycle: list[dict[str, Any]] = field(default_factory=list)
+    _ids: list[int] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _last_cleared: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.attributes:
+            self._subscribe(name)
+        if "lifecycleSequence" in self.attributes:
+            self._last_cleared = self.events["lifecycleSequence"][0].value
+
+    def _subscribe(self, name: str) -> None:
+        events = self.events.setdefault(name, [])
+
+        def note(data: Any) -> None:
+            if data.err:
+                event = Event(None, 0.0, None, time.time(), data.errors[0].reason)
+            else:
+                value = data.attr_value
+                event = Event(value.value, value.time.totime(), value.quality, time.time())
+            parsed = json.loads(event.value) if name == "lifecycleEvent" and event.value else None
+            with self._lock:
+                if parsed is not None:
+                    self._lifecycle.append(parsed)
+                events.append(event)
+                self.arrivals.append((name, event))
+
+        refusals: list[tango.DevFailed] = []
+
+        def subscribed() -> list[int]:
+            try:
+                return [self.proxy.subscribe_event(name, self.event_type, note)]
+            except tango.DevFailed as failure:
+                # A server that is starting answers for its devices a moment before it takes subscriptions.
+                refusals[:] = [failure]
+                return []
+
+        try:
+            self._ids += wait_until(subscribed, 40, f"the server takes a subscription to {name}")
+        except AssertionError as error:
+            raise error from refusals[0]
+        wait_until(lambda: events, 10, f"the first event of {name}")
+
+    def close(self) -> None:
+        for subscription in self._ids:
+            with contextlib.suppress(tango.DevFailed):
+                self.proxy.unsubscribe_event(subscription)
+        self._ids.clear()
+
+    def clear(self) -> None:
+        """Forget what was recorded; what is asked for later happened after this."""
+        with self._lock:
+            sequences = [event.value for event in self.events.get("lifecycleSequence", ()) if not event.error]
+            self._last_cleared = max([self._last_cleared, *sequences])
+            for events in self.events.values():
+                events.clear()
+            self.arrivals.clear()
+            self._lifecycle.clear()
+
+    # -- typed access
+
+    def values(self, name: str) -> list[Any]:
+        with self._lock:
+            return [event.value for event in self.events[name] if not event.error]
+
+    def errors(self) -> list[tuple[str, Event]]:
+        with self._lock:
+            return [(name, event) for name, event in self.arrivals if event.error]
+
+    def wait_for(self, name: str, is_wanted: Callable[[Any], bool], seconds: float = 30) -> Event:
+        """Return the first recorded event of `name` whose value is wanted."""
+
+        def found() -> Event | None:
+            with self._lock:
+                events = list(self.events[name])
+            return next((event for event in events if not event.error and is_wanted(event.value)), None)
+
+        try:
+            return wait_until(found, seconds, f"a wanted event of {name}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; events: {self.values(name)[-5:]}") from None
+
+    def lifecycle(self, uid: int | None = None) -> list[dict[str, Any]]:
+        """Return the lifecycle events since `clear`, of one procedure or of all, in the order of arrival."""
+        with self._lock:
+            events = list(self._lifecycle)
+        return [
+            event for event in events if event["sequence"] > self._last_cleared and uid in (None, event["process_uid"])
+        ]
+
+    def states(self, uid: int) -> list[str]:
+        return [event["state"] for event in self.lifecycle(uid)]
+
+    def wait_for_state(self, uid: int, state: str, seconds: float = 30) -> dict[str, Any]:
+        """Return the lifecycle event by which procedure `uid` entered `state` for the first time."""
+
+        def entered() -> dict[str, Any] | None:
+            return next((event for event in self.lifecycle(uid) if event["state"] == state), None)
+
+        try:
+            return wait_until(entered, seconds, f"procedure {uid} is {state}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it was {self.lifecycle(uid)}") from None
+
+    def wait_for_end(self, uid: int, seconds: float = 30) -> dict[str, Any]:
+        """Return the last lifecycle event of procedure `uid`."""
+
+        def ended() -> dict[str, Any] | None:
+            return next((event for event in self.lifecycle(uid) if event["state"] in TERMINAL), None)
+
+        try:
+            return wait_until(ended, seconds, f"procedure {uid} has ended")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it was {self.lifecycle(uid)}") from None
+
+
+class Oet:
+    """A client of one device: commands with Python values, and a recorder of the device's events."""
+
+    def __init__(self, database: Database | None, name: str, server: Server, url: str | None = None) -> None:
+        self.database = database
+        self.name = name
+        self.server = server
+        self.url = url or f"tango://{database.host}/{name}"  # type: ignore[union-attr]
+        self.proxy = self._connect()
+        self.recorder = EventRecorder(self.proxy)
+
+    def _connect(self) -> tango.DeviceProxy:
+        def connected() -> tango.DeviceProxy | None:
+            if self.server.has_ended:
+                raise RuntimeError(f"the server has ended\n{self.server.log_text()}")
+            try:
+                proxy = tango.DeviceProxy(self.url)
+                proxy.ping()
+                return proxy if proxy.state() != tango.DevState.INIT else None
+            except tango.DevFailed:
+                return None
+
+        return wait_until(connected, 30, f"device {self.url} answers")
+
+    def reconnect(self) -> None:
+        """Make a new proxy and a new recorder, for a server that was started anew."""
+        self.recorder.close()
+        self.proxy = self._connect()
+        self.recorder = EventRecorder(self.proxy)
+
+    # -- commands
+
+    def prepare(self, script: str, *args: Any, **kwargs: Any) -> int:
+        """Prepare a script of tests/scripts with arguments for init; returns its id."""
+        return int(self.prepared(script, *args, **kwargs)["id"])
+
+    def prepared(self, script: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        request = {"script": filesystem(script), "init_args": {"args": args, "kwargs": kwargs}}
+        return json.loads(self.proxy.Prepare(json.dumps(request)))
+
+    def ready(self, script: str, *args: Any, **kwargs: Any) -> int:
+        """Prepare a script and wait until it is READY."""
+        uid = self.prepare(script, *args, **kwargs)
+        self.recorder.wait_for_state(uid, "READY")
+        return uid
+
+    def start(self, uid: int, *args: Any, fn: str = "main", force: bool = False, **kwargs: Any) -> dict[str, Any]:
+        request = {
+            "process_uid": uid,
+            "fn_name": fn,
+            "run_args": {"args": args, "kwargs": kwargs},
+            "force_start": force,
+        }
+        return json.loads(self.proxy.Start(json.dumps(request)))
+
+    def call(self, uid: int, *args: Any, fn: str, **kwargs: Any) -> None:
+        """Call a function other than main, and wait until the procedure is READY again."""
+        before = self.recorder.states(uid).count("READY")
+        self.start(uid, *args, fn=fn, **kwargs)
+        wait_until(
+            lambda: self.recorder.states(uid).count("READY") > before,
+            what=f"procedure {uid} returns from {fn} ({self.recorder.states(uid)})",
+        )
+
+    def run(self, script: str, *args: Any, fn: str = "main", **kwargs: Any) -> int:
+        """Run a script of tests/scripts, with arguments for the function; returns its id."""
+        request = {"script": filesystem(script), "fn_name": fn, "run_args": {"args": args, "kwargs": kwargs}}
+        return int(json.loads(self.proxy.Run(json.dumps(request)))["id"])
+
+    def running(self, script: str, *args: Any, fn: str = "main", **kwargs: Any) -> int:
+        """Run a script and wait until it is RUNNING."""
+        uid = self.run(script, *args, fn=fn, **kwargs)
+        self.recorder.wait_for_state(uid, "RUNNING")
+        return uid
+
+    def armed(self, script: str, *args: Any, **kwargs: Any) -> int:
+        """Run a script and wait until it says that it cannot be stopped by a mere SIGTERM any more."""
+        uid = self.run(script, *args, **kwargs)
+
+        def is_its(text: str) -> bool:
+            message = json.loads(text) if text else {}
+            return message.get("process_uid") == uid and message["topic"] == "armed"
+
+        self.recorder.wait_for("scriptEvent", is_its)
+        return uid
+
+    def stop(self, uid: int, **more: Any) -> list[dict[str, Any]]:
+        return json.loads(self.proxy.Stop(json.dumps({"process_uid": uid, **more})))
+
+    def summary(self, uid: int) -> dict[str, Any]:
+        (summary,) = json.loads(self.proxy.Summarise([uid]))
+        return summary
+
+    def summaries(self) -> list[dict[str, Any]]:
+        return json.loads(self.proxy.Summarise([]))
+
+    def state(self, uid: int) -> str:
+        return self.summary(uid)["state"]
+
+    def pid(self, uid: int) -> int:
+        """Return the worker's process id."""
+        return self.summary(uid)["os_pid"]
+
+    # -- the device as a whole
+
+    @contextlib.contextmanager
+    def properties(self, **properties: Any) -> Iterator[None]:
+        """Give the device other properties for a while: each time by Init, which leaves procedures alone."""
+        names = list(properties)
+        before = {key: list(value) for key, value in self.database.tango.get_device_property(self.name, names).items()}
+        self.database.put_properties(self.name, properties)
+        self.proxy.Init()
+        try:
+            yield
+        finally:
+            for key, value in before.items():
+                if value:
+                    self.database.tango.put_device_property(self.name, {key: value})
+                else:
+                    self.database.tango.delete_device_property(self.name, key)
+            self.proxy.Init()
+
+    def tidy(self) -> None:
+        """End every procedure, and wait until its end and all events are here."""
+        living = [summary["id"] for summary in self.summaries() if summary["state"] not in TERMINAL]
+        for uid in living:
+            self.stop(uid, run_abort=False)
+        wait_until(lambda: all(summary["state"] in TERMINAL for summary in self.summaries()), 15, "all have ended")
+        self.settle()
+        self.recorder.clear()
+
+    def settle(self) -> None:
+        """Wait until the recorder has every lifecycle event that there is."""
+        newest = self.proxy.lifecycleSequence
+        wait_until(
+            lambda: newest in self.recorder.values("lifecycleSequence") or newest <= self.recorder._last_cleared,
+            10,
+            f"the recorder has event {newest}",
+        )
+
+    def close(self) -> None:
+        self.recorder.close()
+
+
+def filesystem(script: str) -> dict[str, str]:
+    """Return the request's part that names a script: of tests/scripts, or by a whole path or URI."""
+    uri = script if script.startswith("file://") else f"file://{script}"
+    return {"script_type": "filesystem", "script_uri": uri}
+
+
+def reason_of(failure: tango.DevFailed) -> tuple[str, str]:
+    """Return reason and description of a refusal."""
+    return failure.args[0].reason, failure.args[0].desc

@@ -1,0 +1,21 @@
+"""Waiting in tests: one way, and it fails loudly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+    """Return the first true value of `condition`; AssertionError if there is none within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what or condition}; last value {value!r}")
+        time.sleep(0.002)

@@ -1,0 +1,220 @@
+"""Every attribute has the contract's type, tells the truth, and pushes change and archive events."""
+
+import json
+import uuid
+
+import pytest
+import tango
+from support.tango_server import PUSHED, EventRecorder
+from support.waiting import wait_until
+
+import ska_oet_device
+
+TYPES = {
+    "procedureIds": (tango.DevLong64, tango.SPECTRUM),
+    "procedureScripts": (tango.DevString, tango.SPECTRUM),
+    "procedureStates": (tango.DevString, tango.SPECTRUM),
+    "procedures": (tango.DevString, tango.SCALAR),
+    "activeProcedureId": (tango.DevLong64, tango.SCALAR),
+    "activeProcedureState": (tango.DevEnum, tango.SCALAR),
+    "activeFunction": (tango.DevString, tango.SCALAR),
+    "activeProgress": (tango.DevDouble, tango.SCALAR),
+    "activeActivity": (tango.DevString, tango.SCALAR),
+    "lifecycleEvent": (tango.DevString, tango.SCALAR),
+    "lifecycleSequence": (tango.DevLong64, tango.SCALAR),
+    "scriptEvent": (tango.DevString, tango.SCALAR),
+    "stacktrace": (tango.DevString, tango.SCALAR),
+    "waitForQaReady": (tango.DevBoolean, tango.SCALAR),
+    "healthState": (tango.DevEnum, tango.SCALAR),
+    "versionId": (tango.DevString, tango.SCALAR),
+    "buildState": (tango.DevString, tango.SCALAR),
+}
+
+# From one event to the next, in which everything that can change does change.
+CHANGING = tuple(set(PUSHED) - {"healthState", "versionId", "buildState", "waitForQaReady"})
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_an_attribute_has_the_type_of_the_contract(oet, name):
+    config = oet.proxy.get_attribute_config(name)
+    assert (config.data_type, config.data_format) == TYPES[name]
+
+
+def test_states_are_named_as_in_the_specification(oet):
+    labels = list(oet.proxy.get_attribute_config("activeProcedureState").enum_labels)
+    assert labels == [
+        "UNKNOWN", "CREATING", "IDLE", "PREP_ENV", "LOADING", "INITIALISING", "READY", "RUNNING", "COMPLETE",
+        "STOPPED", "FAILED",
+    ]  # fmt: skip
+    health = list(oet.proxy.get_attribute_config("healthState").enum_labels)
+    assert health == ["OK", "DEGRADED", "FAILED", "UNKNOWN"]
+
+
+def test_only_the_operators_flag_can_be_written(oet):
+    writable = {
+        config.name
+        for config in oet.proxy.get_attribute_config(list(TYPES))
+        if config.writable != tango.AttrWriteType.READ
+    }
+    assert writable == {"waitForQaReady"}
+
+
+def test_nothing_is_polled(oet):
+    assert not oet.proxy.polling_status()
+
+
+def test_version_and_build_are_told(oet):
+    assert oet.proxy.versionId == ska_oet_device.__version__
+    name, version, description = oet.proxy.buildState.split(", ", 2)
+    assert (name, version) == ("ska-oet-device", ska_oet_device.__version__)
+    assert description
+
+
+def test_attributes_follow_a_procedure(oet):
+    assert oet.proxy.State() == tango.DevState.ON
+    uid = oet.ready("sleepy.py")
+    assert oet.proxy.State() == tango.DevState.ON
+    assert oet.proxy.activeProcedureId == uid
+    assert oet.proxy.activeProcedureState.name == "READY"
+    assert oet.proxy.activeFunction == ""
+    oet.start(uid)
+    oet.recorder.wait_for("State", lambda state: state == tango.DevState.RUNNING)
+    assert oet.proxy.State() == tango.DevState.RUNNING
+    assert str(uid) in oet.proxy.Status()
+    assert oet.proxy.activeProcedureState.name == "RUNNING"
+    assert oet.proxy.activeFunction == "main"
+    oet.stop(uid)
+    oet.recorder.wait_for_end(uid)
+    oet.recorder.wait_for("State", lambda state: state == tango.DevState.ON)
+    assert oet.proxy.activeProcedureState.name == "STOPPED"
+    assert oet.proxy.activeFunction == ""
+
+
+def test_the_running_procedure_is_the_active_one_whatever_else_changes(oet):
+    running = oet.running("sleepy.py")
+    other = oet.ready("good.py")
+    assert oet.proxy.activeProcedureId == running
+    oet.stop(running)
+    oet.recorder.wait_for_end(running)
+    oet.stop(other)
+    oet.recorder.wait_for_end(other)
+    assert oet.proxy.activeProcedureId == other
+
+
+def test_rows_are_of_one_length_and_in_one_order(oet):
+    uids = [oet.ready("good.py"), oet.ready("sleepy.py")]
+    ids = list(oet.proxy.procedureIds)
+    scripts, states = oet.proxy.procedureScripts, oet.proxy.procedureStates
+    assert len(ids) == len(scripts) == len(states)
+    assert ids == sorted(ids)
+    rows = dict(zip(ids, zip(scripts, states, strict=True), strict=True))
+    assert rows[uids[0]] == ("file://good.py", "READY")
+    assert rows[uids[1]] == ("file://sleepy.py", "READY")
+
+
+def test_rows_are_always_pushed_together(oet):
+    uid = oet.run("good.py")
+    oet.recorder.wait_for_end(uid)
+    oet.recorder.wait_for("procedureStates", lambda states: states[-1] == "COMPLETE")
+    rows = [(name, event) for name, event in list(oet.recorder.arrivals) if name in ROWS]
+    assert [name for name, _ in rows] == list(ROWS) * (len(rows) // 3)
+    for index in range(0, len(rows), 3):
+        assert len({len(event.value) for _, event in rows[index : index + 3]}) == 1
+        assert len({event.time for _, event in rows[index : index + 3]}) == 1
+
+
+ROWS = ("procedureIds", "procedureScripts", "procedureStates")
+
+
+def test_procedures_are_summaries_without_stack_traces(oet):
+    uid = oet.run("raises.py")
+    oet.recorder.wait_for_end(uid)
+    mine = json.loads(oet.proxy.procedures)[-1]
+    full = oet.summary(uid)
+    assert "SKA999" in full["history"].pop("stacktrace")
+    assert mine == full
+
+
+def test_the_newest_failure_is_shown(oet):
+    receiver = str(uuid.uuid4())
+    uid = oet.run("raises.py", receiver)
+    oet.recorder.wait_for_end(uid)
+    event = oet.recorder.wait_for("stacktrace", lambda text: receiver in text)
+    assert event.value == oet.proxy.stacktrace == oet.summary(uid)["history"]["stacktrace"]
+
+
+def test_progress_is_invalid_where_nothing_is_reported(oet):
+    oet.running("progress.py", fn="silent", seconds=60)
+    for name in ("activeProgress", "activeActivity"):
+        assert oet.proxy.read_attribute(name).quality == tango.AttrQuality.ATTR_INVALID
+
+
+def test_progress_is_what_the_script_reports(oet):
+    oet.run("progress.py", percent=12.5, activity="slewing", seconds=60)
+    event = oet.recorder.wait_for("activeProgress", lambda value: value == 12.5)
+    assert event.quality == tango.AttrQuality.ATTR_VALID
+    oet.recorder.wait_for("activeActivity", lambda value: value == "slewing")
+    assert oet.proxy.activeProgress == 12.5
+    assert oet.proxy.activeActivity == "slewing"
+
+
+def _change_everything(oet):
+    failed = oet.run("raises.py", str(uuid.uuid4()))
+    oet.recorder.wait_for_end(failed)
+    running = oet.running("progress.py", seconds=60)
+    oet.recorder.wait_for("activeProgress", lambda value: value == 42.5)
+    oet.stop(running)
+    oet.recorder.wait_for_end(running)
+
+
+def test_every_attribute_that_changes_pushes_change_events(oet):
+    oet.recorder.clear()
+    _change_everything(oet)
+    for name in CHANGING:
+        wait_until(lambda name=name: oet.recorder.events[name], 5, f"an event of {name}")
+    assert oet.recorder.errors() == []
+
+
+def test_every_attribute_that_changes_pushes_archive_events(oet):
+    archive = EventRecorder(oet.proxy, PUSHED, tango.EventType.ARCHIVE_EVENT)
+    try:
+        archive.clear()
+        _change_everything(oet)
+        for name in CHANGING:
+            wait_until(lambda name=name: archive.events[name], 5, f"an archive event of {name}")
+        oet.settle()
+        wait_until(lambda: len(archive.lifecycle()) == len(oet.recorder.lifecycle()), 5, "the same events")
+        assert archive.lifecycle() == oet.recorder.lifecycle()
+    finally:
+        archive.close()
+
+
+@pytest.mark.parametrize("name", ["lifecycleEvent", "lifecycleSequence", *ROWS, "procedures", "activeProcedureState"])
+def test_an_event_has_the_time_of_the_change(oet, name):
+    uid = oet.run("good.py")
+    oet.recorder.wait_for_end(uid)
+    oet.settle()
+    times = [event["time"] for event in oet.recorder.lifecycle(uid)]
+    wait_until(lambda: abs(oet.recorder.events[name][-1].time - times[-1]) < 1e-4, 5, f"the last event of {name}")
+    for event in list(oet.recorder.events[name]):
+        assert min(abs(event.time - time) for time in times) < 1e-4
+
+
+def test_times_are_those_of_the_worker_and_in_order(oet):
+    uid = oet.run("good.py")
+    oet.recorder.wait_for_end(uid)
+    times = [event["time"] for event in oet.recorder.lifecycle(uid)]
+    assert times == sorted(times)
+    assert times == [time for _, time in oet.summary(uid)["history"]["process_states"]]
+
+
+def test_a_new_client_gets_the_current_values_first(oet):
+    uid = oet.ready("good.py")
+    newcomer = EventRecorder(tango.DeviceProxy(oet.url))
+    try:
+        assert list(newcomer.values("procedureIds")[0])[-1] == uid
+        assert newcomer.values("activeProcedureId") == [uid]
+        assert json.loads(newcomer.values("lifecycleEvent")[0])["process_uid"] == uid
+        assert newcomer.values("healthState") == [0]
+    finally:
+        newcomer.close()

@@ -1,0 +1,126 @@
+"""What clients can rely on: order, completeness, and that the device shows what an event tells."""
+
+import json
+import threading
+
+import tango
+from support.tango_server import EventRecorder
+from support.waiting import wait_until
+
+
+def test_every_change_is_pushed_once_in_order_and_none_is_merged(oet):
+    start = oet.proxy.lifecycleSequence
+    uids = [oet.prepare("good.py") for _ in range(5)]
+    for uid in uids:
+        oet.recorder.wait_for_state(uid, "READY", 20)
+    for uid in uids:
+        oet.start(uid)
+        oet.recorder.wait_for_end(uid)
+    oet.settle()
+    pushed = oet.recorder.lifecycle()
+    assert [event["sequence"] for event in pushed] == list(range(start + 1, start + 1 + 5 * 9))
+    assert pushed == json.loads(oet.proxy.LifecycleEvents(start))
+    assert oet.recorder.values("lifecycleSequence") == [event["sequence"] for event in pushed]
+
+
+def test_each_event_follows_from_the_one_before(oet):
+    uid = oet.run("good.py")
+    oet.recorder.wait_for_end(uid)
+    events = oet.recorder.lifecycle(uid)
+    assert [event["previous"] for event in events] == [None, *[event["state"] for event in events[:-1]]]
+    assert {event["run_id"] for event in events} == {oet.summary(uid)["run_id"]}
+    assert set(events[0]) == {"sequence", "process_uid", "run_id", "previous", "state", "time", "reason"}
+
+
+def test_an_event_is_in_the_history_before_it_is_pushed_and_the_device_shows_it(oet):
+    """A client that reads at each event, in a thread of its own, never sees something older than the event."""
+    proxy = tango.DeviceProxy(oet.url)
+    arrived, faults, done = [], [], threading.Event()
+
+    def look(data):
+        # Reading in the callback itself: nothing is closer to the event.
+        event = json.loads(data.attr_value.value) if not data.err and data.attr_value.value else None
+        if event is None or done.is_set():
+            return
+        arrived.append(event["sequence"])
+        known = json.loads(proxy.LifecycleEvents(event["sequence"] - 1))
+        if not known or known[0] != event:
+            faults.append(("history", event, known[:1]))
+        if proxy.lifecycleSequence < event["sequence"]:
+            faults.append(("lifecycleSequence", event))
+        (summary,) = json.loads(proxy.Summarise([event["process_uid"]]))
+        if [event["state"], event["time"]] not in summary["history"]["process_states"]:
+            faults.append(("Summarise", event, summary))
+        entered = next(
+            state["history"]["process_states"]
+            for state in json.loads(proxy.procedures)
+            if state["id"] == event["process_uid"]
+        )
+        if [event["state"], event["time"]] not in entered:
+            faults.append(("procedures", event))
+
+    subscription = proxy.subscribe_event("lifecycleEvent", tango.EventType.CHANGE_EVENT, look)
+    try:
+        for _ in range(3):
+            uid = oet.run("good.py")
+            oet.recorder.wait_for_end(uid)
+        newest = oet.proxy.lifecycleSequence
+        oet.recorder.wait_for("lifecycleSequence", lambda value: value == newest)
+        wait_until(lambda: arrived and arrived[-1] == newest, 20, "the slow client has every event")
+    finally:
+        done.set()
+        proxy.unsubscribe_event(subscription)
+    assert faults == []
+
+
+def test_state_attributes_read_after_an_event_show_it(oet):
+    for _ in range(5):
+        uid = oet.running("sleepy.py")
+        assert oet.proxy.State() == tango.DevState.RUNNING
+        assert oet.proxy.activeProcedureId == uid
+        assert list(oet.proxy.procedureStates)[-1] == "RUNNING"
+        oet.stop(uid)
+        oet.recorder.wait_for_end(uid)
+        assert oet.proxy.State() == tango.DevState.ON
+        oet.recorder.clear()
+
+
+def test_two_clients_get_the_same_events(oet):
+    second = EventRecorder(tango.DeviceProxy(oet.url), ("lifecycleEvent", "lifecycleSequence"))
+    try:
+        second.clear()
+        uid = oet.run("good.py")
+        oet.recorder.wait_for_end(uid)
+        second.wait_for_end(uid)
+        assert second.lifecycle(uid) == oet.recorder.lifecycle(uid)
+    finally:
+        second.close()
+
+
+def test_events_do_not_wait_for_commands_of_others(oet):
+    """While four clients call without pause, a change reaches its listener well within a second."""
+    stop = threading.Event()
+
+    def call_without_pause():
+        with tango.EnsureOmniThread():
+            proxy = tango.DeviceProxy(oet.url)
+            while not stop.is_set():
+                proxy.Summarise([])
+
+    callers = [threading.Thread(target=call_without_pause) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        delays = []
+        for _ in range(5):
+            uid = oet.run("good.py")
+            oet.recorder.wait_for_end(uid, 20)
+        for event in list(oet.recorder.events["lifecycleEvent"]):
+            delays.append(event.received - event.time)
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
+    assert len(delays) == 45
+    assert sorted(delays)[len(delays) // 2] < 0.2
+    assert max(delays) < 1.5

@@ -1,0 +1,120 @@
+"""The server program: how it is started, what its exit status says, and that nothing of it is left."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+
+import pytest
+import tango
+from support.tango_server import SCRIPTS, Oet, Server, is_alive
+from support.waiting import wait_until
+
+BIND = "giop:tcp:127.0.0.1:0"
+
+
+def _busy(oet, tmp_path):
+    """Have every kind of script there is; returns the ids of processes that must be gone afterwards."""
+    path = tmp_path / "daemon"
+    oet.running("leaves_daemon.py", str(path), "sleep", True)
+    wait_until(path.exists, 10, "the daemon")
+    oet.ready("good.py")
+    hanging = oet.prepare("hangs_at_import.py")
+    oet.recorder.wait_for_state(hanging, "LOADING")
+    return [int(path.read_text()), *[process.pid for process in oet.server.tree()]]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_main_ends_scripts_and_server_with_status_zero(own_server, tmp_path, signum):
+    oet = own_server()
+    pids = _busy(oet, tmp_path)
+    assert oet.server.stop(signum) == 0
+    assert not any(map(is_alive, pids))
+
+
+def test_scripts_are_ended_with_grace_and_their_end_is_told(own_server, tmp_path):
+    oet = own_server(StopGracePeriod=5)
+    path = tmp_path / "tidied"
+    uid = oet.armed("sleepy.py", str(path), fn="tidy")
+    assert oet.server.stop() == 0
+    assert path.read_text() == "tidied"
+    assert oet.recorder.wait_for_state(uid, "STOPPED")["reason"] == "the server was shut down"
+
+
+def test_a_second_signal_does_not_wait_for_the_grace_period(own_server):
+    oet = own_server(StopGracePeriod=60)
+    oet.armed("deaf.py")
+    before = oet.server.tree()
+    os.kill(oet.server.pid, signal.SIGTERM)
+    wait_until(lambda: not oet.server.has_ended and len(oet.server.workers()) == 1)
+    os.kill(oet.server.pid, signal.SIGINT)
+    assert oet.server.wait() == 0
+    assert oet.server.leftovers(before) == []
+
+
+def test_the_admin_devices_kill_ends_everything_with_status_zero(own_server, tmp_path):
+    oet = own_server()
+    pids = _busy(oet, tmp_path)
+    admin = tango.DeviceProxy(f"tango://{oet.database.host}/dserver/OetDevice/{oet.name.rsplit('/', 1)[-1]}")
+    with contextlib.suppress(tango.DevFailed):  # it may be gone before it has answered
+        admin.Kill()
+    assert oet.server.wait() == 0
+    wait_until(lambda: not any(map(is_alive, pids)), 2, "nothing is left")
+
+
+def test_python_dash_m_is_the_same_program(own_server):
+    oet = own_server(command=[sys.executable, "-m", "ska_oet_device"])
+    uid = oet.run("good.py")
+    assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
+    assert oet.server.stop() == 0
+
+
+def test_it_runs_without_a_database(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = ["nodb", "-nodb", "-dlist", "mid-oet/subarray/01", "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
+    server = Server(arguments, tmp_path, None)
+    try:
+        oet = Oet(None, "mid-oet/subarray/01", server, f"tango://127.0.0.1:{port}/mid-oet/subarray/01#dbase=no")
+        with pytest.raises(tango.DevFailed, match="OET_NotAllowed"):
+            oet.prepare(f"{SCRIPTS}/../scripts/good.py".replace(str(SCRIPTS.parent), "file://" + str(SCRIPTS.parent)))
+        assert json.loads(oet.proxy.Summarise([])) == []
+        assert oet.proxy.healthState.name == "OK"
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+def test_an_unknown_instance_exits_with_a_status_that_is_not_zero(database, tmp_path):
+    server = Server(["nobody-registered-me", "-ORBendPoint", BIND], tmp_path, database.host)
+    try:
+        assert server.wait(30) not in (0, None)
+        assert server.leftovers([]) == []
+    finally:
+        server.clean_up()
+
+
+def test_a_database_that_cannot_be_reached_gives_a_status_that_is_not_zero(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(["01", "-ORBendPoint", BIND], tmp_path, f"127.0.0.1:{port}")
+    try:
+        assert server.wait(30) not in (0, None)
+        assert server.leftovers([]) == []
+    finally:
+        server.clean_up()
+
+
+def test_a_second_server_of_the_same_name_is_refused_and_the_first_goes_on(oet, database, tmp_path):
+    second = Server(["shared", "-ORBendPoint", BIND], tmp_path, database.host)
+    try:
+        assert second.wait(30) not in (0, None)
+    finally:
+        second.clean_up()
+    uid = oet.run("good.py")
+    assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"

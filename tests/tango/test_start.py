@@ -1,0 +1,93 @@
+"""Whose turn it is: starts asked ahead of time, and what becomes of those that come too late."""
+
+import pytest
+import tango
+from support.tango_server import reason_of
+from support.waiting import wait_until
+
+
+def test_a_forced_start_waits_until_the_procedure_is_ready(oet):
+    uid = oet.prepare("slow_init.py", 0.3)
+    oet.start(uid, force=True)
+    assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
+    assert oet.recorder.states(uid)[4:] == ["INITIALISING", "READY", "RUNNING", "READY", "COMPLETE"]
+
+
+def test_a_forced_start_of_what_is_ready_starts_at_once(oet):
+    uid = oet.ready("good.py")
+    oet.start(uid, force=True)
+    assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
+
+
+def test_forced_starts_happen_one_after_the_other(oet):
+    uid = oet.prepare("slow_init.py", 0.2)
+    good = oet.prepare("good.py")
+    for _ in range(3):
+        oet.start(good, fn="calibrate", force=True)
+    oet.start(good, force=True)
+    assert oet.recorder.wait_for_end(good)["state"] == "COMPLETE"
+    assert oet.recorder.states(good).count("RUNNING") == 4
+    oet.stop(uid)
+
+
+def test_starts_beyond_all_reason_are_refused(oet):
+    uid = oet.prepare("slow_init.py")
+    for _ in range(16):
+        oet.start(uid, force=True)
+    with pytest.raises(tango.DevFailed) as caught:
+        oet.start(uid, force=True)
+    assert reason_of(caught.value)[0] == "OET_TooMany"
+
+
+def test_a_run_that_finds_another_running_is_dropped_and_told_of(oet):
+    running = oet.running("sleepy.py")
+    late = oet.run("good.py")
+    oet.recorder.wait_for_state(late, "READY")
+    sentence = f"The start of main of procedure {late} was dropped, since procedure {running} was RUNNING"
+    event = oet.recorder.wait_for("Status", lambda status: sentence in status)
+    assert f"procedure {late} stays READY" in event.value
+    assert sentence in oet.proxy.Status()
+    oet.stop(running)
+    oet.recorder.wait_for_end(running)
+    other = oet.run("good.py")  # had the start been kept, it would happen before this one
+    oet.recorder.wait_for_end(other)
+    assert oet.recorder.states(late)[-1] == "READY"
+    oet.start(late)
+    assert oet.recorder.wait_for_end(late)["state"] == "COMPLETE"
+    assert sentence not in oet.proxy.Status()
+
+
+def test_a_forced_start_that_finds_another_running_is_dropped(oet):
+    slow = oet.prepare("slow_init.py", 0.3)
+    oet.start(slow, force=True)
+    running = oet.running("sleepy.py")
+    oet.recorder.wait_for_state(slow, "READY")
+    oet.recorder.wait_for("Status", lambda status: f"start of main of procedure {slow} was dropped" in status)
+    assert oet.state(slow) == "READY"
+    assert oet.state(running) == "RUNNING"
+
+
+def test_never_do_two_run_at_once(oet):
+    for _ in range(12):
+        oet.run("sleepy.py", 0.02)
+    wait_until(lambda: all(s["state"] in ("READY", "COMPLETE") for s in oet.summaries()[-12:]), 20, "all had a turn")
+    oet.settle()
+    running = set()
+    for event in oet.recorder.lifecycle():
+        running.discard(event["process_uid"])
+        if event["state"] == "RUNNING":
+            running.add(event["process_uid"])
+        assert len(running) <= 1
+
+
+def test_a_second_start_right_behind_the_first_is_refused(oet):
+    first, second = oet.ready("sleepy.py"), oet.ready("sleepy.py")
+    oet.start(first)
+    with pytest.raises(tango.DevFailed) as caught:
+        oet.start(second)
+    reason, description = reason_of(caught.value)
+    assert reason == "OET_Busy"
+    assert f"procedure {first} is RUNNING" in description
+    with pytest.raises(tango.DevFailed) as caught:
+        oet.start(first)
+    assert reason_of(caught.value)[0] == "OET_InvalidState"

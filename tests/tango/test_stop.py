@@ -1,0 +1,138 @@
+"""Stop: in any state, at any time, however deaf the script; and a second one is harmless."""
+
+import time
+
+import pytest
+
+GRACE = 0.5  # the shared server's StopGracePeriod
+SLACK = 1.0  # 0.1 s on a quiet machine
+
+
+def test_a_sleeping_script_is_stopped_at_once(oet):
+    uid = oet.running("sleepy.py")
+    began = time.monotonic()
+    oet.stop(uid)
+    end = oet.recorder.wait_for_end(uid)
+    assert time.monotonic() - began < GRACE  # so nothing had to be killed
+    assert (end["state"], end["reason"]) == ("STOPPED", "stopped on request")
+    how_it_ended = oet.summary(uid)["history"]["exit"]
+    assert how_it_ended["signals_sent"] == ["SIGTERM"]
+
+
+def test_a_script_that_is_stopped_may_tidy_up(oet, tmp_path):
+    path = tmp_path / "tidied"
+    uid = oet.armed("sleepy.py", str(path), fn="tidy")
+    oet.stop(uid)
+    assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+    assert path.read_text() == "tidied"
+
+
+@pytest.mark.parametrize("script", ["deaf.py", "stubborn.py"])
+def test_a_script_that_will_not_end_is_killed_after_the_grace_period(oet, script):
+    uid = oet.armed(script)
+    began = time.monotonic()
+    oet.stop(uid)
+    end = oet.recorder.wait_for_end(uid)
+    taken = time.monotonic() - began
+    assert GRACE * 0.9 < taken < GRACE + SLACK
+    assert end["state"] == "STOPPED"
+    assert "was killed" in end["reason"]
+    how_it_ended = oet.summary(uid)["history"]["exit"]
+    assert how_it_ended["signals_sent"] == ["SIGTERM", "SIGKILL"]
+    assert how_it_ended["signal"] == 9
+
+
+def test_many_deaf_scripts_are_stopped_side_by_side(oet):
+    with oet.properties(InitTimeout=60):
+        uids = [oet.prepare("hangs_at_import.py") for _ in range(3)]
+        stubborn = oet.armed("stubborn.py")
+        for uid in uids:
+            oet.recorder.wait_for_state(uid, "LOADING")
+        began = time.monotonic()
+        for uid in [*uids, stubborn]:
+            oet.stop(uid)
+        for uid in [*uids, stubborn]:
+            assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+        assert time.monotonic() - began < GRACE + SLACK
+
+
+@pytest.mark.parametrize(
+    ("state", "script"),
+    [
+        ("LOADING", "hangs_at_import.py"),
+        ("INITIALISING", "slow_init.py"),
+        ("READY", "good.py"),
+        ("RUNNING", "sleepy.py"),
+    ],
+)
+def test_a_procedure_is_stopped_in_every_state(oet, state, script):
+    uid = oet.run(script) if state == "RUNNING" else oet.prepare(script)
+    oet.recorder.wait_for_state(uid, state)
+    assert oet.stop(uid) == []
+    end = oet.recorder.wait_for_end(uid)
+    assert (end["state"], end["previous"]) == ("STOPPED", state)
+
+
+def test_a_procedure_is_stopped_right_after_it_was_asked_for(oet):
+    for _ in range(10):
+        uid = oet.prepare("good.py")
+        oet.stop(uid)
+        assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+    for _ in range(10):
+        uid = oet.run("sleepy.py")
+        oet.stop(uid)
+        assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+    assert oet.state(oet.ready("good.py")) == "READY"
+
+
+def test_a_procedure_that_has_no_worker_yet_is_stopped(oet):
+    """Without spares, many at once have to wait in CREATING for a process to be forked."""
+    with oet.properties(SpareWorkers=0):
+        uids = [oet.prepare("good.py") for _ in range(10)]
+        for uid in reversed(uids):
+            oet.stop(uid)
+        for uid in uids:
+            assert oet.recorder.wait_for_end(uid, 20)["state"] == "STOPPED"
+        in_creating = [uid for uid in uids if oet.recorder.lifecycle(uid)[-1]["previous"] == "CREATING"]
+        assert in_creating
+        assert oet.ready("good.py") > uids[-1]
+
+
+def test_a_second_stop_is_harmless(oet):
+    uid = oet.armed("stubborn.py")
+    for _ in range(3):
+        assert oet.stop(uid) == []
+    assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+    assert oet.stop(uid) == []
+    assert oet.recorder.states(uid).count("STOPPED") == 1
+    assert oet.summary(uid)["history"]["exit"]["signals_sent"] == ["SIGTERM", "SIGKILL"]
+
+
+@pytest.mark.parametrize("how", ["return", "raise"])
+def test_stopping_what_has_ended_is_harmless(oet, how):
+    uid = oet.run("ends.py", how)
+    end = oet.recorder.wait_for_end(uid)
+    assert oet.stop(uid) == []
+    assert oet.state(uid) == end["state"] == {"return": "COMPLETE", "raise": "FAILED"}[how]
+
+
+def test_a_start_after_a_stop_is_refused_or_comes_to_nothing(oet):
+    uid = oet.running(
+        "stubborn.py",
+    )
+    oet.stop(uid)
+    prepared = oet.ready("good.py")
+    oet.recorder.wait_for_end(uid)
+    oet.start(prepared)
+    assert oet.recorder.wait_for_end(prepared)["state"] == "COMPLETE"
+    assert oet.recorder.states(uid)[-1] == "STOPPED"
+
+
+def test_a_flooding_script_is_stopped(oet):
+    for script in ("flood_pubsub.py", "flood_stdout.py"):
+        uid = oet.running(script)
+        began = time.monotonic()
+        oet.stop(uid)
+        end = oet.recorder.wait_for_end(uid)
+        assert end["state"] == "STOPPED"
+        assert time.monotonic() - began < GRACE + SLACK

@@ -1,0 +1,152 @@
+"""Child processes: how each one ended, and what can be known of others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+from support.forked import in_a_child
+from support.waiting import wait_until
+
+from ska_oet_device.mptools import (
+    Children,
+    ExitStatus,
+    carries_mark,
+    kill_group,
+    send_signal,
+    spawn,
+    stat_of,
+    title_of,
+)
+from ska_oet_device.mptools import _process as process
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "text"),
+    [
+        (0, ExitStatus(0, None), "exit code 0"),
+        (3 << 8, ExitStatus(3, None), "exit code 3"),
+        (9, ExitStatus(None, 9), "signal 9 (SIGKILL)"),
+        (11 | 0x80, ExitStatus(None, 11), "signal 11 (SIGSEGV)"),
+        (42, ExitStatus(None, 42), "signal 42"),
+    ],
+)
+def test_an_exit_status_says_how_a_process_ended(status, expected, text):
+    assert ExitStatus.from_wait_status(status) == expected
+    assert str(expected) == text
+
+
+def child_that(action) -> int:
+    pid = os.fork()
+    if pid == 0:
+        action()
+        os._exit(0)
+    return pid
+
+
+class TestChildren:
+    @in_a_child
+    def test_tell_the_watcher_how_each_one_ended(self):
+        children, ended = Children(), {}
+        for code in (0, 1, 77):
+            pid = child_that(lambda code=code: os._exit(code))
+            children.watch(pid, lambda status, code=code: ended.update({code: status}))
+        wait_until(lambda: (children.reap(), len(ended) == 3)[1])
+        assert ended == {code: ExitStatus(code, None) for code in (0, 1, 77)}
+
+    @in_a_child
+    def test_reaped_before_it_was_watched_is_told_at_once(self):
+        children, ended, orphans = Children(), [], []
+        children.on_orphan_reaped = orphans.append
+        pid = child_that(lambda: os._exit(5))
+        wait_until(lambda: (children.reap(), orphans)[1])
+        children.watch(pid, ended.append)
+        assert ended == [ExitStatus(5, None)]
+        assert orphans == [pid]
+
+    @in_a_child
+    def test_the_end_of_an_earlier_process_is_not_taken_for_that_of_one_with_the_same_id(self, monkeypatch):
+        children, ended = Children(), []
+        pid = child_that(lambda: time.sleep(60))
+        reports = [(pid, 0), (0, 0)]
+        monkeypatch.setattr(os, "waitpid", lambda *_: reports.pop(0))  # an orphan of that id ended long ago
+        children.reap()
+        monkeypatch.undo()
+        children.watch(pid, ended.append)
+        assert ended == []
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: (children.reap(), ended)[1])
+        assert ended == [ExitStatus(None, signal.SIGKILL)]
+
+    @in_a_child
+    def test_reaping_without_children_does_nothing(self):
+        Children().reap()
+
+    @in_a_child
+    def test_orphans_are_the_living_children_that_nobody_watches(self):
+        children = Children()
+        watched, orphan = (child_that(lambda: time.sleep(60)) for _ in range(2))
+        children.watch(watched, lambda status: None)
+        assert children.orphans() == [orphan]
+        assert sorted(map(int, process._children_from_stat().split())) == sorted([watched, orphan])
+        for pid in (watched, orphan):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+class TestLookingAtAProcess:
+    def test_its_state_parent_and_session_are_read_whatever_its_name(self, tmp_path):
+        program = tmp_path / "a ) b (c"
+        program.symlink_to(sys.executable)
+        pid = spawn([str(program), "-c", "import sys; sys.stdin.read()"], dict(os.environ), {})
+        try:
+            stat = wait_until(lambda: stat_of(pid))
+            assert stat.parent == os.getpid()
+            assert stat.session == stat.group == pid
+            assert stat.start > 0
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        assert stat_of(pid) is None
+        assert title_of(pid) == ""
+
+    def test_a_mark_in_title_or_environment_is_seen(self):
+        pid = spawn(
+            [sys.executable, "-c", "import time; time.sleep(60)", "in-the-title"],
+            {**os.environ, "MARK": "in-the-environment"},
+            {},
+        )
+        try:
+            wait_until(lambda: carries_mark(pid, "in-the-title"))
+            assert carries_mark(pid, "in-the-environment")
+            assert not carries_mark(pid, "nowhere")
+            assert "in-the-title" in title_of(pid)
+        finally:
+            kill_group(pid)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        assert not carries_mark(pid, "in-the-title")
+
+    def test_signals_to_processes_that_are_gone_are_no_error(self):
+        pid = child_that(lambda: None)
+        os.waitpid(pid, 0)
+        assert send_signal(pid, signal.SIGTERM) is False
+        kill_group(pid)
+
+    def test_a_program_that_is_not_there_cannot_be_started(self):
+        with pytest.raises(OSError, match="nothing-here"):
+            spawn(["/nothing-here"], {}, {})
+
+    def test_a_program_gets_the_descriptors_it_is_given_and_no_others(self):
+        reader, writer = os.pipe()
+        secret = os.open("/dev/null", os.O_RDONLY)
+        code = f"import os; os.write(5, b'yes' if not os.path.exists('/proc/self/fd/{secret}') else b'no')"
+        try:
+            pid = spawn([sys.executable, "-c", code], dict(os.environ), {5: writer})
+            os.waitpid(pid, 0)
+            assert os.read(reader, 10) == b"yes"
+        finally:
+            for descriptor in (reader, writer, secret):
+                os.close(descriptor)

@@ -1,0 +1,208 @@
+"""The event loop of main: pipes, signals and deadlines in one wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from ska_oet_device.mptools import EventLoop
+
+
+@pytest.fixture
+def loop():
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGUSR1, signal.SIGUSR2)}
+    made = EventLoop()
+    watchdog = made.call_later(20, made.stop)
+    yield made
+    assert watchdog.callback is not None, "the loop had to be stopped"
+    made.close()
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+class TestDeadlines:
+    def test_come_in_the_order_of_their_times(self, loop):
+        seen: list[str] = []
+        loop.call_later(0.02, lambda: seen.append("second"))
+        loop.call_later(0.04, loop.stop)
+        loop.call_later(0.03, lambda: seen.append("third"))
+        loop.call_later(0.01, lambda: seen.append("first"))
+        loop.run()
+        assert seen == ["first", "second", "third"]
+
+    def test_of_one_time_come_in_the_order_they_were_asked_for(self, loop, monkeypatch):
+        seen: list[int] = []
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        for number in range(20):
+            loop.call_later(0, lambda number=number: seen.append(number))
+        loop.call_later(0, loop.stop)
+        loop.run()
+        assert seen == list(range(20))
+
+    def test_are_never_early(self, loop):
+        started = time.monotonic()
+        loop.call_later(0.05, loop.stop)
+        loop.run()
+        assert time.monotonic() - started >= 0.05
+
+    def test_that_are_cancelled_do_not_come(self, loop):
+        seen: list[str] = []
+        timer = loop.call_later(0.01, lambda: seen.append("cancelled"))
+        loop.call_later(0.03, loop.stop)
+        timer.cancel()
+        loop.run()
+        timer.cancel()  # after the fact: harmless
+        assert seen == []
+
+    def test_may_cancel_one_another_and_set_new_ones(self, loop):
+        seen: list[str] = []
+        now_due = loop.call_later(0.02, lambda: seen.append("cancelled by the first"))
+
+        def first() -> None:
+            now_due.cancel()
+            loop.call_later(0, lambda: seen.append("new"))
+            loop.call_later(0.03, loop.stop)
+
+        loop.call_later(0.01, first)
+        loop.run()
+        assert seen == ["new"]
+
+    def test_that_fail_do_not_end_the_loop(self, loop, caplog):
+        seen: list[str] = []
+        loop.call_later(0.0, lambda: 1 / 0)
+        loop.call_later(0.01, lambda: seen.append("after"))
+        loop.call_later(0.02, loop.stop)
+        loop.run()
+        assert seen == ["after"]
+        assert "ZeroDivisionError" in caplog.text
+
+
+class TestPipes:
+    def test_are_called_when_there_is_something_to_read(self, loop, pair):
+        ours, theirs = pair
+        seen: list[bytes] = []
+
+        def readable() -> None:
+            seen.append(ours.recv(10))
+            if len(seen) == 2:
+                loop.stop()
+            else:
+                theirs.send(b"again")
+
+        loop.watch(ours, readable)
+        theirs.send(b"once")
+        loop.run()
+        assert seen == [b"once", b"again"]
+
+    def test_are_asked_for_writing_only_when_that_is_wanted(self, loop, pair):
+        seen: list[str] = []
+
+        def writable() -> None:
+            seen.append("writable")
+            loop.interest(pair[0], read=True, write=False)
+
+        loop.watch(pair[0], lambda: None, writable)
+        loop.call_later(0.02, lambda: loop.interest(pair[0], read=True, write=True))
+        loop.call_later(0.01, lambda: seen.append("not yet"))
+        loop.call_later(0.05, loop.stop)
+        loop.run()
+        assert seen == ["not yet", "writable"]
+
+    def test_are_left_alone_once_unwatched(self, loop, pair):
+        seen: list[str] = []
+        loop.watch(pair[0], lambda: seen.append("called"))
+        loop.unwatch(pair[0])
+        loop.unwatch(pair[0])
+        pair[1].send(b"x")
+        loop.interest(pair[0], read=True, write=True)  # nobody watches it: nothing happens
+        loop.call_later(0.02, loop.stop)
+        loop.run()
+        assert seen == []
+
+    def test_may_be_unwatched_when_they_are_closed_already(self, loop):
+        ours, theirs = socket.socketpair()
+        loop.watch(ours, lambda: None)
+        ours.close()
+        theirs.close()
+        loop.unwatch(ours)
+
+    def test_one_whose_callback_fails_does_not_end_the_loop(self, loop, pair, caplog):
+        def readable() -> None:
+            pair[0].recv(10)
+            raise RuntimeError("broken callback")
+
+        loop.watch(pair[0], readable)
+        pair[1].send(b"x")
+        loop.call_later(0.03, loop.stop)
+        loop.run()
+        assert "broken callback" in caplog.text
+
+
+class TestSignals:
+    def test_are_called_in_the_loop(self, loop):
+        seen: list[object] = []
+        loop.on_signal(signal.SIGUSR1, lambda: (seen.append(threading.current_thread()), loop.stop()))
+        loop.call_later(0, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        loop.run()
+        assert seen == [threading.main_thread()]
+
+    def test_that_came_before_the_loop_ran_are_not_lost(self, loop):
+        loop.on_signal(signal.SIGUSR1, loop.stop)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        loop.run()
+
+    def test_of_different_kinds_are_told_apart(self, loop):
+        seen: list[str] = []
+        loop.on_signal(signal.SIGUSR1, lambda: seen.append("one"))
+        loop.on_signal(signal.SIGUSR2, lambda: seen.append("two"))
+
+        def both() -> None:
+            os.kill(os.getpid(), signal.SIGUSR2)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        loop.call_later(0, both)
+        loop.call_later(0.05, loop.stop)
+        loop.run()
+        assert sorted(seen) == ["one", "two"]
+
+    def test_come_after_what_can_be_read(self, loop, pair):
+        seen: list[str] = []
+
+        def readable() -> None:
+            pair[0].recv(10)
+            seen.append("last words")
+
+        loop.watch(pair[0], readable)
+        loop.on_signal(signal.SIGUSR1, lambda: (seen.append("death"), loop.stop()))
+        # Both are there before the loop looks.
+        os.kill(os.getpid(), signal.SIGUSR1)
+        pair[1].send(b"x")
+        loop.run()
+        assert seen == ["last words", "death"]
+
+    def test_whose_callback_fails_do_not_end_the_loop(self, loop, caplog):
+        loop.on_signal(signal.SIGUSR1, lambda: 1 / 0)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        loop.call_later(0.02, loop.stop)
+        loop.run()
+        assert "ZeroDivisionError" in caplog.text
+
+
+def test_with_nothing_to_do_the_loop_sleeps(loop):
+    loop.call_later(0.3, loop.stop)
+    before = time.process_time()
+    loop.run()
+    assert time.process_time() - before < 0.1

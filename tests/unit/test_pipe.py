@@ -1,0 +1,319 @@
+"""Framed messages over one end of a socket pair."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.waiting import wait_until
+
+from ska_oet_device.mptools import (
+    BrokenPipeProtocolError,
+    Channel,
+    Connection,
+    Frame,
+    FrameReader,
+    InterruptGate,
+    TerminateInterrupt,
+    encode,
+)
+from ska_oet_device.mptools._pipe import HEADER, LARGEST_FRAME
+
+FRAMES = st.lists(st.builds(Frame, st.integers(0, 255), st.binary(max_size=60)), max_size=8)
+
+
+def stream_of(frames: list[Frame]) -> bytes:
+    return b"".join(encode(frame.tag, frame.payload) for frame in frames)
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def fill(channel: Channel) -> int:
+    """Send until the kernel takes no more; returns how many frames of 10,000 bytes that were."""
+    count = 0
+    while not channel.pending:
+        channel.send(encode(1, bytes([count % 256]) * 10_000))
+        count += 1
+    return count
+
+
+class TestFrameReader:
+    @given(FRAMES, st.data())
+    def test_any_cut_of_the_stream_gives_the_same_frames(self, frames, data):
+        stream = stream_of(frames)
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
+        reader, found = FrameReader(), []
+        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            found += reader.feed(stream[start:end])
+        assert found == frames
+
+    @given(FRAMES)
+    def test_a_stream_that_comes_byte_by_byte_gives_the_same_frames(self, frames):
+        reader = FrameReader()
+        assert [frame for byte in stream_of(frames) for frame in reader.feed(bytes([byte]))] == frames
+
+    def test_a_length_beyond_all_reason_is_no_frame(self):
+        with pytest.raises(BrokenPipeProtocolError, match=str(LARGEST_FRAME)):
+            FrameReader().feed(struct.pack("!IB", LARGEST_FRAME + 1, 1))
+
+    def test_text_on_the_pipe_is_no_frame(self):
+        with pytest.raises(BrokenPipeProtocolError):
+            FrameReader().feed(b"Traceback (most recent call last):")
+
+    def test_a_message_that_is_too_large_is_not_encoded(self):
+        with pytest.raises(ValueError, match=str(LARGEST_FRAME)):
+            encode(1, memoryview(bytearray(LARGEST_FRAME + 1)))
+
+
+class TestChannel:
+    def test_what_is_sent_arrives_in_order(self, pair):
+        one, other = Channel(pair[0]), Channel(pair[1])
+        for number in range(10):
+            one.send(encode(number, b"x" * number))
+        assert other.receive() == [Frame(number, b"x" * number) for number in range(10)]
+        assert one.pending == 0
+
+    def test_reading_when_nothing_is_there_returns_nothing_and_does_not_wait(self, pair):
+        assert Channel(pair[0]).receive() == []
+
+    def test_what_a_slow_reader_does_not_take_is_kept_and_nothing_blocks(self, pair):
+        channel, reader = Channel(pair[0]), FrameReader()
+        count = fill(channel)
+        for number in range(count, count + 200):
+            channel.send(encode(1, bytes([number % 256]) * 10_000))
+        assert channel.pending > 1_900_000
+        channel.flush()  # still nobody reads
+        assert channel.pending > 1_900_000
+        found: list[Frame] = []
+        while channel.pending:
+            found += reader.feed(pair[1].recv(100_000))
+            channel.flush()
+        pair[1].setblocking(False)
+        while len(found) < count + 200:
+            found += reader.feed(pair[1].recv(100_000))
+        assert [frame.payload[0] for frame in found] == [number % 256 for number in range(count + 200)]
+
+    def test_pending_counts_the_bytes_that_wait(self, pair):
+        channel = Channel(pair[0])
+        fill(channel)
+        before = channel.pending
+        channel.send(encode(1, b"12345"))
+        assert channel.pending == before + HEADER.size + 5
+
+    def test_sending_to_a_peer_that_is_gone_is_no_error_and_keeps_nothing(self, pair):
+        channel = Channel(pair[0])
+        pair[1].close()
+        channel.send(encode(1, b"x"))
+        assert channel.pending == 0
+
+    def test_the_peers_end_shows_after_everything_it_sent(self, pair):
+        channel = Channel(pair[0])
+        pair[1].sendall(encode(1, b"last words"))
+        pair[1].close()
+        assert channel.receive() == [Frame(1, b"last words")]
+        with pytest.raises(EOFError):
+            channel.receive()
+
+    def test_draining_yields_everything_up_to_the_end_of_the_peer(self, pair):
+        sent = [Frame(number % 250, bytes(900)) for number in range(100)]
+        pair[1].sendall(stream_of(sent))
+        pair[1].close()
+        assert list(Channel(pair[0]).drain()) == sent
+
+    def test_draining_ends_when_nothing_is_there_though_someone_holds_the_other_end(self, pair):
+        pair[1].sendall(encode(1, b"x") + b"\0\0")
+        assert list(Channel(pair[0]).drain()) == [Frame(1, b"x")]
+
+    def test_draining_garbage_ends_quietly(self, pair):
+        pair[1].sendall(b"this is no frame")
+        assert list(Channel(pair[0]).drain()) == []
+
+    def test_draining_takes_up_where_reading_stopped_amid_a_frame(self, pair):
+        channel = Channel(pair[0])
+        stream = encode(7, b"in two pieces")
+        pair[1].sendall(stream[:8])
+        assert channel.receive() == []
+        pair[1].sendall(stream[8:])
+        assert list(channel.drain()) == [Frame(7, b"in two pieces")]
+
+    def test_a_closed_channel_takes_nothing_and_may_be_closed_again(self, pair):
+        channel = Channel(pair[0])
+        fill(channel)
+        channel.close()
+        channel.close()
+        channel.send(encode(1, b"x"))
+        assert channel.pending == 0
+        assert list(channel.drain()) == []
+
+
+class TestConnection:
+    def test_waits_for_the_next_frame_and_returns_one_at_a_time(self, pair):
+        connection = Connection(pair[0])
+        pair[1].sendall(stream_of([Frame(1, b"a"), Frame(2, b"b")]))
+        assert connection.receive() == Frame(1, b"a")
+        assert connection.receive() == Frame(2, b"b")
+
+    def test_the_peers_end_is_the_end_of_file(self, pair):
+        pair[1].close()
+        with pytest.raises(EOFError):
+            Connection(pair[0]).receive()
+
+    def test_sending_to_a_peer_that_is_gone_is_no_error(self, pair):
+        pair[1].close()
+        Connection(pair[0]).send(1, b"x")
+
+    def test_frames_of_many_threads_are_not_mixed(self, pair):
+        connection, channel = Connection(pair[0]), Connection(pair[1])
+
+        def speak(tag: int) -> None:
+            for _ in range(20):
+                connection.send(tag, bytes([tag]) * 50_000)
+
+        threads = [threading.Thread(target=speak, args=(tag,)) for tag in range(5)]
+        for thread in threads:
+            thread.start()
+        frames = [channel.receive() for _ in range(100)]
+        for thread in threads:
+            thread.join()
+        assert all(frame.payload == bytes([frame.tag]) * 50_000 for frame in frames)
+        assert sorted(frame.tag for frame in frames) == sorted([*range(5)] * 20)
+
+    def test_a_disowned_connection_says_nothing_any_more(self, pair):
+        connection = Connection(pair[0].dup())
+        connection.disown()
+        connection.send(1, b"x")
+        pair[1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            pair[1].recv(1)
+
+
+class SlowReader:
+    """Reads a socket to its end in small pieces, not before it is let."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.go = threading.Event()
+        self.frames: list[Frame] = []
+        self.rest = 0
+        self._sock = sock
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        reader = FrameReader()
+        self.go.wait()
+        while data := self._sock.recv(65_536):
+            self.rest += len(data)
+            for frame in reader.feed(data):
+                self.frames.append(frame)
+                self.rest -= HEADER.size + len(frame.payload)
+
+    def join(self) -> None:
+        self.go.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def alarm():
+    """Have SIGALRM raise TerminateInterrupt through a gate."""
+    gate = InterruptGate()
+    arrived = []
+
+    def handler(signum: int, frame: object) -> None:
+        arrived.append(signum)
+        gate.interrupt(TerminateInterrupt("alarm"))
+
+    before = signal.signal(signal.SIGALRM, handler)
+    yield gate, arrived
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+class TestASignalWhileAFrameIsSent:
+    @pytest.mark.parametrize("size", [10, 10_000_000])
+    def test_the_frame_is_whole_and_the_interrupt_comes_after_it(self, pair, alarm, size):
+        gate, arrived = alarm
+        connection, reader = Connection(pair[0], gate), SlowReader(pair[1])
+        interrupted = False
+
+        def let_go_when_the_signal_is_there() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            if size > 1_000_000:  # the sender is held up in the frame until the signal has come
+                wait_until(lambda: arrived, what="the alarm")
+            reader.go.set()
+
+        helper = threading.Thread(target=let_go_when_the_signal_is_there)
+        helper.start()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            with gate.open():
+                connection.send(5, bytes(size))
+                time.sleep(30)
+        except TerminateInterrupt:
+            interrupted = True
+        helper.join()
+        connection.send(6, b"after")
+        pair[0].close()
+        reader.join()
+        assert interrupted
+        assert [(frame.tag, len(frame.payload)) for frame in reader.frames] == [(5, size), (6, 5)]
+        assert reader.rest == 0
+
+    @pytest.mark.usefixtures("alarm")
+    def test_many_signals_at_any_moment_leave_no_frame_torn(self, pair):
+        connection, reader = Connection(pair[0]), SlowReader(pair[1])
+        reader.go.set()
+        sent = 0
+        for _ in range(50):
+            one = InterruptGate()
+            connection._gate = one
+            signal.signal(signal.SIGALRM, lambda *_, one=one: one.interrupt(TerminateInterrupt()))
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            try:
+                with one.open():
+                    while True:
+                        connection.send(1, bytes(3000))
+                        sent += 1
+            except TerminateInterrupt:
+                pass
+        pair[0].close()
+        reader.join()
+        assert reader.rest == 0
+        assert sent <= len(reader.frames) <= sent + 50  # one each may be sent and not counted
+
+    @pytest.mark.parametrize("size", [10, 3_000_000])
+    def test_a_handler_that_sends_waits_for_no_one_and_tears_nothing(self, pair, size):
+        connection, reader = Connection(pair[0]), SlowReader(pair[1])
+        reader.go.set()
+        beats = 0
+
+        def beat(*_: object) -> None:
+            nonlocal beats
+            beats += 1
+            connection.send(2, b"beat")
+
+        before = signal.signal(signal.SIGALRM, beat)
+        signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+        try:
+            sent = 0
+            while beats < 50:
+                connection.send(1, bytes(size))
+                sent += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        pair[0].close()
+        reader.join()
+        assert [len(frame.payload) for frame in reader.frames if frame.tag == 1] == [size] * sent
+        assert [frame.payload for frame in reader.frames if frame.tag == 2] == [b"beat"] * beats
+        assert reader.rest == 0

@@ -1,0 +1,165 @@
+"""When an exception may interrupt."""
+
+# ruff: noqa: PT012 - what a gate does shows in several statements
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from support.forked import in_a_child
+
+from ska_oet_device.mptools import InterruptGate, TerminateInterrupt, become_subreaper, die_with_parent
+from ska_oet_device.mptools._signals import reset_signals
+
+
+class TestInterruptGate:
+    def test_is_closed_at_first_and_remembers(self):
+        gate = InterruptGate()
+        gate.interrupt(TerminateInterrupt("early"))
+        assert not gate.raised
+        with pytest.raises(TerminateInterrupt, match="early"), gate.open():
+            pytest.fail("what is inside must not run")
+        assert gate.raised
+
+    def test_raises_at_once_while_it_is_open(self):
+        gate = InterruptGate()
+        with pytest.raises(TerminateInterrupt), gate.open():
+            gate.interrupt(TerminateInterrupt())
+            pytest.fail("not interrupted")
+
+    def test_interrupts_only_once_so_that_the_clean_up_is_left_in_peace(self):
+        gate = InterruptGate()
+        cleaned = False
+        with pytest.raises(TerminateInterrupt, match="first"), gate.open():
+            try:
+                gate.interrupt(TerminateInterrupt("first"))
+            finally:
+                gate.interrupt(TerminateInterrupt("second"))
+                cleaned = True
+        assert cleaned
+        with gate.open():
+            gate.interrupt(TerminateInterrupt("third"))
+        assert gate.waiting is None
+
+    def test_a_part_that_is_closed_is_finished_first(self):
+        gate, done = InterruptGate(), []
+        with pytest.raises(TerminateInterrupt), gate.open():
+            with gate.closed():
+                gate.interrupt(TerminateInterrupt())
+                done.append("bookkeeping")
+            done.append("user code")
+        assert done == ["bookkeeping"]
+
+    def test_a_closed_part_within_a_closed_part_opens_nothing(self):
+        gate, done = InterruptGate(), []
+        with pytest.raises(TerminateInterrupt), gate.open(), gate.closed():
+            with gate.closed():
+                gate.interrupt(TerminateInterrupt())
+            done.append("still closed")
+        assert done == ["still closed"]
+
+    def test_is_closed_again_after_it_was_open(self):
+        gate = InterruptGate()
+        with gate.open():
+            pass
+        gate.interrupt(TerminateInterrupt())
+        assert gate.waiting is not None
+
+    def test_is_closed_after_an_exception_too(self):
+        gate = InterruptGate()
+        with pytest.raises(ValueError, match="mine"), gate.open():
+            raise ValueError("mine")
+        gate.interrupt(TerminateInterrupt())
+        assert gate.waiting is not None
+
+    def test_of_several_that_wait_one_is_raised(self):
+        gate = InterruptGate()
+        gate.interrupt(TerminateInterrupt("first"))
+        gate.interrupt(TerminateInterrupt("second"))
+        with pytest.raises(TerminateInterrupt), gate.open():
+            pass
+        with gate.open():
+            pass
+
+    def test_another_thread_neither_closes_nor_opens_it(self):
+        gate, inside, leave = InterruptGate(), threading.Event(), threading.Event()
+
+        def elsewhere() -> None:
+            with gate.closed():
+                inside.set()
+                leave.wait()
+
+        thread = threading.Thread(target=elsewhere)
+        with pytest.raises(TerminateInterrupt), gate.open():
+            thread.start()
+            inside.wait()
+            try:
+                gate.interrupt(TerminateInterrupt())
+            finally:
+                leave.set()
+        thread.join()
+
+    def test_no_exception_that_user_code_may_swallow_by_except_exception(self):
+        assert not issubclass(TerminateInterrupt, Exception)
+
+
+class TestTheFateOfAProcess:
+    @in_a_child
+    def test_orphans_fall_to_a_subreaper(self):
+        become_subreaper()
+        reader, writer = os.pipe()
+        middle = os.fork()
+        if middle == 0:
+            parent = os.getpid()
+            if os.fork() == 0:
+                while os.getppid() == parent:
+                    time.sleep(0.001)
+                os.write(writer, str(os.getppid()).encode())
+                os._exit(7)
+            os._exit(0)
+        os.waitpid(middle, 0)
+        pid, status = os.waitpid(-1, 0)
+        assert os.waitstatus_to_exitcode(status) == 7
+        assert pid != middle
+        assert int(os.read(reader, 100)) == os.getpid()
+
+    @in_a_child
+    def test_a_process_that_shares_its_parents_fate_ends_with_it(self):
+        become_subreaper()
+        reader, writer = os.pipe()
+        middle = os.fork()
+        if middle == 0:
+            child = os.fork()
+            if child == 0:
+                die_with_parent(os.getppid())
+                os.write(writer, b"bound")
+                time.sleep(60)
+                os._exit(0)
+            os.read(reader, 100)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(middle, 0)
+        _, status = os.waitpid(-1, 0)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+    @in_a_child
+    def test_a_process_whose_parent_is_gone_already_ends_at_once(self):
+        child = os.fork()
+        if child == 0:
+            die_with_parent(1_000_000_000)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    @in_a_child
+    def test_a_fresh_child_has_the_default_action_for_every_signal(self):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        reset_signals()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
