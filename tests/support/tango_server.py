@@ -516,8 +516,12 @@ class Oet:
         self.recorder.clear()
 
     def settle(self) -> None:
-        """Wait until the recorder has every lifecycle event that there is."""
-        newest = self.proxy.lifecycleSequence
+        """Wait until the recorder has every lifecycle event that there is.
+
+        The attribute tells the newest event that was pushed; a summary may show a change whose event is still due.
+        """
+        pushed = self.proxy.lifecycleSequence
+        newest = max([pushed, *(event["sequence"] for event in json.loads(self.proxy.LifecycleEvents(pushed)))])
         wait_until(
             lambda: newest in self.recorder.values("lifecycleSequence") or newest <= self.recorder._last_cleared,
             10,

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,6 +176,24 @@ class TestAfterRestart:
         assert [event.sequence for event in again.events_after(2, 2)] == [3, 4]
         assert [event.sequence for event in again.events_after(5, 100)] == [6]
         assert again.events_after(6, 100) == again.events_after(2**62, 100) == []
+
+
+class TestEvents:
+    def test_that_are_not_committed_yet_are_not_told(self, histories, monkeypatch):
+        monkeypatch.setattr(store_module, "_LAST_CHANGES", 0.05)
+        history = histories.open()
+        create(history)
+        assert [event.sequence for event in history.events_after(0, 10)] == [1]
+        may_commit = threading.Event()
+        history._writer.submit(lambda connection: may_commit.wait(20))
+        create(history)
+        try:
+            assert [event.sequence for event in history.events_after(0, 10)] == [1]
+            assert history.events_after(1, 10) == []
+        finally:
+            may_commit.set()
+        assert history.wait(10)
+        assert [event.sequence for event in history.events_after(1, 10)] == [2]
 
 
 class TestRequests:

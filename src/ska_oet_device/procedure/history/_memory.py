@@ -34,6 +34,7 @@ class MemoryHistory:
         self._lock = threading.Lock()
         self._last_id = 0
         self._sequence = 0
+        self._newest_kept = 0
         self._last_request = 0
         self._events: deque[LifecycleEvent] = deque(maxlen=EVENTS_KEPT)
         self._requests: deque[StoredRequest] = deque(maxlen=_REQUESTS_KEPT)
@@ -64,7 +65,7 @@ class MemoryHistory:
 
     def add_procedure(self, procedure: StoredProcedure, event: LifecycleEvent, then: Then) -> None:
         """Keep a new procedure and the event of its creation."""
-        then()
+        self._kept(event, then)
 
     def keep(
         self,
@@ -75,9 +76,14 @@ class MemoryHistory:
         kept: Then | None = None,
     ) -> None:
         """Keep a change; `values` are fields of StoredProcedure, `number` is main's of the announcement."""
-        then()
+        self._kept(event, then)
         if kept is not None:
             kept()
+
+    def _kept(self, event: LifecycleEvent, then: Then) -> None:
+        """Note that an event is kept, or cannot be waited for; called in the order of the sequence."""
+        self._newest_kept = event.sequence
+        then()
 
     def update(self, process_uid: int, values: Mapping[str, Any], number: int = 0, kept: Then | None = None) -> None:
         """Keep fields of a procedure that are no lifecycle change."""
@@ -125,9 +131,12 @@ class MemoryHistory:
         return self._problem
 
     def events_after(self, sequence: int, limit: int) -> list[LifecycleEvent]:
-        """Return at most `limit` events with a higher sequence number, oldest first."""
+        """Return at most `limit` events with a higher sequence number, oldest first.
+
+        What is not kept yet is not told: a crash could give its number to another event.
+        """
         with self._lock:
-            return _slice_after(self._events, sequence, limit)
+            return _slice_after(self._events, sequence, min(limit, self._newest_kept - sequence))
 
     def requests_before(self, number: int, limit: int) -> list[StoredRequest]:
         """Return at most `limit` requests with a lower number (0: the newest), newest first."""

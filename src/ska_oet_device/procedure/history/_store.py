@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ._writer import HistoryWriter
 
 _log = logging.getLogger(__name__)
 
+_LAST_CHANGES = 0.1  # seconds for which a reader waits, so that it finds what has just happened
 _IDS = range(1, 2**63)  # what a database can hold
 
 _JSON_FIELDS = ("script", "provenance", "exit")
@@ -77,6 +79,7 @@ class SqlHistory(MemoryHistory):
                 connection.execute(insert(schema.device).values(**self._new_device()))
             else:
                 self._last_id, self._sequence, self._last_request = row.last_id, row.last_sequence, row.last_request
+                self._newest_kept = row.last_sequence
                 self._known_numbers = (row.boot, row.last_number)
         self._last_id = max(self._last_id, lowest_id)
 
@@ -115,7 +118,7 @@ class SqlHistory(MemoryHistory):
             connection.execute(insert(schema.lifecycle), self._event_row(event))
             self._note(connection, last_id=procedure.id, last_sequence=event.sequence)
 
-        self._writer.submit(write, then)
+        self._writer.submit(write, partial(self._kept, event, then))
 
     def keep(
         self,
@@ -132,7 +135,7 @@ class SqlHistory(MemoryHistory):
             connection.execute(self._update(event.process_uid), columns)
             self._note(connection, last_sequence=event.sequence, number=number)
 
-        self._writer.submit(write, then, kept)
+        self._writer.submit(write, partial(self._kept, event, then), kept)
 
     def update(self, process_uid: int, values: Mapping[str, Any], number: int = 0, kept: Then | None = None) -> None:
         columns = _columns(values)
@@ -219,6 +222,7 @@ class SqlHistory(MemoryHistory):
     def events_after(self, sequence: int, limit: int) -> list[LifecycleEvent]:
         if sequence >= self._sequence:
             return []
+        self.wait(_LAST_CHANGES)
         with self._lock:
             oldest = self._events[0].sequence if self._events else self._sequence + 1
         if sequence + 1 >= oldest:
@@ -237,7 +241,7 @@ class SqlHistory(MemoryHistory):
         query = select(table).where(table.c.device == self.device).order_by(table.c.number.desc()).limit(limit)
         if number:
             query = query.where(table.c.number < number)
-        self.wait(0.1)  # so that a client sees the request it has just made
+        self.wait(_LAST_CHANGES)
         return self._reader.read(lambda connection: [_request(row) for row in connection.execute(query)])
 
     def procedures(self, ids: Iterable[int]) -> dict[int, StoredProcedure]:
