@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -32,9 +33,6 @@ CONTROL_FD = 3
 REQUEST_SIZE = 16
 REPORT_SIZE = 64 * 1024
 
-# The variables by which the usual libraries are told how many threads to start at import.
-_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
 WorkerEntry = Callable[[socket.socket], None]
 
 
@@ -44,7 +42,7 @@ def thread_count() -> int:
 
 
 def _import_all(names: list[str]) -> list[str]:
-    """Import the modules; return a sentence for each one that cannot be, or that starts a thread."""
+    """Import the modules; return a sentence for each one that cannot be, or that leaves a thread running."""
     problems = []
     for name in names:
         before = thread_count()
@@ -53,8 +51,24 @@ def _import_all(names: list[str]) -> list[str]:
         except BaseException as error:  # a foreign module may do anything, sys.exit included
             problems.append(f"module {name} cannot be imported: {type(error).__name__}: {error}")
         if thread_count() > before:
+            _end_library_threads()
+        if thread_count() > before:
             problems.append(f"module {name} starts a thread when it is imported")
     return problems
+
+
+def _end_library_threads() -> None:
+    """Fork once for nothing: libraries that prepare for a fork, NumPy's OpenBLAS among them, end their threads for it.
+
+    They start them again, in whichever process, with the first calculation that is large enough.
+    To start them in every worker instead costs each one some 20 ms of a processor that spins and waits.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and later: that is what it is done for
+        pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def _adopted_by(main_pid: int, middle_pid: int) -> None:
@@ -123,21 +137,6 @@ def _serve(control: socket.socket, main_pid: int, entry: WorkerEntry) -> None:
         os.waitpid(middle, 0)
 
 
-def _limit_threads() -> dict[str, str | None]:
-    """Have libraries start no threads while they are imported here; return what was set before."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    return before
-
-
-def _restore(before: dict[str, str | None]) -> None:
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
-
-
 def main() -> None:
     """Import, report, and serve.  Arguments: main's process id, the worker's entry, modules to import."""
     main_pid, entry_name, preload = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
@@ -145,11 +144,9 @@ def main() -> None:
     control = socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
     setproctitle("oet-template")
-    before = _limit_threads()
     module, _, function = entry_name.partition(":")
     entry = getattr(importlib.import_module(module), function)
     problems = _import_all(preload)
-    _restore(before)
     # What exists now is never freed: telling the collector so keeps the pages shared with the workers.
     gc.collect()
     gc.freeze()

@@ -151,7 +151,9 @@ class ScriptExecutionService:
         :raises TooManyError: MaxProcedures are alive
         """
         self._announce(topics.request.procedure.create, cmd)
-        return self._prepare("Prepare", cmd, caller or Caller())
+        prepared = self._prepare("Prepare", cmd, caller or Caller())
+        self._wait_until_recorded()
+        return prepared
 
     def start(self, cmd: StartProcessCommand, caller: Caller | None = None) -> ProcedureSummary:
         """Start execution of a prepared procedure.
@@ -166,8 +168,8 @@ class ScriptExecutionService:
             raise InvalidStateError(f"procedure {cmd.process_uid} has ended long ago")
         with self._lock:
             self._check_start(cmd)
-            self._note_request(cmd.process_uid, "Start", caller or Caller())
             self._start(cmd)
+            self._note_request(cmd.process_uid, "Start", caller or Caller())
             return self._summaries[cmd.process_uid]
 
     def run(
@@ -181,7 +183,9 @@ class ScriptExecutionService:
         with self._lock:
             prepared = self._prepare("Run", cmd, caller or Caller())
             self._start(StartProcessCommand(prepared.id, fn_name, run_args, force_start=True))
-            return self._summaries[prepared.id]
+            started = self._summaries[prepared.id]
+        self._wait_until_recorded()
+        return started
 
     def stop(self, cmd: StopProcessCommand, caller: Caller | None = None) -> list[ProcedureSummary]:
         """Stop a procedure in any state, optionally running a second script once it has ended.
@@ -201,10 +205,13 @@ class ScriptExecutionService:
             if summary.state.is_terminal:
                 self.audit("Stop", caller, summary.id, f"accepted; procedure {summary.id} had ended already")
                 return []
+            self._manager.stop(summary.id)
             self._note_request(summary.id, "Stop", caller)
             self._note_stopping(summary.id)
-            self._manager.stop(summary.id)
-            return self._abort(cmd, caller)
+            aborting = self._abort(cmd, caller)
+        if aborting:
+            self._wait_until_recorded()
+        return aborting
 
     def summarise(self, pids: Iterable[int] | None = None) -> list[ProcedureSummary]:
         """Return the summaries of the procedures with the given ids; None for all current ones.
@@ -481,9 +488,7 @@ class ScriptExecutionService:
     # -- for the link, which carries requests to main
 
     def launch(self, process_uid: int) -> Launch:
-        """Record that a procedure is being created, and return how it is launched."""
-        self._record_creation(process_uid)
-        self.history.wait(_DATABASE_PATIENCE)
+        """Return how the procedure that is being created is launched."""
         launching = self._launching
         assert launching is not None
         settings = self.settings
@@ -521,6 +526,13 @@ class ScriptExecutionService:
             pid = self._manager.create(cmd.script, init_args=cmd.init_args)
             self._record_creation(pid)
             return self._summaries[pid]
+
+    def _wait_until_recorded(self) -> None:
+        """Let no client know of an id that a crash could have given again.  The lock is not held.
+
+        The script is loading meanwhile: what main has, a new device server learns from it.
+        """
+        self.history.wait(_DATABASE_PATIENCE)
 
     def check(self, script: ExecutableScript) -> None:
         """Find out whether a script could be prepared now; raises as `prepare` does."""
@@ -592,7 +604,6 @@ class ScriptExecutionService:
         summary = self._summaries[pid]
         capture = ArgCapture(cmd.fn_name, cmd.run_args, clock.time())
         self._summaries[pid] = replace(summary, script_args=(*summary.script_args, capture))
-        self.history.add_call(pid, StoredCall(capture.fn, capture.fn_args.as_data(), capture.time))
         if summary.state is ProcedureState.READY and after is None:
             self._starting = pid
         else:
@@ -601,6 +612,7 @@ class ScriptExecutionService:
         self._manager.run(
             pid, call=cmd.fn_name, run_args=cmd.run_args, force_start=cmd.force_start or after is not None, after=after
         )
+        self.history.add_call(pid, StoredCall(capture.fn, capture.fn_args.as_data(), capture.time))
 
     def _busy_with(self) -> int | None:
         for pid, state in self._states.items():

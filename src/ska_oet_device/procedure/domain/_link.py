@@ -24,6 +24,8 @@ from ._state import ProcedureState
 
 _log = logging.getLogger(__name__)
 
+_ACKNOWLEDGED_TOGETHER = 64
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -75,6 +77,7 @@ class Link:
         self.living: list[dict[str, Any]] = []
         self._recorded: set[int] = set()
         self._acknowledged: int | None = None
+        self._told = 0
         self.problems: list[str] = []
         self.supplying = True
         self.template_pid: int | None = None
@@ -119,18 +122,29 @@ class Link:
                 self.send(messages.StopProcess(living["device"], living["process_uid"]))
 
     def recorded(self, number: int) -> None:
-        """Note that an announcement is recorded; main is told as soon as all before it are, too."""
+        """Note that an announcement is recorded; main is told when there are many, or by `tell_recorded`.
+
+        It would wake for each one, and only needs to know what it may forget.
+        """
         with self._lock:
             self._recorded.add(number)
             if self._acknowledged is None:
                 return
-            before = self._acknowledged
             while self._acknowledged + 1 in self._recorded:
                 self._acknowledged += 1
                 self._recorded.remove(self._acknowledged)
-            newest = self._acknowledged
-        if newest > before:
-            self.send(messages.Acknowledge(newest))
+            many = self._acknowledged - self._told >= _ACKNOWLEDGED_TOGETHER
+        if many:
+            self.tell_recorded()
+
+    def tell_recorded(self) -> None:
+        """Tell main up to which announcement everything is recorded, if it does not know."""
+        with self._lock:
+            newest = self._acknowledged or 0
+            if newest <= self._told:
+                return
+            self._told = newest
+        self.send(messages.Acknowledge(newest))
 
     def send(self, message: Any) -> None:
         """Send a message to main; what cannot be sent at once follows later."""
@@ -214,7 +228,7 @@ class Link:
     def _to_device(self, message: Any) -> None:
         with self._lock:
             if self._acknowledged is None:
-                self._acknowledged = message.number - 1
+                self._acknowledged = self._told = message.number - 1
             route = self._routes.get(message.device)
             if route is None:
                 self._early.setdefault(message.device, []).append(message)
@@ -247,6 +261,7 @@ class Link:
         elif isinstance(message, messages.StartDropped):
             route.bus.publish(lifecycle.startdropped, msg_src=uid, fn_name=message.fn_name, running=message.running)
             done()
+            self.tell_recorded()  # nothing in the history would tell that this one has been heard
 
     def _script_message(self, payload: bytes) -> None:
         device, uid, topic, data, sent = loads(payload)

@@ -456,16 +456,6 @@ def _own_random_numbers() -> None:
         numpy_random.seed()
 
 
-def _use_all_threads() -> None:
-    """Undo the limit under which the template imported: BLAS may use every core again."""
-    if not any(variable in os.environ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError:  # an environment of a script's own need not have it
-            return
-        threadpool_limits(limits=os.cpu_count())
-
-
 def _forget_exit_functions() -> None:
     """Leave what is to happen at the end of the template to the template; see to the script's own end.
 
@@ -500,7 +490,6 @@ def worker_main(sock: socket.socket) -> NoReturn:
     events, work = _PipeEvents(connection), _PipeWork(connection, gate)
     worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate)
     threading.Thread(target=work.read_for, args=(worker, events), name="messages", daemon=True).start()
-    _use_all_threads()
     connection.send(READY_TAG, b"")
     worker.run()
     _end(worker)

@@ -25,7 +25,7 @@ _LOCAL = re.compile(
 )
 
 # What workers need of the server; each may be installed in another folder.
-_SERVER_MODULES = ("ska_oet_device", "tango", "pubsub", "setproctitle", "threadpoolctl", "numpy")
+_SERVER_MODULES = ("ska_oet_device", "tango", "pubsub", "setproctitle", "numpy")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from ...errors import HistoryError, OetError
@@ -20,7 +20,7 @@ from . import _schema as schema
 from ._memory import MemoryHistory, Then
 from ._reader import HistoryReader
 from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
-from ._writer import HistoryWriter
+from ._writer import Batch, HistoryWriter
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +33,15 @@ _LOADED_TOGETHER = 500  # procedures
 _DATABASE_START = 5.0  # seconds for which a database server may refuse us when this one starts
 _READ_AT_START = 100  # procedures
 _TEXT_FIELDS = ("stacktrace", "function", "uri")
+
+# Made once: a statement that is made anew for each change costs more than its execution.
+_INSERT_PROCEDURE, _INSERT_LIFECYCLE = insert(schema.procedure), insert(schema.lifecycle)
+_INSERT_CALL, _INSERT_REQUEST = insert(schema.call), insert(schema.request)
+_UPDATE_PROCEDURE = update(schema.procedure).where(
+    schema.procedure.c.device == bindparam("of_device"), schema.procedure.c.id == bindparam("of_id")
+)
+_UPDATE_DEVICE = update(schema.device).where(schema.device.c.name == bindparam("of_device"))
+_PROBE = _UPDATE_DEVICE.values(last_id=schema.device.c.last_id)
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,12 +120,12 @@ class SqlHistory(MemoryHistory):
         columns = _columns(values)
         rows = [self._call_row(procedure.id, call) for call in procedure.calls]
 
-        def write(connection: Connection) -> None:
-            connection.execute(insert(schema.procedure), columns)
+        def write(batch: Batch) -> None:
+            batch.connection.execute(_INSERT_PROCEDURE, columns)
             if rows:
-                connection.execute(insert(schema.call), rows)
-            connection.execute(insert(schema.lifecycle), self._event_row(event))
-            self._note(connection, last_id=procedure.id, last_sequence=event.sequence)
+                batch.connection.execute(_INSERT_CALL, rows)
+            batch.connection.execute(_INSERT_LIFECYCLE, self._event_row(event))
+            batch.count(self, last_id=procedure.id, last_sequence=event.sequence)
 
         self._writer.submit(write, partial(self._kept, event, then))
 
@@ -128,31 +137,30 @@ class SqlHistory(MemoryHistory):
         number: int = 0,
         kept: Then | None = None,
     ) -> None:
-        columns = _columns({**values, "changed": event.time})
+        columns = self._of(event.process_uid, {**values, "changed": event.time})
 
-        def write(connection: Connection) -> None:
-            connection.execute(insert(schema.lifecycle), self._event_row(event))
-            connection.execute(self._update(event.process_uid), columns)
-            self._note(connection, last_sequence=event.sequence, number=number)
+        def write(batch: Batch) -> None:
+            batch.connection.execute(_INSERT_LIFECYCLE, self._event_row(event))
+            batch.connection.execute(_UPDATE_PROCEDURE, columns)
+            batch.count(self, last_sequence=event.sequence, **self._number(number))
 
         self._writer.submit(write, partial(self._kept, event, then), kept)
 
     def update(self, process_uid: int, values: Mapping[str, Any], number: int = 0, kept: Then | None = None) -> None:
-        columns = _columns(values)
+        columns = self._of(process_uid, values)
 
-        def write(connection: Connection) -> None:
-            if columns:
-                connection.execute(self._update(process_uid), columns)
-            if number:
-                self._note(connection, number=number)
+        def write(batch: Batch) -> None:
+            if values:
+                batch.connection.execute(_UPDATE_PROCEDURE, columns)
+            batch.count(self, **self._number(number))
 
         self._writer.submit(write, kept=kept)
 
     def add_call(self, process_uid: int, call: StoredCall) -> None:
         row = self._call_row(process_uid, call)
 
-        def write(connection: Connection) -> None:
-            connection.execute(insert(schema.call), row)
+        def write(batch: Batch) -> None:
+            batch.connection.execute(_INSERT_CALL, row)
 
         self._writer.submit(write)
 
@@ -171,9 +179,9 @@ class SqlHistory(MemoryHistory):
             "answer": readable(answer),
         }
 
-        def write(connection: Connection) -> None:
-            connection.execute(insert(schema.request), row)
-            self._note(connection, last_request=request.number)
+        def write(batch: Batch) -> None:
+            batch.connection.execute(_INSERT_REQUEST, row)
+            batch.count(self, last_request=request.number)
 
         self._writer.submit(write)
         return request
@@ -186,7 +194,8 @@ class SqlHistory(MemoryHistory):
             .where(schema.procedure.c.state.in_([int(state) for state in TERMINAL]))
         )
 
-        def write(connection: Connection) -> None:
+        def write(batch: Batch) -> None:
+            connection = batch.connection
             for table in (schema.lifecycle, schema.call):
                 connection.execute(
                     delete(table).where(table.c.device == self.device, table.c.process_uid.in_(old.scalar_subquery()))
@@ -203,9 +212,8 @@ class SqlHistory(MemoryHistory):
         self._writer.submit(write)
 
     def probe(self) -> None:
-        def write(connection: Connection) -> None:
-            table = schema.device
-            connection.execute(update(table).where(table.c.name == self.device).values(last_id=table.c.last_id))
+        def write(batch: Batch) -> None:
+            batch.connection.execute(_PROBE, {"of_device": self.device})
 
         if not self.problem:
             self._writer.submit(write)
@@ -279,18 +287,17 @@ class SqlHistory(MemoryHistory):
 
     # -- rows
 
-    def _update(self, process_uid: int) -> Any:
-        table = schema.procedure
-        return update(table).where(table.c.device == self.device, table.c.id == process_uid)
+    def _of(self, process_uid: int, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**_columns(values), "of_device": self.device, "of_id": process_uid}
 
-    def _note(self, connection: Connection, *, number: int = 0, **counters: int) -> None:
+    def _number(self, number: int) -> dict[str, Any]:
+        """Return the columns that say which of main's announcements is the newest that is kept."""
+        return {"boot": self._boot, "last_number": number} if number else {}
+
+    def write_counters(self, connection: Connection, values: dict[str, Any]) -> None:
         """Write how far the counters have come, in the transaction of what they count."""
-        values: dict[str, Any] = dict(counters)
-        if number:
-            values.update(boot=self._boot, last_number=number)
-        table = schema.device
-        if values and not connection.execute(update(table).where(table.c.name == self.device), values).rowcount:
-            connection.execute(insert(table).values(**{**self._new_device(), **values}))
+        if values and not connection.execute(_UPDATE_DEVICE, {"of_device": self.device, **values}).rowcount:
+            connection.execute(insert(schema.device), {**self._new_device(), **values})
 
     def _event_row(self, event: LifecycleEvent) -> dict[str, Any]:
         return {

@@ -19,32 +19,64 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from . import _schema as schema
 
 _log = logging.getLogger(__name__)
 
-Operation = Callable[[Connection], None]
+_UPDATE_MARK = update(schema.mark).where(schema.mark.c.writer == bindparam("of_writer"))
 
 _MOST_TOGETHER = 500
 _MOST_WAITING = 200_000
+_GATHERING = 0.005  # seconds for which a change that nobody waits for is kept from the disk
 _RETRY = 1.0  # seconds
 _PATIENCE = 1.0  # seconds for one commit, after which clients are told without it
 _MARKS_KEPT = 7 * 86400.0  # seconds
 
 
+class Counting(Protocol):
+    """Who has counters to write."""
+
+    def write_counters(self, connection: Connection, values: dict[str, Any]) -> None:
+        """Write these values, the newest of one transaction."""
+
+
+class Batch:
+    """What operations write to: one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._counters: dict[Counting, dict[str, Any]] = {}
+
+    def count(self, owner: Counting, **values: Any) -> None:
+        """Have the owner write these values once, when the operations have been executed; the last of each counts."""
+        self._counters.setdefault(owner, {}).update(values)
+
+    def finish(self) -> None:
+        """Write the counters."""
+        for owner, values in self._counters.items():
+            owner.write_counters(self.connection, values)
+
+
+Operation = Callable[[Batch], None]
+
+
 class _Item:
     """Something to write, and what to do then; `then` is called once, whoever comes first."""
 
-    __slots__ = ("kept", "operation", "then")
+    __slots__ = ("kept", "operation", "then", "urgent")
 
-    def __init__(self, operation: Operation, then: Callable[[], None], kept: Callable[[], None]) -> None:
+    def __init__(
+        self, operation: Operation, then: Callable[[], None] | None, kept: Callable[[], None] | None, *, urgent: bool
+    ) -> None:
         self.operation = operation
-        self.then: Callable[[], None] | None = then
-        self.kept = kept
+        self.urgent = urgent
+        self.then: Callable[[], None] | None = then or _nothing
+        self.kept = kept or _nothing
 
     def release(self) -> None:
         then, self.then = self.then, None
@@ -96,10 +128,10 @@ class HistoryWriter:
     ) -> None:
         """Have `operation` executed.
 
-        :param then: called once that is committed, or cannot be waited for any longer
+        :param then: called once that is committed, or cannot be waited for any longer; without it there is no hurry
         :param kept: called once that is committed, or lost for good
         """
-        item = _Item(operation, then or _nothing, kept or _nothing)
+        item = _Item(operation, then, kept, urgent=then is not None)
         with self._order:
             self._unreleased.append(item)
             if self._queue.qsize() < _MOST_WAITING:
@@ -115,7 +147,7 @@ class HistoryWriter:
         if self.problem:
             return False
         done = threading.Event()
-        self.submit(_written, kept=done.set)
+        self.submit(_written, _nothing, done.set)
         return done.wait(seconds)
 
     def look_after(self) -> None:
@@ -168,9 +200,13 @@ class HistoryWriter:
 
     def _next_batch(self) -> list[_Item]:
         timeout = _RETRY if self._waiting else None
-        batch = []
+        batch: list[_Item] = []
         with contextlib.suppress(queue.Empty):
             batch.append(self._queue.get(timeout=timeout))
+            # A request is noted while it is being carried out: writing at once would take the interpreter from it.
+            deadline = time.monotonic() + _GATHERING
+            while not batch[-1].urgent and len(batch) < _MOST_TOGETHER:
+                batch.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
             while len(batch) < _MOST_TOGETHER:
                 batch.append(self._queue.get_nowait())
         return batch
@@ -200,14 +236,16 @@ class HistoryWriter:
         self._number += 1
         self._in_doubt = items
         with self.engine.begin() as connection:
+            batch = Batch(connection)
             for item in items:
-                item.operation(connection)
+                item.operation(batch)
+            batch.finish()
             self._mark(connection)
         self._in_doubt = []
 
     def _mark(self, connection: Connection) -> None:
         mark, values = schema.mark, {"number": self._number, "time": time.time()}
-        if not connection.execute(update(mark).where(mark.c.writer == self._name), values).rowcount:
+        if not connection.execute(_UPDATE_MARK, {"of_writer": self._name, **values}).rowcount:
             connection.execute(insert(mark), {"writer": self._name, **values})
             connection.execute(delete(mark).where(mark.c.time < time.time() - _MARKS_KEPT))
 
@@ -259,7 +297,7 @@ def _have_kept(items: list[_Item]) -> None:
         _call(item.kept)
 
 
-def _written(connection: Connection) -> None:
+def _written(batch: Batch) -> None:
     """What is left to do of an operation that is committed."""
 
 

@@ -170,7 +170,8 @@ class Runtime:
             reap_escaped(host.service.unfinished, patience=_ABANDONED_PATIENCE)
 
     def tick(self) -> None:
-        """Look after the health of every device."""
+        """Look after the health of every device, and let main forget what is recorded."""
+        self.link.tell_recorded()
         self.store.look_after()
         for host in list(self._hosts.values()):
             host.tick()

@@ -14,29 +14,30 @@ from typing import Any
 
 import tango
 
-from ..application import Change, Notices, Progress, ScriptExecutionService, Snapshot
+from ..application import Change, ScriptExecutionService, Snapshot
 from ..domain import ProcedureState
 from ..domain._link import Link
-from ._health import Diagnosis, Health, diagnose
-from .codec import event_data, latin1, summary_data, to_json
+from ._health import Diagnosis, diagnose
+from ._views import SummaryViews, device_state, procedure_rows, progress_values
+from .codec import event_data, latin1, to_json
 
 _log = logging.getLogger(__name__)
 
 _SCRIPT_EVENTS_APART = 0.005  # seconds: 200 a second
 _OUTPUT_APART = 0.2  # seconds: 5 a second
-_LONGEST_SPECTRUM = 100_000
 _SUBSCRIPTIONS_RETURN = 3.0  # seconds within which Tango gives a new device object its subscriptions back
 _STEP = 0.1  # seconds that letting a device object go waits for a push to it
 
 _PRINTING = (ProcedureState.LOADING, ProcedureState.INITIALISING, ProcedureState.RUNNING)
 
+_KINDS = (tango.EventType.CHANGE_EVENT, tango.EventType.ARCHIVE_EVENT, tango.EventType.ALARM_EVENT)
+ROWS = ("procedureIds", "procedureScripts", "procedureStates")
+_LARGE = (*ROWS, "procedures")
+
 _NOTHING = "nothing has happened, but it is time to look at the output or to push a script's message"
 
 PUSHED = (
-    "procedureIds",
-    "procedureScripts",
-    "procedureStates",
-    "procedures",
+    *_LARGE,
     "activeProcedureId",
     "activeProcedureState",
     "activeFunction",
@@ -74,7 +75,6 @@ class EventPusher:
         self._pushing = False
         self._listened: list[tuple[str, tango.EventType]] = []
         self._pushed: dict[str, Any] = {}
-        self._fragments: dict[int, tuple[Any, str]] = {}
         self._lock = threading.Lock()
         self._latest_event = _newest_event(service)
         self._script_newest: tuple[int, str, dict[str, Any], float] | None = None
@@ -87,9 +87,12 @@ class EventPusher:
         self._output_size = (0, 0)
         self._output_text = ""
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self.views = SummaryViews()
         self.configuration_problem = ""
         self.store_problem = ""
         self._shown = Snapshot()
+        self._diagnosis = self.diagnosis()
+        self._ever_heard: set[str] = set()
 
     # -- the device object of the moment
 
@@ -104,6 +107,7 @@ class EventPusher:
             self._device = device
             self._attached_at = clock.monotonic()
             self._pushed.clear()
+            self._diagnosis = self.diagnosis()
             self._set_state(device, self._shown)
             self._attached.notify_all()
         self.refresh()
@@ -116,7 +120,7 @@ class EventPusher:
                 self._listened = [
                     (name, kind)
                     for name in ("State", "Status", *PUSHED)
-                    for kind in (tango.EventType.CHANGE_EVENT, tango.EventType.ARCHIVE_EVENT)
+                    for kind in _KINDS
                     if device.is_there_subscriber(name, kind)
                 ]
             # DevRestart destroys the object.  Init keeps it, but holds the monitor for which a push may wait.
@@ -160,21 +164,6 @@ class EventPusher:
 
     def diagnosis(self) -> Diagnosis:
         return diagnose(self._link, self._service.history.problem, self.store_problem)
-
-    def procedures_json(self, snapshot: Snapshot) -> str:
-        """Return the attribute `procedures`; only what has changed is written anew."""
-        fragments = self._fragments
-        parts = []
-        for summary in snapshot.summaries:
-            known = fragments.get(summary.id)
-            if known is None or known[0] is not summary:
-                known = (summary, to_json(summary_data(summary, stacktrace=False)))
-                fragments[summary.id] = known
-            parts.append(known[1])
-        if len(fragments) > 2 * len(parts) + 16:
-            current = {summary.id for summary in snapshot.summaries}
-            self._fragments = {uid: known for uid, known in list(fragments.items()) if uid in current}
-        return f"[{', '.join(parts)}]"
 
     # -- the thread
 
@@ -243,11 +232,14 @@ class EventPusher:
     def _push_rest(self, device: tango.server.Device) -> None:
         """Push what is not part of a lifecycle change, and whatever a new device object has never pushed."""
         now = clock.time()
+        self._diagnosis = self.diagnosis()
+        for name in _LARGE:
+            self._hears(device, name)
         self._push(device, "waitForQaReady", self._service.script_context.wait_for_qa_ready, now)
-        self._push(device, "healthState", int(self.diagnosis().health), now)
+        self._push(device, "healthState", int(self._diagnosis.health), now)
         # Not as the service knows it: changes whose own events are still to come are in that already.
         self._push_state(device, self._set_state(device, self._shown))
-        if "procedureIds" not in self._pushed:
+        if "activeProcedureId" not in self._pushed:
             self._push_snapshot(device, self._shown, now)
 
     def _push_snapshot(self, device: tango.server.Device, snapshot: Snapshot, time: float) -> None:
@@ -259,17 +251,20 @@ class EventPusher:
         self._push(device, "activeFunction", latin1(active.fn_name), time)
         self._push_progress(device, time)
         self._push(device, "stacktrace", latin1(snapshot.newest_failure), time)
-        if self._pushed.get("procedures") is not summaries:
+        if self._pushed.get("procedures") is not summaries and self._hears(device, "procedures"):
             self._pushed["procedures"] = summaries
-            self._send(device, "procedures", self.procedures_json(snapshot), time)
+            self._send(device, "procedures", self.views.json(snapshot), time)
 
     def _push_rows(self, device: tango.server.Device, snapshot: Snapshot, time: float) -> None:
         """Push the three attributes that have one row a procedure: all of them if one has changed."""
+        heard = [self._hears(device, name) for name in ROWS]  # each of them is asked
+        if not any(heard):
+            return
         rows = procedure_rows(snapshot)
         if self._pushed.get("procedureIds") == rows:
             return
         self._pushed["procedureIds"] = rows
-        for name, values in zip(("procedureIds", "procedureScripts", "procedureStates"), rows, strict=True):
+        for name, values in zip(ROWS, rows, strict=True):
             self._send(device, name, values, time)
 
     def _look_at_output(self, device: tango.server.Device) -> None:
@@ -318,7 +313,7 @@ class EventPusher:
     # -- State and Status, which take their value from the device object
 
     def _set_state(self, device: tango.server.Device, snapshot: Snapshot) -> tuple[bool, bool]:
-        state, status = device_state(snapshot, self.diagnosis(), self.configuration_problem, self._service.notices())
+        state, status = device_state(snapshot, self._diagnosis, self.configuration_problem, self._service.notices())
         changed = (device.get_state() != state, device.get_status() != status)
         device.set_state(state)
         device.set_status(status)
@@ -332,6 +327,16 @@ class EventPusher:
                 device.push_archive_event(name)
 
     # -- pushing
+
+    def _hears(self, device: tango.server.Device, name: str) -> bool:
+        """Say whether anybody has ever subscribed to one of the attributes that grow with the procedures.
+
+        The others cost less than the question.  Once somebody has, it is pushed for good: Tango's own answer lapses
+        when the clock is set.
+        """
+        if name not in self._ever_heard and any(device.is_there_subscriber(name, kind) for kind in _KINDS):
+            self._ever_heard.add(name)
+        return name in self._ever_heard
 
     def _push(self, device: tango.server.Device, name: str, value: Any, time: float) -> None:
         """Push if the value is not what was pushed last."""
@@ -356,47 +361,3 @@ def _newest_event(service: ScriptExecutionService) -> tuple[str, int, float]:
     sequence = service.history.last_sequence
     events = service.history.events_after(sequence - 1, 1) if sequence else []
     return (to_json(event_data(events[0])), sequence, events[0].time) if events else ("", sequence, clock.time())
-
-
-def procedure_rows(snapshot: Snapshot) -> tuple[list[int], list[str], list[str]]:
-    """Return ids, script URIs and states, one row a procedure, oldest first."""
-    rows = snapshot.summaries[-_LONGEST_SPECTRUM:]
-    return (
-        [summary.id for summary in rows],
-        [latin1(summary.script.script_uri) for summary in rows],
-        [summary.state.name for summary in rows],
-    )
-
-
-def progress_values(progress: Progress | None) -> tuple[float, str, tango.AttrQuality]:
-    """Return percentage, activity and quality; INVALID where the script reports nothing."""
-    if progress is None:
-        return 0.0, "", tango.AttrQuality.ATTR_INVALID
-    return progress.percent, latin1(progress.activity), tango.AttrQuality.ATTR_VALID
-
-
-def device_state(
-    snapshot: Snapshot, diagnosis: Diagnosis, configuration_problem: str, notices: Notices
-) -> tuple[tango.DevState, str]:
-    """Return the device's State, and in plain sentences why."""
-    notes = [note for note in (configuration_problem, *notices.sentences) if note]
-    notes += diagnosis.reasons
-    alive = [summary for summary in snapshot.summaries if not summary.state.is_terminal]
-    running = next((summary for summary in alive if summary.state is ProcedureState.RUNNING), None)
-    unknown = [summary.id for summary in snapshot.summaries if summary.state is ProcedureState.UNKNOWN]
-    if diagnosis.supervisor_gone:
-        state, sentence = tango.DevState.FAULT, "No script can be run."
-    elif unknown:
-        ids = ", ".join(map(str, unknown))
-        state, sentence = tango.DevState.ALARM, f"Procedure {ids} could not be killed and needs a person."
-    elif diagnosis.health is Health.FAILED or diagnosis.store_full:
-        state, sentence = tango.DevState.ALARM, "This server cannot do its job as it should."
-    elif notices.abort_failed:
-        state, sentence = tango.DevState.ALARM, notices.abort_failed
-    elif running is not None:
-        state, sentence = tango.DevState.RUNNING, f"Procedure {running.id} is RUNNING ({running.script.script_uri})."
-    else:
-        count = len(alive)
-        prepared = f"{count} procedure{'s are' if count != 1 else ' is'} prepared" if count else "no procedure is alive"
-        state, sentence = tango.DevState.ON, f"Ready: {prepared}."
-    return state, latin1(" ".join([sentence, *notes]))

@@ -375,4 +375,6 @@ def event_data(event: LifecycleEvent) -> dict[str, Any]:
 
 def latin1(text: str) -> str:
     """Return `text` as a DevString can carry it: other characters escaped, and no NUL, which would end it."""
-    return text.encode("latin-1", "backslashreplace").decode("latin-1").replace("\0", "\\x00")
+    if not text.isascii():
+        text = text.encode("latin-1", "backslashreplace").decode("latin-1")
+    return text.replace("\0", "\\x00")

@@ -21,7 +21,8 @@ from ..application import Caller, PrepareProcessCommand, StartProcessCommand, St
 from ..domain import ProcedureState
 from ._health import Health
 from ._host import DeviceHost, Runtime
-from ._pusher import PUSHED, procedure_rows, progress_values
+from ._pusher import PUSHED
+from ._views import procedure_rows, progress_values
 from .codec import (
     RunRequest,
     event_data,
@@ -368,7 +369,7 @@ class OetDevice(Device):
 
     @attribute(dtype=str, doc="JSON list of ProcedureSummary, without stack traces")
     def procedures(self) -> str:
-        return self._host.pusher.procedures_json(self._service.snapshot())
+        return self._host.pusher.views.json(self._service.snapshot())
 
     @attribute(dtype=np.int64, doc="The procedure that is RUNNING, else the one that changed last; 0: none yet")
     def activeProcedureId(self) -> int:
