@@ -1,0 +1,8 @@
+"""Sleeps until it is told to stop."""
+
+import time
+
+
+def main():
+    """Sleep for a long time."""
+    time.sleep(3600)

@@ -1,0 +1,79 @@
+"""What clients see of how things stand: State and Status, rows, progress, and the attribute `procedures`."""
+
+from __future__ import annotations
+
+import tango
+
+from ..application import Notices, ProcedureSummary, Progress, Snapshot
+from ..domain import TERMINAL, ProcedureState
+from ._health import Diagnosis, Health
+from .codec import latin1, summary_data, to_json
+
+_LONGEST_SPECTRUM = 100_000
+
+_NAMES = {state: state.name for state in ProcedureState}
+
+
+class SummaryViews:
+    """The attribute `procedures`; each summary is written as JSON once.  Any thread."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, tuple[ProcedureSummary, str]] = {}
+
+    def json(self, snapshot: Snapshot) -> str:
+        """Return the summaries of a snapshot as a JSON list, without stack traces."""
+        texts = self._texts
+        parts = []
+        for summary in snapshot.summaries:
+            known = texts.get(summary.id)
+            if known is None or known[0] is not summary:
+                known = texts[summary.id] = (summary, to_json(summary_data(summary, stacktrace=False)))
+            parts.append(known[1])
+        if len(texts) > 2 * len(parts) + 16:
+            current = {summary.id for summary in snapshot.summaries}
+            self._texts = {uid: known for uid, known in list(texts.items()) if uid in current}
+        return f"[{', '.join(parts)}]"
+
+
+def procedure_rows(snapshot: Snapshot) -> tuple[list[int], list[str], list[str]]:
+    """Return ids, script URIs and states, one row a procedure, oldest first."""
+    rows = snapshot.summaries[-_LONGEST_SPECTRUM:]
+    return (
+        [summary.id for summary in rows],
+        [latin1(summary.script.script_uri) for summary in rows],
+        [_NAMES[summary.state] for summary in rows],
+    )
+
+
+def progress_values(progress: Progress | None) -> tuple[float, str, tango.AttrQuality]:
+    """Return percentage, activity and quality; INVALID where the script reports nothing."""
+    if progress is None:
+        return 0.0, "", tango.AttrQuality.ATTR_INVALID
+    return progress.percent, latin1(progress.activity), tango.AttrQuality.ATTR_VALID
+
+
+def device_state(
+    snapshot: Snapshot, diagnosis: Diagnosis, configuration_problem: str, notices: Notices
+) -> tuple[tango.DevState, str]:
+    """Return the device's State, and in plain sentences why."""
+    notes = [note for note in (configuration_problem, *notices.sentences) if note]
+    notes += diagnosis.reasons
+    alive = [summary for summary in snapshot.summaries if summary.state not in TERMINAL]
+    running = next((summary for summary in alive if summary.state is ProcedureState.RUNNING), None)
+    unknown = [summary.id for summary in snapshot.summaries if summary.state is ProcedureState.UNKNOWN]
+    if diagnosis.supervisor_gone:
+        state, sentence = tango.DevState.FAULT, "No script can be run."
+    elif unknown:
+        ids = ", ".join(map(str, unknown))
+        state, sentence = tango.DevState.ALARM, f"Procedure {ids} could not be killed and needs a person."
+    elif diagnosis.health is Health.FAILED or diagnosis.store_full:
+        state, sentence = tango.DevState.ALARM, "This server cannot do its job as it should."
+    elif notices.abort_failed:
+        state, sentence = tango.DevState.ALARM, notices.abort_failed
+    elif running is not None:
+        state, sentence = tango.DevState.RUNNING, f"Procedure {running.id} is RUNNING ({running.script.script_uri})."
+    else:
+        count = len(alive)
+        prepared = f"{count} procedure{'s are' if count != 1 else ' is'} prepared" if count else "no procedure is alive"
+        state, sentence = tango.DevState.ON, f"Ready: {prepared}."
+    return state, latin1(" ".join([sentence, *notes]))
