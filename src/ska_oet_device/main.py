@@ -84,11 +84,12 @@ class DeviceServerKeeper:
         with theirs:
             self._pid = spawn(argv, dict(os.environ), {LINK_FD: theirs.fileno()})
         self._ready_at = None
-        self._channel = Channel(ours)
+        self._channel = Channel(ours, corked=True)
         self._loop.watch(self._channel, self._readable, self._writable)
         self._children.watch(self._pid, self._ended)
         self._channel.send(messages.to_frame(self.welcome()))
-        self._journal.connect(self._channel, self._wait_until_writable)
+        self._journal.connect(self._channel, lambda: self._loop.before_waiting(self._flush))
+        self._loop.before_waiting(self._flush)
 
     def note_ready(self) -> None:
         """The devices are exported."""
@@ -110,15 +111,14 @@ class DeviceServerKeeper:
             _log.error("the device server %d does not end: it is killed", pid)
             send_signal(pid, signal.SIGKILL)
 
-    def _wait_until_writable(self) -> None:
-        if self._channel is not None and self._channel.pending:
-            self._loop.interest(self._channel, read=True, write=True)
+    def _flush(self) -> None:
+        """Send what has gathered; the rest follows when the device server has read some of it."""
+        if self._channel is not None:
+            self._channel.flush()
+            self._loop.interest(self._channel, read=True, write=self._channel.pending > 0)
 
     def _writable(self) -> None:
-        assert self._channel is not None
-        self._channel.flush()
-        if not self._channel.pending:
-            self._loop.interest(self._channel, read=True, write=False)
+        self._flush()
         if not self._journal.congested:
             self._on_uncongested()
 

@@ -49,6 +49,7 @@ class EventLoop:
         self._timers: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._signal_callbacks: dict[int, Callback] = {}
+        self._before_waiting: dict[Callback, None] = {}
         self._stopped = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         for end in (self._wake_reader, self._wake_writer):
@@ -87,6 +88,10 @@ class EventLoop:
         heapq.heappush(self._timers, (timer.when, next(self._count), timer))
         return timer
 
+    def before_waiting(self, callback: Callback) -> None:
+        """Call `callback` once, when everything that has arrived is handled and before the loop waits again."""
+        self._before_waiting[callback] = None
+
     # -- signals
 
     def on_signal(self, signum: signal.Signals, callback: Callback) -> None:
@@ -105,6 +110,7 @@ class EventLoop:
     def run(self) -> None:
         """Run until `stop` is called."""
         while not self._stopped:
+            self._call_before_waiting()
             for key, events in self._selector.select(self._time_to_next()):
                 on_readable, on_writable = key.data
                 if events & selectors.EVENT_READ:
@@ -118,6 +124,8 @@ class EventLoop:
                     self._call(callback)
             self._run_due_timers()
 
+        self._call_before_waiting()
+
     def stop(self) -> None:
         self._stopped = True
 
@@ -127,6 +135,11 @@ class EventLoop:
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()
+
+    def _call_before_waiting(self) -> None:
+        while self._before_waiting:
+            callback, _ = self._before_waiting.popitem()
+            self._call(callback)
 
     def _time_to_next(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:

@@ -69,11 +69,15 @@ def encode(tag: int, payload: bytes) -> bytes:
 
 
 class Channel:
-    """The end of a pipe in an event loop: reads what is there, buffers what cannot be sent yet."""
+    """The end of a pipe in an event loop: reads what is there, buffers what cannot be sent yet.
 
-    def __init__(self, sock: socket.socket) -> None:
+    A corked one sends nothing before `flush`: what belongs together wakes the reader once.
+    """
+
+    def __init__(self, sock: socket.socket, *, corked: bool = False) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._corked = corked
         self._reader = FrameReader()
         self._out: deque[memoryview] = deque()
         self.pending = 0
@@ -110,12 +114,12 @@ class Channel:
                 return
 
     def send(self, frame: bytes) -> None:
-        """Send an encoded frame, or as much as fits now, and keep the rest for `flush`."""
+        """Send an encoded frame, or as much as fits now, and keep the rest (if corked, all of it) for `flush`."""
         if self.closed:
             return
         self._out.append(memoryview(frame))
         self.pending += len(frame)
-        if len(self._out) == 1:
+        if len(self._out) == 1 and not self._corked:
             self.flush()
 
     def flush(self) -> None:
@@ -173,24 +177,26 @@ class Connection:
         """Send one frame; waits while the reader is slow.  Says nothing if the pipe is gone."""
         self.send_frame(encode(tag, payload))
 
-    def send_frame(self, frame: bytes) -> None:
-        """Send a frame that is encoded already."""
+    def send_frame(self, frame: bytes, *, more: bool = False) -> None:
+        """Send a frame that is encoded already; with `more`, together with the next one, which follows at once."""
         with self._gate.closed(), self._lock:
             self._later.append(frame)
-            if not self._writing:
+            if not self._writing and not more:
                 self._write()
 
     def _write(self) -> None:
         """Send what waits.  A signal handler of the script may come in between any two steps, and send, too.
 
-        If it comes in the middle of a frame, its own waits; if not, it sends all there is itself.
+        If it comes in the middle of the sending, its own waits; if not, it sends all there is itself.
         """
         while self._later:
             self._writing = True
             try:
-                frame = self._later.popleft()
+                frames = [self._later.popleft()]
+                while self._later:
+                    frames.append(self._later.popleft())
                 if self._open:
-                    self._sock.sendall(frame)
+                    self._sock.sendall(b"".join(frames))
             except IndexError:
                 return
             except OSError:

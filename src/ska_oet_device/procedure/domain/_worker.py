@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 from ...event import AUTO_TOPIC, prepare_script_bus, publish_to_script
 from ...logs import configure_logging
 from ...mptools import READY as READY_TAG
-from ...mptools import Connection, EndOfWork, InterruptGate, ProcWorker, TerminateInterrupt, dumps, loads
+from ...mptools import Connection, EndOfWork, FrameReader, InterruptGate, ProcWorker, TerminateInterrupt, dumps, loads
 from . import _loader as loader
 from ._messages import (
     CONTROL,
@@ -336,7 +336,9 @@ class _PipeEvents:
         elif isinstance(item, PubSub):
             self._connection.send(PUBSUB, dumps((*self.label, item.topic, item.data, _now())))
         else:
-            self._connection.send_frame(to_frame(item))
+            # IDLE is passed through: what comes next follows at once.
+            passing = isinstance(item, StateEntered) and item.state == ProcedureState.IDLE
+            self._connection.send_frame(to_frame(item), more=passing)
             if self._connection.broken:
                 os._exit(_UNHEARD_STATUS)  # the script has closed the pipe: nobody would ever learn how it goes on
 
@@ -472,6 +474,25 @@ def _forget_exit_functions() -> None:
         atexit.register(multiprocessing._exit_function)
 
 
+def _rehearse() -> None:
+    """Do once, for nothing, what a worker does between its first message and READY.
+
+    A forked process shares its memory with the template until it writes to it.  The first writing copies each
+    page, which makes loading a script take four times as long; a spare worker has the time to do that in advance.
+    """
+    load = Load("", 0, "", {}, "", [], ProcedureInput().as_data(), {})
+    for message in (load, StateEntered(0, _now()), ScriptLoaded({}), Finished("completed", _now(), "")):
+        for frame in FrameReader().feed(to_frame(message)):
+            from_payload(frame.payload)
+    for descriptor in (1, 2):
+        _text_stream(descriptor)
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    configure_logging()
+    _set_title("oet-spare")
+    loader.rehearse()
+
+
 def _leave_to_parent(connection: Connection) -> None:
     """In a process that the script forks: the pipe and the signal handling are the worker's alone."""
     connection.disown()
@@ -490,6 +511,7 @@ def worker_main(sock: socket.socket) -> NoReturn:
     events, work = _PipeEvents(connection), _PipeWork(connection, gate)
     worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate)
     threading.Thread(target=work.read_for, args=(worker, events), name="messages", daemon=True).start()
+    _rehearse()
     connection.send(READY_TAG, b"")
     worker.run()
     _end(worker)
