@@ -68,7 +68,10 @@ class TestSpares:
     def test_their_number_may_change(self, main):
         main.wait_for_spares(2)
         main.send(messages.Configure(4, []))
-        main.wait_for_spares(4)
+        four = main.wait_for_spares(4)
+        main.send(messages.Configure(1, []))
+        (one,) = main.wait_for_spares(1)
+        wait_until(lambda: all(is_gone(pid) for pid in four if pid != one), what="the others have ended")
 
     def test_more_scripts_than_spares_are_served(self, main, script):
         path = script(NOTHING)
@@ -83,6 +86,13 @@ class TestSpares:
 
 
 class TestTheTemplate:
+    def test_forks_twice_where_it_cannot_fork_children_of_main(self, new_main, script, modules):
+        (modules / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'm68k'\n")
+        main = new_main(env=with_modules(modules))
+        for pid in main.wait_for_spares():
+            assert stat_of(pid).parent == main.pid
+        assert runs_a_script(main, script)
+
     def test_is_started_again_when_it_is_killed_and_spares_live_on(self, main, script):
         spares, template = main.wait_for_spares(), main.wait_for_template()
         os.kill(template, signal.SIGKILL)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, event, insert, select
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, bindparam, event, insert, select, update
 from sqlalchemy.exc import OperationalError
 from support.waiting import wait_until
 
 from ska_oet_device.procedure.history import _schema as schema
 from ska_oet_device.procedure.history import _writer as module
-from ska_oet_device.procedure.history._writer import HistoryWriter
+from ska_oet_device.procedure.history._writer import Batch, HistoryWriter, Operation
 
 thing = Table("thing", MetaData(), Column("number", Integer, primary_key=True))
+_INSERT_THING = insert(thing)
 
 
 class Breakable:
@@ -63,8 +64,8 @@ def writer(engine: Breakable, monkeypatch: pytest.MonkeyPatch) -> HistoryWriter:
     return HistoryWriter(engine)  # type: ignore[arg-type]
 
 
-def put(number: int) -> Callable[[Connection], None]:
-    return lambda connection: connection.execute(insert(thing), {"number": number})  # type: ignore[return-value]
+def put(number: int) -> Operation:
+    return lambda batch: batch.insert(_INSERT_THING, {"number": number})
 
 
 def numbers(engine: Breakable) -> list[int]:
@@ -79,7 +80,7 @@ class Gate:
         self.reached = threading.Event()
         self._opened = threading.Event()
 
-    def __call__(self, connection: Connection) -> None:
+    def __call__(self, batch: Batch) -> None:
         self.reached.set()
         assert self._opened.wait(20)
 
@@ -92,6 +93,31 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.open()
+
+
+class TestBatch:
+    def test_of_what_changes_several_times_the_last_value_is_written(self, engine):
+        update_thing = update(thing).where(thing.c.number == bindparam("of_number"))
+        statements: list[str] = []
+        with engine.begin() as connection:
+            connection.execute(_INSERT_THING, {"number": 1})
+            event.listen(connection, "before_cursor_execute", lambda *call: statements.append(call[2]))
+            batch = Batch(connection)
+            for number in (7, 8, 9):
+                batch.update(update_thing, {"of_number": 1}, {"number": number})
+                batch.insert(_INSERT_THING, {"number": 10 * number})
+            batch.flush()
+        assert numbers(engine) == [9, 70, 80, 90]
+        assert len(statements) == 2
+
+    def test_a_row_that_is_missing_is_told(self, engine):
+        told: list[dict[str, Any]] = []
+        with engine.begin() as connection:
+            batch = Batch(connection)
+            statement = update(thing).where(thing.c.number == bindparam("of_number"))
+            batch.update(statement, {"of_number": 1}, {"number": 2}, lambda _, values: told.append(values))
+            batch.flush()
+        assert told == [{"of_number": 1, "number": 2}]
 
 
 class TestOrder:
@@ -251,7 +277,7 @@ class TestPoison:
         [
             pytest.param(put(1), id="a row that is there already"),
             pytest.param(put(2**70), id="a number too large for the database"),
-            pytest.param(lambda connection: 1 // 0, id="an error of our own"),
+            pytest.param(lambda batch: 1 // 0, id="an error of our own"),
         ],
     )
     def test_is_lost_alone_and_said(self, writer, engine, gate, caplog, poison):

@@ -190,7 +190,8 @@ class TestJournal:
 
 def record(history: MemoryHistory, count: int) -> None:
     for number in range(count):
-        history.next_event(number, "run", None, ProcedureState.CREATING, 1.0, None)
+        event = history.next_event(number, "run", None, ProcedureState.CREATING, 1.0, None)
+        history.keep(event, {}, lambda: None)
 
 
 class TestMemoryHistory:
@@ -208,6 +209,10 @@ class TestMemoryHistory:
     def test_returns_what_was_recorded(self):
         history = MemoryHistory()
         event = history.next_event(3, "run", ProcedureState.READY, ProcedureState.RUNNING, 2.5, "why")
+        assert history.events_after(0, 1) == []
+        told: list[str] = []
+        history.keep(event, {}, lambda: told.append("then"))
+        assert told == ["then"]
         assert history.events_after(0, 1) == [event]
         assert dataclasses.astuple(event) == (1, 3, "run", ProcedureState.READY, ProcedureState.RUNNING, 2.5, "why")
 

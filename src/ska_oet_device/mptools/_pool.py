@@ -176,7 +176,6 @@ class WorkerPool:
         self._template_problems: tuple[str, ...] = ()
         self._fork_problem: str | None = None
         self._last_probe = 0.0
-        self._probing = False
         self.on_change: Callable[[], None] = lambda: None
 
     # -- for the supervisor
@@ -193,6 +192,7 @@ class WorkerPool:
             self._without_preload = False
             self._crashes = 0
             self._replace_template()
+        self._retire_surplus()
         self._plan()
 
     def take(self, on_worker: Callable[[WorkerHandle], None]) -> Callable[[], None]:
@@ -219,7 +219,6 @@ class WorkerPool:
         now = time.monotonic()
         if now - self._last_probe > _PROBES_APART and not self._forking:
             self._last_probe = now
-            self._probing = True
             if not self._fork():
                 self._report(fork="there is no template process to fork workers")
 
@@ -419,16 +418,16 @@ class WorkerPool:
             self._waiting.popleft()(worker)
         else:
             self._spares.append(worker)
-            self._retire_after_probe()
+            self._retire_surplus()
         self._fork_as_needed()
         self._plan()
 
-    def _retire_after_probe(self) -> None:
-        if self._probing and len(self._spares) > self._wanted_spares:
+    def _retire_surplus(self) -> None:
+        """End the oldest spares, if there are more than are wanted: after a probe, or when fewer are wanted now."""
+        while len(self._spares) > self._wanted_spares:
             retired = self._spares.popleft()
             if retired.pid is not None:
                 send_signal(retired.pid, signal.SIGTERM)
-        self._probing = False
 
     def _unborn(self, worker: WorkerHandle, reason: str) -> None:
         self._forking.remove(worker)

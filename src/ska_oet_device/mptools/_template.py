@@ -2,8 +2,7 @@
 
 Run as ``python -m ska_oet_device.mptools`` by main.  It has one thread, because a fork
 copies only the thread that calls it, and a lock that another thread holds stays locked in the
-child for ever.  It forks twice and lets the middle process exit, so that the worker becomes a
-child of main, the subreaper, which alone learns how it ends.
+child for ever.  What it forks is a child of main, which alone learns how it ends.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
+from ._fork import can_fork_sibling, fork_sibling
 from ._pipe import encode
 from ._signals import die_with_parent, reset_signals
 
@@ -71,24 +71,12 @@ def _end_library_threads() -> None:
     os.waitpid(pid, 0)
 
 
-def _adopted_by(main_pid: int, middle_pid: int) -> None:
-    """Wait until main has become the parent: the middle process may take a moment to end.
-
-    Any other parent means that main is gone.
-    """
-    while (parent := os.getppid()) != main_pid:
-        if parent != middle_pid:
-            os._exit(1)
-        time.sleep(0.0005)
-    die_with_parent(main_pid)
-
-
-def _become_worker(pipe: socket.socket, main_pid: int, middle_pid: int, entry: WorkerEntry) -> NoReturn:
+def _become_worker(pipe: socket.socket, main_pid: int, entry: WorkerEntry) -> NoReturn:
     status = 1
     try:
         os.setsid()
         reset_signals()
-        _adopted_by(main_pid, middle_pid)
+        die_with_parent(main_pid)
         entry(pipe)
         status = 0
     except SystemExit as error:
@@ -99,20 +87,46 @@ def _become_worker(pipe: socket.socket, main_pid: int, middle_pid: int, entry: W
         os._exit(status)
 
 
-def _fork_worker(pipe: socket.socket, main_pid: int, entry: WorkerEntry) -> NoReturn:
-    """Run in the middle process: fork the worker, say its id on its pipe, and exit."""
-    middle_pid = os.getpid()
-    try:
-        pid = os.fork()
-    except OSError as error:
-        pipe.sendall(encode(FORK_FAILED, str(error).encode()))
-        os._exit(1)
-    if pid == 0:
-        _become_worker(pipe, main_pid, middle_pid, entry)
-    try:
-        pipe.sendall(encode(FORKED, PID.pack(pid)))
-    finally:
-        os._exit(0)
+def _fork_worker(main_pid: int) -> int:
+    """Fork a child of main; returns 0 in it, its id here.
+
+    :raises OSError: it cannot be forked
+    """
+    return fork_sibling() if can_fork_sibling() else _fork_twice(main_pid)
+
+
+def _fork_twice(main_pid: int) -> int:
+    """Fork by way of a process in the middle, which exits: the kernel makes main, a subreaper, the parent."""
+    reader, writer = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        os.close(reader)
+        middle = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:
+            os._exit(1)
+        if pid != 0:
+            os.write(writer, PID.pack(pid))
+            os._exit(0)
+        os.close(writer)
+        _wait_for_adoption(main_pid, middle)
+        return 0
+    os.close(writer)
+    with open(reader, "rb") as answer:
+        told = answer.read(PID.size)
+    os.waitpid(middle, 0)
+    if len(told) < PID.size:
+        raise OSError("the process in the middle cannot fork")
+    return int(PID.unpack(told)[0])
+
+
+def _wait_for_adoption(main_pid: int, middle_pid: int) -> None:
+    """Wait until main has become the parent; any other one than the process in the middle means that main is gone."""
+    while (parent := os.getppid()) != main_pid:
+        if parent != middle_pid:
+            os._exit(1)
+        time.sleep(0.0005)
 
 
 def _serve(control: socket.socket, main_pid: int, entry: WorkerEntry) -> None:
@@ -127,14 +141,14 @@ def _serve(control: socket.socket, main_pid: int, entry: WorkerEntry) -> None:
                 pipe.sendall(encode(FORK_FAILED, f"the template process has {threads} threads".encode()))
                 continue
             try:
-                middle = os.fork()
+                pid = _fork_worker(main_pid)
             except OSError as error:
                 pipe.sendall(encode(FORK_FAILED, str(error).encode()))
                 continue
-            if middle == 0:
+            if pid == 0:
                 control.close()
-                _fork_worker(pipe, main_pid, entry)
-        os.waitpid(middle, 0)
+                _become_worker(pipe, main_pid, entry)
+            pipe.sendall(encode(FORKED, PID.pack(pid)))
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,12 +67,18 @@ def check_syntax(path: Path) -> None:
     :raises InvalidArgumentError: it is not Python; says where
     """
     try:
-        if path.stat().st_size > _CHECKED_AT_ONCE:
-            return
-        compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        found = path.stat()
+        if found.st_size <= _CHECKED_AT_ONCE:
+            _compile(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     except SyntaxError as error:
         raise InvalidArgumentError(f"{path} line {error.lineno}: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise InvalidArgumentError(f"{path} cannot be compiled: {error}") from error
     except OSError as error:
         raise ScriptNotFoundError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _compile(path: Path, *version: int) -> None:
+    """Compile a script; one that has not changed since it compiled is not compiled again."""
+    compile(path.read_bytes(), str(path), "exec", dont_inherit=True)

@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import time as clock
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,11 +121,11 @@ class SqlHistory(MemoryHistory):
         rows = [self._call_row(procedure.id, call) for call in procedure.calls]
 
         def write(batch: Batch) -> None:
-            batch.connection.execute(_INSERT_PROCEDURE, columns)
-            if rows:
-                batch.connection.execute(_INSERT_CALL, rows)
-            batch.connection.execute(_INSERT_LIFECYCLE, self._event_row(event))
-            batch.count(self, last_id=procedure.id, last_sequence=event.sequence)
+            batch.insert(_INSERT_PROCEDURE, columns)
+            for row in rows:
+                batch.insert(_INSERT_CALL, row)
+            batch.insert(_INSERT_LIFECYCLE, self._event_row(event))
+            self._count(batch, last_id=procedure.id, last_sequence=event.sequence)
 
         self._writer.submit(write, partial(self._kept, event, then))
 
@@ -137,22 +137,23 @@ class SqlHistory(MemoryHistory):
         number: int = 0,
         kept: Then | None = None,
     ) -> None:
-        columns = self._of(event.process_uid, {**values, "changed": event.time})
+        columns = _columns({**values, "changed": event.time})
 
         def write(batch: Batch) -> None:
-            batch.connection.execute(_INSERT_LIFECYCLE, self._event_row(event))
-            batch.connection.execute(_UPDATE_PROCEDURE, columns)
-            batch.count(self, last_sequence=event.sequence, **self._number(number))
+            batch.insert(_INSERT_LIFECYCLE, self._event_row(event))
+            batch.update(_UPDATE_PROCEDURE, self._which(event.process_uid), columns)
+            self._count(batch, last_sequence=event.sequence, **self._number(number))
 
         self._writer.submit(write, partial(self._kept, event, then), kept)
 
     def update(self, process_uid: int, values: Mapping[str, Any], number: int = 0, kept: Then | None = None) -> None:
-        columns = self._of(process_uid, values)
+        columns = _columns(values)
 
         def write(batch: Batch) -> None:
-            if values:
-                batch.connection.execute(_UPDATE_PROCEDURE, columns)
-            batch.count(self, **self._number(number))
+            if columns:
+                batch.update(_UPDATE_PROCEDURE, self._which(process_uid), columns)
+            if number:
+                self._count(batch, **self._number(number))
 
         self._writer.submit(write, kept=kept)
 
@@ -160,7 +161,7 @@ class SqlHistory(MemoryHistory):
         row = self._call_row(process_uid, call)
 
         def write(batch: Batch) -> None:
-            batch.connection.execute(_INSERT_CALL, row)
+            batch.insert(_INSERT_CALL, row)
 
         self._writer.submit(write)
 
@@ -180,8 +181,8 @@ class SqlHistory(MemoryHistory):
         }
 
         def write(batch: Batch) -> None:
-            batch.connection.execute(_INSERT_REQUEST, row)
-            batch.count(self, last_request=request.number)
+            batch.insert(_INSERT_REQUEST, row)
+            self._count(batch, last_request=request.number)
 
         self._writer.submit(write)
         return request
@@ -196,6 +197,7 @@ class SqlHistory(MemoryHistory):
 
         def write(batch: Batch) -> None:
             connection = batch.connection
+            batch.flush()  # what has just ended may be of long ago, too
             for table in (schema.lifecycle, schema.call):
                 connection.execute(
                     delete(table).where(table.c.device == self.device, table.c.process_uid.in_(old.scalar_subquery()))
@@ -287,17 +289,20 @@ class SqlHistory(MemoryHistory):
 
     # -- rows
 
-    def _of(self, process_uid: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {**_columns(values), "of_device": self.device, "of_id": process_uid}
+    def _which(self, process_uid: int) -> dict[str, Hashable]:
+        return {"of_device": self.device, "of_id": process_uid}
 
     def _number(self, number: int) -> dict[str, Any]:
         """Return the columns that say which of main's announcements is the newest that is kept."""
         return {"boot": self._boot, "last_number": number} if number else {}
 
-    def write_counters(self, connection: Connection, values: dict[str, Any]) -> None:
+    def _count(self, batch: Batch, **counters: Any) -> None:
         """Write how far the counters have come, in the transaction of what they count."""
-        if values and not connection.execute(_UPDATE_DEVICE, {"of_device": self.device, **values}).rowcount:
-            connection.execute(insert(schema.device), {**self._new_device(), **values})
+        batch.update(_UPDATE_DEVICE, {"of_device": self.device}, counters, self._insert_device)
+
+    def _insert_device(self, connection: Connection, values: dict[str, Any]) -> None:
+        columns = {name: value for name, value in values.items() if name in schema.device.c}
+        connection.execute(insert(schema.device), {**self._new_device(), **columns})
 
     def _event_row(self, event: LifecycleEvent) -> dict[str, Any]:
         return {

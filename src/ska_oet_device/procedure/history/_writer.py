@@ -18,10 +18,10 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Insert, Update, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from . import _schema as schema
@@ -38,30 +38,42 @@ _PATIENCE = 1.0  # seconds for one commit, after which clients are told without 
 _MARKS_KEPT = 7 * 86400.0  # seconds
 
 
-class Counting(Protocol):
-    """Who has counters to write."""
-
-    def write_counters(self, connection: Connection, values: dict[str, Any]) -> None:
-        """Write these values, the newest of one transaction."""
-
-
 class Batch:
-    """What operations write to: one transaction."""
+    """What operations write to: one transaction.
+
+    Rows are inserted, and values updated, when all operations have been executed: of what changes several times
+    in one transaction, only the last value is written.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._counters: dict[Counting, dict[str, Any]] = {}
+        self._rows: dict[Insert, list[dict[str, Any]]] = {}
+        self._values: dict[tuple[Hashable, ...], tuple[Update, Missing, dict[str, Any]]] = {}
 
-    def count(self, owner: Counting, **values: Any) -> None:
-        """Have the owner write these values once, when the operations have been executed; the last of each counts."""
-        self._counters.setdefault(owner, {}).update(values)
+    def insert(self, statement: Insert, row: dict[str, Any]) -> None:
+        """Insert a row."""
+        self._rows.setdefault(statement, []).append(row)
 
-    def finish(self) -> None:
-        """Write the counters."""
-        for owner, values in self._counters.items():
-            owner.write_counters(self.connection, values)
+    def update(
+        self, statement: Update, which: dict[str, Hashable], values: Mapping[str, Any], missing: Missing = None
+    ) -> None:
+        """Update the row that `which`, the statement's own parameters, names; call `missing` if there is none."""
+        key = (statement, *which.values())
+        known = self._values.setdefault(key, (statement, missing, dict(which)))
+        known[2].update(values)
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        inserted, self._rows = self._rows, {}
+        updated, self._values = self._values, {}
+        for insertion, rows in inserted.items():
+            self.connection.execute(insertion, rows if len(rows) > 1 else rows[0])
+        for statement, missing, values in updated.values():
+            if not self.connection.execute(statement, values).rowcount and missing is not None:
+                missing(self.connection, values)
 
 
+Missing = Callable[[Connection, dict[str, Any]], None] | None
 Operation = Callable[[Batch], None]
 
 
@@ -239,7 +251,7 @@ class HistoryWriter:
             batch = Batch(connection)
             for item in items:
                 item.operation(batch)
-            batch.finish()
+            batch.flush()
             self._mark(connection)
         self._in_doubt = []
 

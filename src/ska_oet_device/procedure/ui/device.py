@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
@@ -19,6 +17,7 @@ from ...config import EXAMPLES, Settings, size_in_bytes
 from ...errors import OetError
 from ..application import Caller, PrepareProcessCommand, StartProcessCommand, StopProcessCommand
 from ..domain import ProcedureState
+from ._clients import ClientNames
 from ._health import Health
 from ._host import DeviceHost, Runtime
 from ._pusher import PUSHED
@@ -42,6 +41,7 @@ from .codec import (
 
 _log = logging.getLogger(__name__)
 
+_CLIENTS = ClientNames()
 _DEFAULTS = Settings()
 _IDS = range(1, 2**63)
 _MOST_PROCEDURES = 100_000
@@ -198,7 +198,7 @@ class OetDevice(Device):
         """Return who asks.  Only the thread of the command itself knows."""
         if tango.Util.instance().is_svr_starting():  # a memorised value is written: there is no client
             return Caller("memorised value", user)
-        return Caller(_client_name(self.get_client_ident()), user)
+        return Caller(_CLIENTS.name_of(self.get_client_ident()), user)
 
     # -- commands
 
@@ -461,21 +461,3 @@ def _tango_uri() -> str:
         return "tango://"
     database = tango.Util.instance().get_database()
     return f"tango://{database.get_db_host()}:{database.get_db_port()}/"
-
-
-def _client_name(ident: Any) -> str:
-    """Return who a Tango client is, such as ``python pid 4711 on host ws1``."""
-    if ident is None or not ident.client_ident:
-        return ""
-    host = ident.client_ip
-    if host.startswith("giop:tcp:"):
-        host = host[len("giop:tcp:") :].strip("[]").rsplit(":", 1)[0]
-    local = host.startswith("giop:unix") or host.strip("[]") in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
-    program = str(ident.client_lang).lower()
-    if local:
-        host = os.uname().nodename
-        try:
-            program = Path(f"/proc/{ident.client_pid}/comm").read_text().strip() or program
-        except OSError:
-            pass  # it has ended already, or lives in another namespace
-    return f"{program} pid {ident.client_pid} on host {host}"
