@@ -73,8 +73,9 @@ class Client:
             request["run_args"] = {"kwargs": arguments}
         return int(json.loads(self.proxy.command_inout("Run", json.dumps(request)))["id"])
 
-    def start(self, uid: int, function: str = "main") -> None:
-        self.proxy.command_inout("Start", json.dumps({"process_uid": uid, "fn_name": function}))
+    def start(self, uid: int, function: str = "main", *, force: bool = False) -> None:
+        request = {"process_uid": uid, "fn_name": function, "force_start": force}
+        self.proxy.command_inout("Start", json.dumps(request))
 
     def stop(self, uid: int) -> None:
         self.proxy.command_inout("Stop", str(uid))

@@ -22,6 +22,7 @@ from ._template import CONTROL_FD, FORK_FAILED, FORKED, PID, READY, REPORT_SIZE
 
 _log = logging.getLogger(__name__)
 
+ENDED_UNBORN = "the worker, or the template process, ended before the worker was born"
 _QUIET = 0.05  # seconds without work after which spares are made
 _PROBES_APART = 2.0  # seconds
 _FORK_PATIENCE = 3.0  # seconds from the request to the birth of a worker; a fork takes some 10 ms
@@ -90,7 +91,7 @@ class WorkerHandle:
         except EOFError:
             self._loop.unwatch(self.channel)
             if self.pid is None:
-                self._fail("the template process ended before it had made this worker")
+                self._fail(ENDED_UNBORN)
             return  # else its death is the news, and waitpid brings it
         except BrokenPipeProtocolError as error:
             self._loop.unwatch(self.channel)
@@ -434,10 +435,10 @@ class WorkerPool:
         self._outdated.discard(worker)
         if self._closing:
             return
-        if self._control is None or reason.startswith("the template process ended"):
-            # The next template makes it; whoever waits still waits.
-            return
-        self._report(fork=f"no worker can be forked: {reason}")
+        if self._control is None:
+            return  # the next template makes another one; whoever waits still waits
+        if reason != ENDED_UNBORN:
+            self._report(fork=f"no worker can be forked: {reason}")
         if self._waiting or self._wanted_spares:
             self._timer = self._timer or self._loop.call_later(_LONGEST_PAUSE / 5, self._retry)
 

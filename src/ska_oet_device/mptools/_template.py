@@ -72,8 +72,10 @@ def _end_library_threads() -> None:
 
 
 def _become_worker(pipe: socket.socket, main_pid: int, entry: WorkerEntry) -> NoReturn:
+    """Tell main of this process, and be a worker to the end; the template may be killed meanwhile."""
     status = 1
     try:
+        pipe.sendall(encode(FORKED, PID.pack(os.getpid())))
         os.setsid()
         reset_signals()
         die_with_parent(main_pid)
@@ -88,7 +90,7 @@ def _become_worker(pipe: socket.socket, main_pid: int, entry: WorkerEntry) -> No
 
 
 def _fork_worker(main_pid: int) -> int:
-    """Fork a child of main; returns 0 in it, its id here.
+    """Fork a child of main; returns 0 in it.
 
     :raises OSError: it cannot be forked
     """
@@ -97,28 +99,20 @@ def _fork_worker(main_pid: int) -> int:
 
 def _fork_twice(main_pid: int) -> int:
     """Fork by way of a process in the middle, which exits: the kernel makes main, a subreaper, the parent."""
-    reader, writer = os.pipe()
     middle = os.fork()
     if middle == 0:
-        os.close(reader)
         middle = os.getpid()
         try:
             pid = os.fork()
         except OSError:
             os._exit(1)
         if pid != 0:
-            os.write(writer, PID.pack(pid))
             os._exit(0)
-        os.close(writer)
         _wait_for_adoption(main_pid, middle)
         return 0
-    os.close(writer)
-    with open(reader, "rb") as answer:
-        told = answer.read(PID.size)
-    os.waitpid(middle, 0)
-    if len(told) < PID.size:
+    if os.waitstatus_to_exitcode(os.waitpid(middle, 0)[1]) != 0:
         raise OSError("the process in the middle cannot fork")
-    return int(PID.unpack(told)[0])
+    return middle
 
 
 def _wait_for_adoption(main_pid: int, middle_pid: int) -> None:
@@ -148,7 +142,6 @@ def _serve(control: socket.socket, main_pid: int, entry: WorkerEntry) -> None:
             if pid == 0:
                 control.close()
                 _become_worker(pipe, main_pid, entry)
-            pipe.sendall(encode(FORKED, PID.pack(pid)))
 
 
 def main() -> None:

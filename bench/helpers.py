@@ -1,0 +1,79 @@
+"""Clients in processes of their own: ``python -m bench.helpers run|subscribe URL …``; told what to do on standard input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+from .client import Client
+from .stack import ROOT
+
+
+class Helper:
+    """One such process, seen from the one that started it."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.helpers", *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_until_ready(self) -> None:
+        if self._answer() != "ready":
+            raise RuntimeError("a helper of the benchmark could not start")
+
+    def tell(self, text: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{text}\n")
+        self._process.stdin.flush()
+
+    def result(self) -> dict[str, Any]:
+        """Return what it has found out; it ends then."""
+        found: dict[str, Any] = json.loads(self._answer())
+        self._process.communicate()
+        return found
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def end(self) -> None:
+        """End it, whatever it is doing."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+def _run(url: str, count: str) -> dict[str, Any]:
+    """Run an empty script so many times, one after the other."""
+    client = Client(url)
+    client.wait(client.run("empty.py"), "COMPLETE")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began = time.time()
+    for _ in range(int(count)):
+        client.wait(client.run("empty.py"), "COMPLETE")
+    return {"began": began, "ended": time.time()}
+
+
+def _subscribe(url: str) -> dict[str, Any]:
+    """Receive lifecycle events until the one with the number that is told."""
+    client = Client(url)
+    first = client.proxy.lifecycleSequence
+    print("ready", flush=True)
+    last = int(sys.stdin.readline())
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and (not client.sequences or client.sequences[-1] < last):
+        time.sleep(0.02)
+    received = [number for number in client.sequences if first < number <= last]
+    return {"expected": last - first, "received": len(set(received)), "repeated": len(received) - len(set(received))}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"run": _run, "subscribe": _subscribe}[sys.argv[1]](*sys.argv[2:])), flush=True)
