@@ -1,4 +1,4 @@
-"""Clients in processes of their own: ``python -m bench.helpers run|subscribe URL …``; told what to do on standard input."""
+"""Clients in processes of their own, told what to do on standard input: ``python -m bench.helpers run URL …``."""
 
 from __future__ import annotations
 

@@ -18,8 +18,10 @@ import tango
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.tango_server import Database, Server  # noqa: E402 - found only now
+from support.tango_server import Database, Server, free_port  # noqa: E402 - found only now
 from support.waiting import wait_until  # noqa: E402
+
+__all__ = ["BIND", "ROOT", "SCRIPTS", "Running", "Stack", "answers", "free_port", "wait_until"]
 
 SCRIPTS = Path(__file__).parent / "scripts"
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
@@ -73,9 +75,19 @@ class Stack:
         self._instances += 1
         instance = f"bench{self._instances}"
         names = [f"mid-oet/{instance}/{number:02}" for number in range(1, devices + 1)]
-        given = {"ScriptRoots": [SCRIPTS], **properties}
-        self.database.add_server(instance, dict.fromkeys(names, given))
-        server = Server([instance, *BIND], folder or self.folder / instance, self.database.host)
+        self.database.add_server(instance, {name: {"ScriptRoots": [SCRIPTS], **properties} for name in names})
+        with self._running(instance, names, folder or self.folder / instance) as running:
+            yield running
+
+    @contextlib.contextmanager
+    def server_again(self, name: str, folder: Path) -> Iterator[Running]:
+        """Run a server with one device once more, on what it has left in a folder."""
+        with self._running(name.split("/")[1], [name], folder) as running:
+            yield running
+
+    @contextlib.contextmanager
+    def _running(self, instance: str, names: list[str], folder: Path) -> Iterator[Running]:
+        server = Server([instance, *BIND], folder, self.database.host)
         try:
             running = Running(server, [f"tango://{self.database.host}/{name}" for name in names])
             for url in running.urls:

@@ -107,10 +107,10 @@ def test_ten_prepared_scripts_cost_nothing(own_server):
 
     def settled():
         before = _spent(idle)
-        time.sleep(0.3)  # an observation has a length
+        time.sleep(1.2)  # within a second the device server tells main what is recorded
         return before == _spent(idle)
 
-    wait_until(settled, 10, "the machine has come to rest")
+    wait_until(settled, 20, "the machine has come to rest")
     before = _spent(idle)
     time.sleep(3)
     after = _spent(idle)

@@ -8,6 +8,7 @@ import sqlite3
 import time as clock
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -329,16 +330,17 @@ class SqlHistory(MemoryHistory):
         """Return procedures with all that belongs to them, in a few queries for all of them together."""
         ids = [row.id for row in rows]
 
-        def rows_of(table: Any, order: Any) -> dict[int, list[Row[Any]]]:
-            query = select(table).where(table.c.device == self.device, table.c.process_uid.in_(ids)).order_by(order)
+        def rows_of(table: Any, order: str) -> dict[int, list[Row[Any]]]:
+            # Asked for the order of its primary key, SQLite would read the whole table for a few rows.
+            query = select(table).where(table.c.device == self.device, table.c.process_uid.in_(ids))
             found: dict[int, list[Row[Any]]] = {uid: [] for uid in ids}
-            for row in connection.execute(query):
+            for row in sorted(connection.execute(query), key=attrgetter(order)):
                 found[row.process_uid].append(row)
             return found
 
-        events = rows_of(schema.lifecycle, schema.lifecycle.c.sequence)
-        calls = rows_of(schema.call, schema.call.c.key)
-        requests = rows_of(schema.request, schema.request.c.number)
+        events = rows_of(schema.lifecycle, "sequence")
+        calls = rows_of(schema.call, "key")
+        requests = rows_of(schema.request, "number")
         return [_procedure(row, events[row.id], calls[row.id], requests[row.id]) for row in rows]
 
 

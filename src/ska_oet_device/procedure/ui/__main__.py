@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 SERVER_NAME = "OetDevice"
 _HEALTH_PERIOD = 1.0  # seconds
+_SWITCH_INTERVAL = 0.0005  # seconds
 _FAREWELL = 0.5  # seconds in which clients can still read why the device is in FAULT
 
 
@@ -69,6 +71,8 @@ def _watch_health(runtime: Runtime) -> None:
 def main(argv: list[str]) -> int:
     """Serve until Tango's Kill, a signal, or the end of main, which exit with 0; returns if it cannot serve."""
     configure_logging()
+    # A script that floods the bus keeps one thread busy: commands would wait 5 ms for each of their turns.
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     os.set_inheritable(int(argv[1]), False)
     link = Link(socket.socket(fileno=int(argv[1])))
     link.thread_context = tango.EnsureOmniThread
@@ -81,6 +85,9 @@ def main(argv: list[str]) -> int:
         link.drop_unclaimed()
         link.send(ServerReady())
         threading.Thread(target=_watch_health, args=(runtime,), name="health", daemon=True).start()
+        # What exists now is there for good: a collection need not look through all of it again and again.
+        gc.collect()
+        gc.freeze()
         _log.info("ready")
 
     try:
