@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
+PEERS := .venv-peers
 
 # Whoever calls make may have set what would make pip or Tango behave in another way here.
 unexport PYTHONHOME
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check lint types format clean
+.PHONY: help demo up test test-faults bench bench-quick check lint types format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +35,14 @@ test: $(STAMP)  ## run the tests; report in build/reports
 test-faults: $(STAMP)  ## kill and stop every process at random moments, 300 times (OET_FAULT_ROUNDS)
 	OET_FAULT_ROUNDS=$${OET_FAULT_ROUNDS:-300} $(BIN)/python -m pytest tests/faults $(ARGS)
 
+bench: $(STAMP) $(PEERS)/.up-to-date  ## measure everything, beside the peers: 15 minutes; table in build/bench.md
+	@mkdir -p build
+	$(BIN)/python -m bench --peers $(PEERS) --json build/bench.json --markdown build/bench.md $(ARGS)
+
+bench-quick: $(STAMP)  ## measure what can be measured in two minutes; ARGS="--compare OLD.json"
+	@mkdir -p build
+	$(BIN)/python -m bench --quick --json build/bench-quick.json --markdown build/bench-quick.md $(ARGS)
+
 check: lint types test  ## run everything that must pass before a commit
 
 lint: $(STAMP)  ## check format, style, and the direction of imports
@@ -49,7 +58,7 @@ format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the virtual environment and everything that was built
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian keeps a part of Python's venv module in a package of its own, python3-venv.
@@ -71,4 +80,15 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Making the virtual environment $(VENV); the first time this takes a minute or two"
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -q --editable '.[dev]'
+	@touch $@
+
+# What cannot be installed is reported by the benchmark as missing.
+$(PEERS)/.up-to-date: bench/peers-requirements.txt
+	@$(CHECK_PYTHON)
+	@echo "Making $(PEERS) with the peers of the benchmark"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@-PIP_CONSTRAINT= $(PEERS)/bin/python -m pip install -q --requirement bench/peers-requirements.txt
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v redis-server >/dev/null; then \
+	  apt-get update -qq; RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server \
+	    >/dev/null || echo "redis-server cannot be installed" >&2; fi
 	@touch $@

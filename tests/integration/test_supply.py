@@ -86,6 +86,29 @@ class TestSpares:
 
 
 class TestTheTemplate:
+    def test_leaves_the_threads_of_blas_to_whoever_needs_them(self, new_main, script, tmp_path):
+        told = tmp_path / "told"
+        main = new_main(imports=["numpy"])
+        uid = main.ready(
+            script(
+                f"""
+                import os, numpy
+                def threads():
+                    return len(os.listdir("/proc/self/task"))
+                def main():
+                    before = threads()
+                    square = numpy.ones((700, 700))
+                    square @ square
+                    open({str(told)!r}, "w").write(f"{{before}} {{threads()}}")
+                """
+            )
+        )
+        main.run(uid)
+        assert main.wait_for_end(uid).reason == "completed"
+        before, after = map(int, told.read_text().split())
+        assert before == 2  # the script's, and the one that reads the pipe
+        assert after == 1 + min(os.cpu_count(), len(os.sched_getaffinity(0)))
+
     def test_forks_twice_where_it_cannot_fork_children_of_main(self, new_main, script, modules):
         (modules / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'm68k'\n")
         main = new_main(env=with_modules(modules))

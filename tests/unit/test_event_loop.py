@@ -32,6 +32,33 @@ def pair():
         yield ours, theirs
 
 
+class TestBeforeWaiting:
+    def test_is_called_once_when_everything_that_has_arrived_is_handled(self, loop, pair):
+        seen: list[str] = []
+
+        def readable() -> None:
+            pair[0].recv(1)
+            for _ in range(3):
+                loop.before_waiting(flush)
+            seen.append("handled")
+
+        def flush() -> None:
+            seen.append("flushed")
+            if seen.count("flushed") == 2:
+                loop.stop()
+
+        loop.watch(pair[0], readable)
+        pair[1].send(b"12")
+        loop.run()
+        assert seen == ["handled", "flushed", "handled", "flushed"]
+
+    def test_is_called_though_the_loop_has_been_stopped(self, loop):
+        seen: list[str] = []
+        loop.call_later(0, lambda: (loop.before_waiting(lambda: seen.append("flushed")), loop.stop()))
+        loop.run()
+        assert seen == ["flushed"]
+
+
 class TestDeadlines:
     def test_come_in_the_order_of_their_times(self, loop):
         seen: list[str] = []

@@ -197,6 +197,16 @@ class TestCheckSyntax:
         with pytest.raises(InvalidArgumentError):
             check_syntax(write(root / "a.py", "x = " + "(" * 5000 + ")" * 5000))
 
+    def test_looks_again_when_the_script_has_changed(self, root):
+        script = write(root / "a.py", "x = 1\n")
+        check_syntax(script)
+        write(script, "x = (\n")
+        for _ in range(2):
+            with pytest.raises(InvalidArgumentError):
+                check_syntax(script)
+        write(script, "x = 2\n")
+        check_syntax(script)
+
     def test_leaves_a_large_script_to_the_worker(self, root):
         check_syntax(write(root / "a.py", "def main(:\n" + "#" * 70_000))
 

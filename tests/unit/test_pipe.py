@@ -111,6 +111,15 @@ class TestChannel:
         channel.send(encode(1, b"12345"))
         assert channel.pending == before + HEADER.size + 5
 
+    def test_a_corked_one_sends_nothing_before_it_is_flushed(self, pair):
+        one, other = Channel(pair[0], corked=True), Channel(pair[1])
+        for number in range(3):
+            one.send(encode(number, b"x"))
+        assert other.receive() == []
+        assert one.pending == 3 * (HEADER.size + 1)
+        one.flush()
+        assert other.receive() == [Frame(number, b"x") for number in range(3)]
+
     def test_sending_to_a_peer_that_is_gone_is_no_error_and_keeps_nothing(self, pair):
         channel = Channel(pair[0])
         pair[1].close()
@@ -188,6 +197,15 @@ class TestConnection:
             thread.join()
         assert all(frame.payload == bytes([frame.tag]) * 50_000 for frame in frames)
         assert sorted(frame.tag for frame in frames) == sorted([*range(5)] * 20)
+
+    def test_a_frame_that_is_not_the_last_goes_with_the_next_one(self, pair):
+        connection, reader = Connection(pair[0]), FrameReader()
+        pair[1].setblocking(False)
+        connection.send_frame(encode(1, b"a"), more=True)
+        with pytest.raises(BlockingIOError):
+            pair[1].recv(1)
+        connection.send(2, b"b")
+        assert reader.feed(pair[1].recv(100)) == [Frame(1, b"a"), Frame(2, b"b")]
 
     def test_a_disowned_connection_says_nothing_any_more(self, pair):
         connection = Connection(pair[0].dup())

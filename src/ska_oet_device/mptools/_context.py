@@ -109,8 +109,10 @@ class EventLoop:
 
     def run(self) -> None:
         """Run until `stop` is called."""
-        while not self._stopped:
+        while True:
             self._call_before_waiting()
+            if self._stopped:
+                return
             for key, events in self._selector.select(self._time_to_next()):
                 on_readable, on_writable = key.data
                 if events & selectors.EVENT_READ:

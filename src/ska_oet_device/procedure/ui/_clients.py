@@ -37,8 +37,8 @@ class ClientNames:
 
 def _name(host: str, pid: int, program: str) -> str:
     if host.startswith("giop:tcp:"):
-        host = host[len("giop:tcp:") :].strip("[]").rsplit(":", 1)[0]
-    local = host.startswith("giop:unix") or host.strip("[]") in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+        host = host[len("giop:tcp:") :].rsplit(":", 1)[0].strip("[]")
+    local = host.startswith("giop:unix") or host in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
     if local:
         host = os.uname().nodename
         try:
