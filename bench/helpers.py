@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any
 
+import tango
+
 from .client import Client
 from .stack import ROOT
 
@@ -63,15 +65,23 @@ def _run(url: str, count: str) -> dict[str, Any]:
 
 
 def _subscribe(url: str) -> dict[str, Any]:
-    """Receive lifecycle events until the one with the number that is told."""
-    client = Client(url)
-    first = client.proxy.lifecycleSequence
+    """Receive lifecycle events until the one with the number that is told; look at them afterwards only."""
+    texts: list[str] = []
+    proxy = tango.DeviceProxy(url)
+
+    def note(data: tango.EventData) -> None:
+        if not data.err:
+            texts.append(data.attr_value.value)
+
+    proxy.subscribe_event("lifecycleEvent", tango.EventType.CHANGE_EVENT, note)
+    first = proxy.lifecycleSequence
     print("ready", flush=True)
     last = int(sys.stdin.readline())
     deadline = time.monotonic() + 15
-    while time.monotonic() < deadline and (not client.sequences or client.sequences[-1] < last):
+    while time.monotonic() < deadline and json.loads(texts[-1])["sequence"] < last:
         time.sleep(0.02)
-    received = [number for number in client.sequences if first < number <= last]
+    numbers = [json.loads(text)["sequence"] for text in texts]
+    received = [number for number in numbers if first < number <= last]
     return {"expected": last - first, "received": len(set(received)), "repeated": len(received) - len(set(received))}
 
 

@@ -183,6 +183,7 @@ class TestEvents:
         monkeypatch.setattr(store_module, "_LAST_CHANGES", 0.05)
         history = histories.open()
         create(history)
+        assert history.wait(10)
         assert [event.sequence for event in history.events_after(0, 10)] == [1]
         may_commit = threading.Event()
         history._writer.submit(lambda connection: may_commit.wait(20))

@@ -192,11 +192,11 @@ class Connection:
         while self._later:
             self._writing = True
             try:
-                frames = [self._later.popleft()]
+                frames = self._later.popleft()
                 while self._later:
-                    frames.append(self._later.popleft())
+                    frames += self._later.popleft()
                 if self._open:
-                    self._sock.sendall(b"".join(frames))
+                    self._sock.sendall(frames)
             except IndexError:
                 return
             except OSError:

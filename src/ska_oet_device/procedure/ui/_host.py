@@ -23,6 +23,7 @@ from ..domain._orphans import reap_escaped
 from ..history import HistoryStore
 from ..output import OutputFiles
 from ._pusher import EventPusher
+from ._views import SummaryViews
 from .codec import script_of_uri
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class DeviceHost:
             output=None if output_problem else output,
         )
         self.pusher = EventPusher(self.service, link)
+        self.summaries = SummaryViews(stacktrace=True)
         self._problems = [problem for problem in (history_problem, output_problem) if problem]
         self._next_cleaning = 0.0
         self._next_probe = 0.0

@@ -87,7 +87,7 @@ class EventPusher:
         self._output_size = (0, 0)
         self._output_text = ""
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-        self.views = SummaryViews()
+        self.views = SummaryViews(stacktrace=False)
         self.configuration_problem = ""
         self.store_problem = ""
         self._shown = Snapshot()
@@ -253,7 +253,7 @@ class EventPusher:
         self._push(device, "stacktrace", latin1(snapshot.newest_failure), time)
         if self._pushed.get("procedures") is not summaries and self._hears(device, "procedures"):
             self._pushed["procedures"] = summaries
-            self._send(device, "procedures", self.views.json(snapshot), time)
+            self._send(device, "procedures", self.views.json(snapshot.summaries), time)
 
     def _push_rows(self, device: tango.server.Device, snapshot: Snapshot, time: float) -> None:
         """Push the three attributes that have one row a procedure: all of them if one has changed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tango
 
 from ..application import Notices, ProcedureSummary, Progress, Snapshot
@@ -15,22 +17,23 @@ _NAMES = {state: state.name for state in ProcedureState}
 
 
 class SummaryViews:
-    """The attribute `procedures`; each summary is written as JSON once.  Any thread."""
+    """The current summaries as JSON, each of them written once.  Any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stacktrace: bool) -> None:
+        self._stacktrace = stacktrace
         self._texts: dict[int, tuple[ProcedureSummary, str]] = {}
 
-    def json(self, snapshot: Snapshot) -> str:
-        """Return the summaries of a snapshot as a JSON list, without stack traces."""
+    def json(self, summaries: Sequence[ProcedureSummary]) -> str:
+        """Return the summaries as a JSON list."""
         texts = self._texts
         parts = []
-        for summary in snapshot.summaries:
+        for summary in summaries:
             known = texts.get(summary.id)
             if known is None or known[0] is not summary:
-                known = texts[summary.id] = (summary, to_json(summary_data(summary, stacktrace=False)))
+                known = texts[summary.id] = (summary, to_json(summary_data(summary, stacktrace=self._stacktrace)))
             parts.append(known[1])
         if len(texts) > 2 * len(parts) + 16:
-            current = {summary.id for summary in snapshot.summaries}
+            current = {summary.id for summary in summaries}
             self._texts = {uid: known for uid, known in list(texts.items()) if uid in current}
         return f"[{', '.join(parts)}]"
 

@@ -289,7 +289,9 @@ class OetDevice(Device):
     def Summarise(self, ids: Any) -> str:
         """Return what is known of procedures."""
         pids = [int(pid) for pid in ids] if ids is not None else []
-        return summaries_json(self._service.summarise(pids or None))
+        if not pids:
+            return self._host.summaries.json(self._service.summarise())
+        return summaries_json(self._service.summarise(pids))
 
     @command(
         dtype_in=tango.DevLong64,
@@ -369,7 +371,7 @@ class OetDevice(Device):
 
     @attribute(dtype=str, doc="JSON list of ProcedureSummary, without stack traces")
     def procedures(self) -> str:
-        return self._host.pusher.views.json(self._service.snapshot())
+        return self._host.pusher.views.json(self._service.snapshot().summaries)
 
     @attribute(dtype=np.int64, doc="The procedure that is RUNNING, else the one that changed last; 0: none yet")
     def activeProcedureId(self) -> int:
