@@ -32,8 +32,10 @@ test: $(STAMP)  ## run the tests; report in build/reports
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest --junitxml=build/reports/unit-tests.xml $(ARGS)
 
-test-faults: $(STAMP)  ## kill and stop every process at random moments, 300 times (OET_FAULT_ROUNDS)
+test-faults: $(STAMP)  ## kill and stop every process 300 times (OET_FAULT_ROUNDS); 10,000 requests of every kind
 	OET_FAULT_ROUNDS=$${OET_FAULT_ROUNDS:-300} $(BIN)/python -m pytest tests/faults $(ARGS)
+	OET_HYPOTHESIS_EXAMPLES=$${OET_HYPOTHESIS_EXAMPLES:-10000} $(BIN)/python -m pytest --timeout 3600 \
+	  tests/unit/test_commands_property.py $(ARGS)
 
 bench: $(STAMP) $(PEERS)/.up-to-date  ## measure everything, beside the peers: 15 minutes; table in build/bench.md
 	@mkdir -p build
