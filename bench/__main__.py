@@ -38,7 +38,7 @@ def main() -> int:
     report = Report(machine(), shlex.join(["python", "-m", "bench", *sys.argv[1:]]))
     began = time.monotonic()
     with Stack() as stack:
-        floors.measure(report, stack, max(rounds, 100))
+        floors.measure(report, stack, rounds)
         if "latency" in parts:
             latency.measure(report, stack, rounds)
         if "throughput" in parts:

@@ -46,7 +46,7 @@ class Client:
             self._condition.notify_all()
 
     def wait(self, uid: int, state: str, times: int = 1, seconds: float = 30) -> float:
-        """Return when procedure `uid` entered `state` for the so-manieth time.
+        """Return when procedure `uid` entered `state` for the first time, or as often as `times` says.
 
         :raises AssertionError: it ended otherwise, or not in time
         """
