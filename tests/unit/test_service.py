@@ -171,7 +171,7 @@ class TestPrepare:
         assert launch.grace == 5.0
         assert launch.timeouts["LoadTimeout"] == 60.0
 
-    def test_main_hears_of_it_first_and_it_is_recorded_before_the_answer(self, service, root):
+    def test_it_is_recorded_before_main_hears_of_it(self, service, root):
         heard = []
 
         def recorded(msg_src, change):
@@ -184,7 +184,7 @@ class TestPrepare:
         service.bus.subscribe(create, topics.procedure.management.create)
         service.bus.subscribe(recorded, LIFECYCLE.recorded)
         service.prepare(HELLO)
-        assert heard == ["create", ("recorded", S.CREATING)]
+        assert heard == [("recorded", S.CREATING), "create"]
 
     def test_ids_and_run_ids_are_never_given_twice(self, service, link):
         summaries = [service.prepare(HELLO) for _ in range(20)]

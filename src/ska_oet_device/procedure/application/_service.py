@@ -151,9 +151,7 @@ class ScriptExecutionService:
         :raises TooManyError: MaxProcedures are alive
         """
         self._announce(topics.request.procedure.create, cmd)
-        prepared = self._prepare("Prepare", cmd, caller or Caller())
-        self._wait_until_recorded()
-        return prepared
+        return self._prepare("Prepare", cmd, caller or Caller())
 
     def start(self, cmd: StartProcessCommand, caller: Caller | None = None) -> ProcedureSummary:
         """Start execution of a prepared procedure.
@@ -183,9 +181,7 @@ class ScriptExecutionService:
         with self._lock:
             prepared = self._prepare("Run", cmd, caller or Caller())
             self._start(StartProcessCommand(prepared.id, fn_name, run_args, force_start=True))
-            started = self._summaries[prepared.id]
-        self._wait_until_recorded()
-        return started
+            return self._summaries[prepared.id]
 
     def stop(self, cmd: StopProcessCommand, caller: Caller | None = None) -> list[ProcedureSummary]:
         """Stop a procedure in any state, optionally running a second script once it has ended.
@@ -208,10 +204,7 @@ class ScriptExecutionService:
             self._manager.stop(summary.id)
             self._note_request(summary.id, "Stop", caller)
             self._note_stopping(summary.id)
-            aborting = self._abort(cmd, caller)
-        if aborting:
-            self._wait_until_recorded()
-        return aborting
+            return self._abort(cmd, caller)
 
     def summarise(self, pids: Iterable[int] | None = None) -> list[ProcedureSummary]:
         """Return the summaries of the procedures with the given ids; None for all current ones.
@@ -488,7 +481,12 @@ class ScriptExecutionService:
     # -- for the link, which carries requests to main
 
     def launch(self, process_uid: int) -> Launch:
-        """Return how the procedure that is being created is launched."""
+        """Record that a procedure is being created, and return how it is launched.
+
+        Not before it is in the history: if everything died now, nobody would know that its script had begun to load.
+        """
+        self._record_creation(process_uid)
+        self.history.wait(_DATABASE_PATIENCE)
         launching = self._launching
         assert launching is not None
         settings = self.settings
@@ -526,13 +524,6 @@ class ScriptExecutionService:
             pid = self._manager.create(cmd.script, init_args=cmd.init_args)
             self._record_creation(pid)
             return self._summaries[pid]
-
-    def _wait_until_recorded(self) -> None:
-        """Let no client know of an id that a crash could have given again.  The lock is not held.
-
-        The script is loading meanwhile: what main has, a new device server learns from it.
-        """
-        self.history.wait(_DATABASE_PATIENCE)
 
     def check(self, script: ExecutableScript) -> None:
         """Find out whether a script could be prepared now; raises as `prepare` does."""
