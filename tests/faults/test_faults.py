@@ -22,7 +22,7 @@ import psutil
 import pytest
 import tango
 from support.durable import Station, gapless, python_with
-from support.tango_server import TERMINAL, Database
+from support.tango_server import TERMINAL, Database, subscription_terms
 from support.waiting import wait_until
 
 _SCRIPTS = {
@@ -148,7 +148,11 @@ class Witness:
     def __init__(self, url: str) -> None:
         self.told: list[dict[str, Any]] = []
         self._proxy = tango.DeviceProxy(url)
-        self._id = self._proxy.subscribe_event("lifecycleEvent", tango.EventType.CHANGE_EVENT, self._note)
+        try:
+            self._id = self._proxy.subscribe_event("lifecycleEvent", tango.EventType.CHANGE_EVENT, self._note)
+        except tango.DevFailed as failure:
+            terms = subscription_terms(self._proxy, "lifecycleEvent")
+            raise AssertionError(f"the server says {terms}") from failure
 
     def _note(self, data: Any) -> None:
         if not data.err and data.attr_value.value:

@@ -259,6 +259,15 @@ class Event:
     error: str = ""
 
 
+def subscription_terms(proxy: tango.DeviceProxy, attribute: str) -> str:
+    """Return what the server tells a client's library that subscribes: its version, its queue's length, its endpoints."""
+    try:
+        admin = tango.DeviceProxy(proxy.adm_name())
+        return str(admin.ZmqEventSubscriptionChange([proxy.dev_name(), attribute, "info", "change", "6"]))
+    except tango.DevFailed as failure:
+        return f"{failure.args[0].reason}: {failure.args[0].desc}"
+
+
 @dataclass
 class EventRecorder:
     """Records the events of one device, in the order of their arrival, each attribute in a list."""
@@ -308,7 +317,7 @@ class EventRecorder:
         try:
             self._ids += wait_until(subscribed, 40, f"the server takes a subscription to {name}")
         except AssertionError as error:
-            raise error from refusals[0]
+            raise AssertionError(f"{error}; the server says {subscription_terms(self.proxy, name)}") from refusals[0]
         wait_until(lambda: events, 10, f"the first event of {name}")
 
     def close(self) -> None:

@@ -281,6 +281,7 @@ class TestPostgreSQLThatFails:
                 uid = create(history)
                 history.add_call(uid, StoredCall("main", {"args": [next(stop)], "kwargs": {}}, 1.0))
             postgresql.kill()
+            history.probe()  # all may have been written by then, and only what is written notices
             wait_until(lambda: history.problem, 20)
             postgresql.start()
             wait_until(lambda: not history.problem, 20)
