@@ -73,8 +73,9 @@ def free_port() -> int:
 class Database:
     """PyDatabaseds in a process of its own, on a free port, in memory unless it is to last."""
 
-    def __init__(self, folder: Path, *, lasting: bool = False) -> None:
+    def __init__(self, folder: Path, *, lasting: bool = False, command: list[str] | None = None) -> None:
         self._log = folder / "database.log"
+        self._command = command or [program("PyDatabaseds")]
         self._name = str(folder / "tango.db") if lasting else ":memory:"
         # A port that was chosen by the system cannot be taken again while clients hold on to it.
         self._process = self._start(str(free_port()) if lasting else "0")
@@ -91,7 +92,7 @@ class Database:
         environment.pop("TANGO_HOST", None)
         with self._log.open("wb") as log:
             return subprocess.Popen(
-                [program("PyDatabaseds"), "--host", "127.0.0.1", "--port", port, "--print-host-port", "2"],
+                [*self._command, "--host", "127.0.0.1", "--port", port, "--print-host-port", "2"],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -260,7 +261,7 @@ class Event:
 
 
 def subscription_terms(proxy: tango.DeviceProxy, attribute: str) -> str:
-    """Return what the server tells a client's library that subscribes: its version, its queue's length, its endpoints."""
+    """Return what the server tells a client's library that subscribes: versions, its queue's length, endpoints."""
     try:
         admin = tango.DeviceProxy(proxy.adm_name())
         return str(admin.ZmqEventSubscriptionChange([proxy.dev_name(), attribute, "info", "change", "6"]))

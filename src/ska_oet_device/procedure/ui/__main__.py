@@ -22,6 +22,7 @@ from ...logs import configure_logging
 from ..domain._link import Link
 from ..domain._messages import ServerReady, StopEverything
 from ._host import Runtime
+from ._queue_length import wrong_queue_length
 from .device import OetDevice
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 SERVER_NAME = "OetDevice"
 _HEALTH_PERIOD = 1.0  # seconds
 _SWITCH_INTERVAL = 0.0005  # seconds
+_START_CHECKED_EVERY = 0.1  # seconds
 _FAREWELL = 0.5  # seconds in which clients can still read why the device is in FAULT
 
 
@@ -63,9 +65,25 @@ def _leave(runtime: Runtime) -> NoReturn:
 def _watch_health(runtime: Runtime) -> None:
     """Look after main once a second, without waking it.  Target of a thread."""
     with tango.EnsureOmniThread():
+        _check_start(runtime)
         while True:
             time.sleep(_HEALTH_PERIOD)
             runtime.tick()
+
+
+def _check_start(runtime: Runtime) -> None:
+    """End this process if Tango's database failed it at the start: main starts another one, and no script notices."""
+    while True:
+        try:
+            wrong = wrong_queue_length(runtime.devices[0]) if runtime.devices else ""
+        except tango.DevFailed:  # Tango is still starting, or its database is away
+            time.sleep(_START_CHECKED_EVERY)
+            runtime.tick()
+            continue
+        if wrong:
+            _log.error("the Tango database failed while this server started: %s; it starts anew", wrong)
+            os._exit(1)
+        return
 
 
 def main(argv: list[str]) -> int:

@@ -149,6 +149,11 @@ class Runtime:
             host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, settings)
         return host
 
+    @property
+    def devices(self) -> list[str]:
+        """The names of all devices of this process."""
+        return list(self._hosts)
+
     def configure_workers(self) -> None:
         """Tell main how many spares and which modules the devices of this server want together."""
         settings = [host.service.settings for host in self._hosts.values()]
