@@ -36,7 +36,7 @@ from .procedure.domain._supervisor import ScriptSupervisor
 _log = logging.getLogger(__name__)
 
 LINK_FD = 3
-WORKER_ENTRY = "ska_oet_device.procedure.domain._worker:worker_main"
+WORKER_ENTRY = "ska_oet_device.procedure.domain._worker_process:worker_main"
 TEMPLATE_IMPORTS = ("tango",)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds between a crash of the device server and its next start

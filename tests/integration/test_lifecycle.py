@@ -360,7 +360,7 @@ class TestScriptsThatMeddle:
         path = script(f"""
             from ska_oet_device.procedure.domain import _worker
             def init():
-                _worker._now.__kwdefaults__["clock"] = lambda: {claim}
+                _worker.now.__kwdefaults__["clock"] = lambda: {claim}
             def f(): pass
             def main(): pass
         """)

@@ -7,6 +7,7 @@ serves one script alone, uses pypubsub's default publisher: the one that the scr
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -74,15 +75,23 @@ def topic_name(topic: type) -> str:
     return topic.__qualname__
 
 
+@functools.cache
+def define_script_topics() -> None:
+    """Define this program's topics on pypubsub's default publisher; a script may add its own without ado.
+
+    Once for each process, and for all that are forked from it.
+    """
+    provider = pub.addTopicDefnProvider(topics, core.TOPIC_TREE_FROM_CLASS)
+    pub.instantiateAllDefinedTopics(provider)
+
+
 def prepare_script_bus(listener: Callable[..., None], on_subscription: Callable[[], None]) -> None:
     """Set up pypubsub's default publisher in a worker.
-
-    The topics of this program are defined; a script may add its own without ado.
 
     :param listener: called with every message of whatever topic; must be kept alive by the caller
     :param on_subscription: called whenever something subscribes after this
     """
-    pub.addTopicDefnProvider(topics, core.TOPIC_TREE_FROM_CLASS)
+    define_script_topics()
     pub.setListenerExcHandler(_LogListenerFailure())
     pub.subscribe(listener, ALL_TOPICS)
     pub.addNotificationHandler(_NoteSubscription(on_subscription))

@@ -6,11 +6,12 @@ from ._plain import NotPlainError, dumps, loads
 from ._pool import WorkerHandle, WorkerPool
 from ._process import Children, ExitStatus, all_pids, carries_mark, kill_group, send_signal, spawn, stat_of, title_of
 from ._signals import InterruptGate, TerminateInterrupt, become_subreaper, die_with_parent
-from ._template import READY
+from ._template import READY, TEMPLATE_TITLE
 from ._worker import EndOfWork, ProcWorker
 
 __all__ = [
     "READY",
+    "TEMPLATE_TITLE",
     "BrokenPipeProtocolError",
     "Channel",
     "Children",

@@ -33,6 +33,9 @@ CONTROL_FD = 3
 REQUEST_SIZE = 16
 REPORT_SIZE = 64 * 1024
 
+TEMPLATE_TITLE = "oet-template"
+"""The title of the process."""
+
 WorkerEntry = Callable[[socket.socket], None]
 
 
@@ -55,6 +58,16 @@ def _import_all(names: list[str]) -> list[str]:
         if thread_count() > before:
             problems.append(f"module {name} starts a thread when it is imported")
     return problems
+
+
+def _prepare(prepare: Callable[[], None] | None) -> list[str]:
+    """Do what the workers would have to do each by itself; return a sentence if that fails."""
+    try:
+        if prepare is not None:
+            prepare()
+    except Exception as error:  # the environment may have another version of whatever it uses
+        return [f"workers cannot be prepared: {type(error).__name__}: {error}"]
+    return []
 
 
 def _end_library_threads() -> None:
@@ -145,17 +158,20 @@ def _serve(control: socket.socket, main_pid: int, entry: WorkerEntry) -> None:
 
 
 def main() -> None:
-    """Import, report, and serve.  Arguments: main's process id, the worker's entry, modules to import."""
+    """Import, prepare, report, and serve.  Arguments: main's process id, the worker's entry, modules to import.
+
+    If the module of the entry has a function `prepare_template`, it is called once, before anything is forked.
+    """
     main_pid, entry_name, preload = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     die_with_parent(main_pid)
     control = socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
-    setproctitle("oet-template")
-    module, _, function = entry_name.partition(":")
-    entry = getattr(importlib.import_module(module), function)
-    problems = _import_all(preload)
+    setproctitle(TEMPLATE_TITLE)
+    module_name, _, function = entry_name.partition(":")
+    module = importlib.import_module(module_name)
+    problems = [*_prepare(getattr(module, "prepare_template", None)), *_import_all(preload)]
     # What exists now is never freed: telling the collector so keeps the pages shared with the workers.
     gc.collect()
     gc.freeze()
     control.send(json.dumps({"problems": problems}).encode()[:REPORT_SIZE])
-    _serve(control, main_pid, entry)
+    _serve(control, main_pid, getattr(module, function))

@@ -20,7 +20,6 @@ from ...errors import OetError
 from ._script import ExecutableScript, FileSystemScript, ProcedureInput
 
 MODULE_NAME = "user_module"
-_REHEARSAL = "<rehearsal>"
 _LONGEST_TRACE = 64 * 1024
 _NOT_THE_USERS = (
     str(Path(__file__).parent),
@@ -67,16 +66,6 @@ def module_from_source(path: str, source: bytes) -> ModuleType:
     linecache.cache[path] = (len(source), None, text.splitlines(keepends=True), path)
     exec(code, module.__dict__)
     return module
-
-
-def rehearse() -> None:
-    """Load a script that does nothing, call it, and leave no trace: afterwards a real one takes less time."""
-    path = list(sys.path)
-    provenance_of(_REHEARSAL, b"")
-    module = module_from_source(_REHEARSAL, b"def main():\n    pass\n")
-    call(bind(function_of(module, "main"), ProcedureInput(), {}))
-    del sys.modules[MODULE_NAME], linecache.cache[_REHEARSAL]
-    sys.path[:] = path
 
 
 def function_of(module: ModuleType, name: str) -> Callable[..., Any]:

@@ -7,36 +7,28 @@ setproctitle only, since an environment may bring other versions of anything els
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
-import functools
 import io
 import logging
 import os
-import queue
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from ...event import AUTO_TOPIC, prepare_script_bus, publish_to_script
 from ...logs import configure_logging
-from ...mptools import READY as READY_TAG
-from ...mptools import Connection, EndOfWork, FrameReader, InterruptGate, ProcWorker, TerminateInterrupt, dumps, loads
+from ...mptools import EndOfWork, InterruptGate, ProcWorker, TerminateInterrupt
 from . import _loader as loader
 from ._messages import (
-    CONTROL,
     LISTENING,
-    PUBSUB,
     Env,
     EnvironmentReady,
     Finished,
@@ -47,8 +39,6 @@ from ._messages import (
     StateEntered,
     UserFnComplete,
     UserFnFailed,
-    from_payload,
-    to_frame,
 )
 from ._prepare import Prepared, environments_of, prepare, use_checkout
 from ._script import ProcedureInput
@@ -57,11 +47,14 @@ from ._state import ProcedureState
 _log = logging.getLogger(__name__)
 
 _MEMORY_RESERVE = 16 * 1024 * 1024  # bytes beyond MaxMemory, for telling of its end
-_TERMINATED_STATUS = 128 + signal.SIGTERM
-_UNHEARD_STATUS = 74  # EX_IOERR of sysexits.h
+TERMINATED_STATUS = 128 + signal.SIGTERM
+"""The exit status of a worker that ended because it was told to."""
+
+RUN_ID_VARIABLE = "SKA_OET_RUN_ID"
+"""What tells the processes that a script starts from all others, by their environment."""
 
 
-def _now(*, clock: Callable[[], float] = time.time) -> float:
+def now(*, clock: Callable[[], float] = time.time) -> float:
     """Return the time, also where the script has put another time.time in place of Python's."""
     return clock()
 
@@ -143,7 +136,7 @@ class ScriptWorker(ProcWorker):
         try:
             super().main_loop()
         except TerminateInterrupt:
-            self._finish("terminated", "told to stop while no function was running", status=_TERMINATED_STATUS)
+            self._finish("terminated", "told to stop while no function was running", status=TERMINATED_STATUS)
 
     def main_func(self, item: Any) -> None:
         """Handle one message of the six kinds."""
@@ -159,12 +152,12 @@ class ScriptWorker(ProcWorker):
 
     def publish_lifecycle(self, new_state: ProcedureState, fn_name: str = "") -> None:
         """Broadcast a lifecycle status change event."""
-        self.event_q.put(StateEntered(int(new_state), _now(), fn_name))
+        self.event_q.put(StateEntered(int(new_state), now(), fn_name))
 
     def _finish(self, outcome: str, reason: str, *, stacktrace: str | None = None, status: int = 0) -> None:
         """Tell how the script ended; the process follows."""
         self.exit_status = status
-        self.event_q.put(Finished(outcome, _now(), reason, stacktrace))
+        self.event_q.put(Finished(outcome, now(), reason, stacktrace))
         self.shutdown_event.set()
 
     # -- the messages
@@ -172,6 +165,7 @@ class ScriptWorker(ProcWorker):
     def _load(self, message: Load) -> None:
         self.name = f"{message.device}#{message.process_uid}"
         _redirect_output(message.output)
+        set_title(self._title_for(message))
         _take_identity(message)
         self.publish_lifecycle(ProcedureState.IDLE)
         if message.source is not None and not self._prepare_source(message.source):
@@ -194,6 +188,11 @@ class ScriptWorker(ProcWorker):
             self.main_func(self._call("init", ProcedureInput.from_data(message.init_args), message.context))
         else:
             self.publish_lifecycle(ProcedureState.READY)
+
+    def _title_for(self, message: Load) -> str:
+        """Return the title of the process of a script; what it forks has it, too."""
+        name = os.path.basename(message.path)
+        return f"oet-script {name} {message.device}#{message.process_uid} run={message.run_id}"
 
     def _prepare_source(self, source: dict[str, Any]) -> bool:
         """Get the script from git; False if this worker does not go on, for good or for worse."""
@@ -258,7 +257,7 @@ class ScriptWorker(ProcWorker):
     def _user_fn_complete(self, message: UserFnComplete) -> None:
         if self.gate.raised:
             self._finish(
-                "terminated", f"{message.fn_name} returned after it was told to stop", status=_TERMINATED_STATUS
+                "terminated", f"{message.fn_name} returned after it was told to stop", status=TERMINATED_STATUS
             )
             return
         self.publish_lifecycle(ProcedureState.READY)
@@ -270,7 +269,7 @@ class ScriptWorker(ProcWorker):
 
     def _fail(self, doing: str, error: BaseException) -> None:
         if isinstance(error, TerminateInterrupt):
-            self._finish("terminated", f"told to stop during {doing}", status=_TERMINATED_STATUS)
+            self._finish("terminated", f"told to stop during {doing}", status=TERMINATED_STATUS)
             return
         outcome = "terminated" if self.gate.raised else "failed"
         status = (loader.exit_status(error) or 1) if isinstance(error, SystemExit) else 1
@@ -320,71 +319,11 @@ class ScriptWorker(ProcWorker):
             self.event_q.put(LISTENING)
 
 
-# -- the pipe of a real worker process
+# -- what a worker does to its process
 
 
-class _PipeEvents:
-    """The event queue of a worker process: puts messages on its pipe."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.label: tuple[str, int] = ("", 0)
-
-    def put(self, item: Any) -> None:
-        if item is LISTENING:
-            self._connection.send(LISTENING, b"")
-        elif isinstance(item, PubSub):
-            self._connection.send(PUBSUB, dumps((*self.label, item.topic, item.data, _now())))
-        else:
-            # IDLE is passed through: what comes next follows at once.
-            passing = isinstance(item, StateEntered) and item.state == ProcedureState.IDLE
-            self._connection.send_frame(to_frame(item), more=passing)
-            if self._connection.broken:
-                os._exit(_UNHEARD_STATUS)  # the script has closed the pipe: nobody would ever learn how it goes on
-
-
-class _PipeWork:
-    """The work queue of a worker process: a thread reads the pipe and sorts what arrives."""
-
-    def __init__(self, connection: Connection, gate: InterruptGate) -> None:
-        self._connection = connection
-        self._gate = gate
-        self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def get(self) -> Any:
-        with self._gate.open():
-            return self._items.get()
-
-    def read_for(self, worker: ScriptWorker, events: _PipeEvents) -> None:
-        """Read until the end.  Target of the reading thread."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-        try:
-            while True:
-                tag, payload = self._connection.receive()
-                if tag == PUBSUB:
-                    self._relay_to(worker, payload)
-                elif tag == CONTROL:
-                    message = from_payload(payload)
-                    if isinstance(message, Load):
-                        events.label = (message.device, message.process_uid)
-                    self._items.put(message)
-        except EOFError:
-            os._exit(1)  # main is gone
-        except Exception:  # top of a thread: a worker that cannot hear is of no use
-            _log.exception("the worker cannot read its pipe")
-            os._exit(1)
-
-    @staticmethod
-    def _relay_to(worker: ScriptWorker, payload: bytes) -> None:
-        try:
-            _, _, topic, data, _ = loads(payload)
-        except (TypeError, ValueError):  # another script's message, which main does not open
-            _log.exception("a message of another script cannot be read")
-            return
-        worker.relay(PubSub(topic, data))
-
-
-def _set_title(title: str) -> None:
+def set_title(title: str) -> None:
+    """Set the title of this process, as `ps` shows it."""
     # Loaded by the template; main, which imports this package too, has no use for it.
     from setproctitle import setproctitle
 
@@ -393,9 +332,7 @@ def _set_title(title: str) -> None:
 
 def _take_identity(message: Load) -> None:
     """Mark this process, and all it will start, as belonging to the procedure."""
-    name = os.path.basename(message.path)
-    _set_title(f"oet-script {name} {message.device}#{message.process_uid} run={message.run_id}")
-    os.environ["SKA_OET_RUN_ID"] = message.run_id
+    os.environ[RUN_ID_VARIABLE] = message.run_id
     configure_logging(f"tango-device:{message.device},procedure:{message.process_uid}")
     sys.argv = [message.path]
 
@@ -414,7 +351,7 @@ def _redirect_output(path: str) -> None:
     for standard in (1, 2):
         os.dup2(descriptor, standard)
     os.close(descriptor)
-    sys.stdout, sys.stderr = _text_stream(1), _text_stream(2)
+    sys.stdout, sys.stderr = text_stream(1), text_stream(2)
 
 
 class _LenientFile(io.FileIO):
@@ -429,7 +366,7 @@ class _LenientFile(io.FileIO):
             return len(data)
 
 
-def _text_stream(descriptor: int) -> io.TextIOWrapper:
+def text_stream(descriptor: int) -> io.TextIOWrapper:
     """Return a stream that writes by line, so that what a script prints can be followed while it runs."""
     file = io.BufferedWriter(_LenientFile(descriptor, "w", closefd=False))
     return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -451,88 +388,4 @@ def _use_memory_reserve() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _own_random_numbers() -> None:
-    """Give NumPy's global generator a seed of its own: a fork copies its state (Python's own reseeds itself)."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-
-
-def _forget_exit_functions() -> None:
-    """Leave what is to happen at the end of the template to the template; see to the script's own end.
-
-    Some of the standard library's are registered once only, at an import that the template has done.
-    """
-    atexit._clear()
-    atexit.register(logging.shutdown)
-    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
-        finalizer.atexit = False
-    if weakref.finalize._registered_with_atexit:  # type: ignore[attr-defined]
-        atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
-    multiprocessing = sys.modules.get("multiprocessing.util")
-    if multiprocessing is not None:
-        atexit.register(multiprocessing._exit_function)
-
-
-def _rehearse() -> None:
-    """Do once, for nothing, what a worker does between its first message and READY.
-
-    A forked process shares its memory with the template until it writes to it.  The first writing copies each
-    page, which makes loading a script take four times as long; a spare worker has the time to do that in advance.
-    """
-    load = Load("", 0, "", {}, "", [], ProcedureInput().as_data(), {})
-    for message in (load, StateEntered(0, _now()), ScriptLoaded({}), Finished("completed", _now(), "")):
-        for frame in FrameReader().feed(to_frame(message)):
-            from_payload(frame.payload)
-    for descriptor in (1, 2):
-        _text_stream(descriptor)
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    configure_logging()
-    _set_title("oet-spare")
-    loader.rehearse()
-
-
-def _leave_to_parent(connection: Connection) -> None:
-    """In a process that the script forks: the pipe and the signal handling are the worker's alone."""
-    connection.disown()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def worker_main(sock: socket.socket) -> NoReturn:
-    """Run a worker in a freshly forked process, from its birth as a spare to its end."""
-    _forget_exit_functions()
-    gate = InterruptGate()
-    connection = Connection(sock, gate)
-    signal.signal(signal.SIGTERM, functools.partial(script_signal_handler, gate, TerminateInterrupt))
-    os.register_at_fork(after_in_child=functools.partial(_leave_to_parent, connection))
-    _set_title("oet-spare")
-    _own_random_numbers()
-    events, work = _PipeEvents(connection), _PipeWork(connection, gate)
-    worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate)
-    threading.Thread(target=work.read_for, args=(worker, events), name="messages", daemon=True).start()
-    _rehearse()
-    connection.send(READY_TAG, b"")
-    worker.run()
-    _end(worker)
-
-
-def _end(worker: ScriptWorker) -> NoReturn:
-    """End as Python would: wait for the script's own threads, run its exit functions, flush."""
-    status = worker.exit_status
-    try:
-        with worker.gate.open():
-            if status == 0:
-                threading._shutdown()  # type: ignore[attr-defined]
-            atexit._run_exitfuncs()
-    except BaseException:  # top of a process, running user code; a signal in it means: now
-        status = status or 1
-    if worker.gate.raised:  # Python 3.13 keeps an exception that ends the waiting for threads to itself
-        status = status or _TERMINATED_STATUS
-    for name in ("stdout", "stderr"):
-        with contextlib.suppress(BaseException):  # whatever the script has made of them
-            getattr(sys, name).flush()
-    os._exit(status)
-
-
-__all__ = ["EndOfWork", "RunThreadState", "ScriptWorker", "script_signal_handler", "worker_main"]
+__all__ = ["EndOfWork", "RunThreadState", "ScriptWorker", "script_signal_handler"]

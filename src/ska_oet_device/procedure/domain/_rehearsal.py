@@ -1,0 +1,68 @@
+"""The rehearsal of a worker: loading and running a script that does nothing.
+
+A forked process shares its memory with the template until it writes to it.  The first writing copies
+each page, at some 5 microseconds, and a script's way to READY and to its end writes to hundreds.  A
+spare worker has the time to do that in advance.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import socket
+import sys
+import threading
+from typing import Any
+
+from ...logs import configure_logging
+from ...mptools import Connection, InterruptGate
+from . import _loader as loader
+from ._messages import Finished, Load, Run, from_payload
+from ._script import ProcedureInput
+from ._worker import RUN_ID_VARIABLE, ScriptWorker, text_stream
+from ._worker_pipe import PipeEvents, PipeWork
+
+_NOTHING = ProcedureInput().as_data()
+_NOWHERE = os.devnull  # an empty script
+
+
+class _RehearsingWorker(ScriptWorker):
+    """A worker whose process keeps its title: by that main knows it for no script's."""
+
+    def __init__(self, title: str, *args: Any, **kwargs: Any) -> None:
+        self._title = title
+        super().__init__(*args, **kwargs)
+
+    def _title_for(self, message: Load) -> str:
+        return self._title
+
+
+def rehearse(title: str) -> None:
+    """Do everything once that a worker does between its first message and its last, and leave no trace of it.
+
+    For the main thread of a worker or of the template, where nobody has printed anything yet.
+
+    :param title: the title of the process
+    """
+    arguments, path = sys.argv, list(sys.path)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        gate = InterruptGate()
+        told, heard = Connection(ours, gate), Connection(theirs)
+        events, work = PipeEvents(told), PipeWork(told, gate)
+        worker = _RehearsingWorker(title, "rehearsal", threading.Event(), threading.Event(), events, work, gate=gate)
+        worker.main_func(Load("", 0, "", {}, _NOWHERE, [], _NOTHING, {}))
+        assert worker.module is not None
+        worker.module.main = _do_nothing  # type: ignore[attr-defined]
+        worker.main_func(Run("main", _NOTHING, {}))
+        while not isinstance(from_payload(heard.receive().payload), Finished):
+            pass
+    for descriptor in (1, 2):
+        text_stream(descriptor)
+    configure_logging()
+    del os.environ[RUN_ID_VARIABLE], sys.modules[loader.MODULE_NAME], linecache.cache[_NOWHERE]
+    sys.argv, sys.path[:] = arguments, path
+
+
+def _do_nothing() -> None:
+    """The main of the script that does nothing."""
