@@ -15,6 +15,7 @@ from support.waiting import wait_until
 
 from ska_oet_device.procedure.history import _schema as schema
 from ska_oet_device.procedure.history import _writer as module
+from ska_oet_device.procedure.history._statements import Statements
 from ska_oet_device.procedure.history._writer import Batch, HistoryWriter, Operation
 
 thing = Table("thing", MetaData(), Column("number", Integer, primary_key=True))
@@ -102,7 +103,7 @@ class TestBatch:
         with engine.begin() as connection:
             connection.execute(_INSERT_THING, {"number": 1})
             event.listen(connection, "before_cursor_execute", lambda *call: statements.append(call[2]))
-            batch = Batch(connection)
+            batch = Batch(connection, Statements())
             for number in (7, 8, 9):
                 batch.update(update_thing, {"of_number": 1}, {"number": number})
                 batch.insert(_INSERT_THING, {"number": 10 * number})
@@ -113,7 +114,7 @@ class TestBatch:
     def test_a_row_that_is_missing_is_told(self, engine):
         told: list[dict[str, Any]] = []
         with engine.begin() as connection:
-            batch = Batch(connection)
+            batch = Batch(connection, Statements())
             statement = update(thing).where(thing.c.number == bindparam("of_number"))
             batch.update(statement, {"of_number": 1}, {"number": 2}, lambda _, values: told.append(values))
             batch.flush()

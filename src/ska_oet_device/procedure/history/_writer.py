@@ -25,6 +25,7 @@ from sqlalchemy import Connection, Engine, Insert, Update, bindparam, delete, in
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from . import _schema as schema
+from ._statements import Statements
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +46,9 @@ class Batch:
     in one transaction, only the last value is written.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, statements: Statements) -> None:
         self.connection = connection
+        self._statements = statements
         self._rows: dict[Insert, list[dict[str, Any]]] = {}
         self._values: dict[tuple[Hashable, ...], tuple[Update, Missing, dict[str, Any]]] = {}
 
@@ -67,9 +69,9 @@ class Batch:
         inserted, self._rows = self._rows, {}
         updated, self._values = self._values, {}
         for insertion, rows in inserted.items():
-            self.connection.execute(insertion, rows if len(rows) > 1 else rows[0])
+            self._statements.execute(self.connection, insertion, rows)
         for statement, missing, values in updated.values():
-            if not self.connection.execute(statement, values).rowcount and missing is not None:
+            if not self._statements.execute(self.connection, statement, [values]) and missing is not None:
                 missing(self.connection, values)
 
 
@@ -119,6 +121,7 @@ class HistoryWriter:
         self._busy_since: float | None = None
         self._problem = ""
         self._name = uuid.uuid4().hex
+        self._statements = Statements()
         self._number = 0
         self._in_doubt: list[_Item] = []
         self.lost = 0
@@ -248,7 +251,7 @@ class HistoryWriter:
         self._number += 1
         self._in_doubt = items
         with self.engine.begin() as connection:
-            batch = Batch(connection)
+            batch = Batch(connection, self._statements)
             for item in items:
                 item.operation(batch)
             batch.flush()
@@ -257,7 +260,7 @@ class HistoryWriter:
 
     def _mark(self, connection: Connection) -> None:
         mark, values = schema.mark, {"number": self._number, "time": time.time()}
-        if not connection.execute(_UPDATE_MARK, {"of_writer": self._name, **values}).rowcount:
+        if not self._statements.execute(connection, _UPDATE_MARK, [{"of_writer": self._name, **values}]):
             connection.execute(insert(mark), {"writer": self._name, **values})
             connection.execute(delete(mark).where(mark.c.time < time.time() - _MARKS_KEPT))
 
