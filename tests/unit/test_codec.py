@@ -25,6 +25,7 @@ from ska_oet_device.procedure.application import (
 from ska_oet_device.procedure.domain import FileSystemScript, GitArgs, GitScript, ProcedureInput, ProcedureState
 from ska_oet_device.procedure.history import LifecycleEvent
 from ska_oet_device.procedure.ui import codec
+from ska_oet_device.procedure.ui._summaries import summaries_json
 
 PARSERS = [codec.parse_prepare, codec.parse_run, codec.parse_start, codec.parse_stop]
 SCRIPT = {"script_type": "filesystem", "script_uri": "file:///a.py"}
@@ -348,7 +349,7 @@ class TestAnswers:
             "os_pid": None,
             "state": "COMPLETE",
         }
-        assert json.loads(codec.summaries_json([summary])) == [expected]
+        assert json.loads(summaries_json([summary])) == [expected]
         del expected["history"]["stacktrace"]
         assert codec.summary_data(summary, stacktrace=False) == expected
 

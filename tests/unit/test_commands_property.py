@@ -26,6 +26,7 @@ from ska_oet_device.procedure.application import Caller, ScriptExecutionService
 from ska_oet_device.procedure.domain import TRANSITIONS, ProcedureState
 from ska_oet_device.procedure.history import HistoryStore, _reader
 from ska_oet_device.procedure.ui import codec
+from ska_oet_device.procedure.ui._summaries import summaries_json
 
 EXAMPLES = int(os.environ.get("OET_HYPOTHESIS_EXAMPLES", "60"))
 
@@ -121,7 +122,7 @@ class Desk:
         if command == "Start":
             return json.loads(codec.to_json(codec.summary_data(service.start(codec.parse_start(text)[0], caller))))
         if command == "Stop":
-            return json.loads(codec.summaries_json(service.stop(codec.parse_stop(text)[0], caller)))
+            return json.loads(summaries_json(service.stop(codec.parse_stop(text)[0], caller)))
         if command == "Output":
             output = codec.parse_output(text)
             return json.loads(

@@ -110,7 +110,18 @@ class SupervisedScript:
         self.continued = False
         self.broken = False
         self.over = False
-        self.states: list[tuple[int, float]] = [(int(self.state), time.time())]
+        self.states: list[tuple[int, float]] = []
+        self._entered: set[tuple[int, float]] = set()
+        self.note_state(int(self.state), time.time())
+
+    def note_state(self, state: int, claimed: object) -> float:
+        """Note a state, and return when it was entered: state and time together tell a change from its repetition."""
+        when = _when(claimed)
+        if (state, when) in self._entered:
+            when = time.time()
+        self._entered.add((state, when))
+        self.states.append((state, when))
+        return when
 
     def description(self) -> dict[str, Any]:
         """Return what is known of this procedure, as plain data."""
@@ -289,9 +300,8 @@ class ScriptSupervisor:
         if not may_follow(script.state, state):
             self._break(script, f"{state.name} cannot follow {script.state.name}")
             return
-        when = _time_of(script, message)
         script.state = state
-        script.states.append((message.state, when))
+        when = script.note_state(message.state, message.time)
         script.starting = False
         self._set_deadline(script)
         if state is ProcedureState.READY:
@@ -546,12 +556,6 @@ class ScriptSupervisor:
 def _when(claimed: object) -> float:
     """Return a time that a worker tells, or ours if that is none: scripts replace time.time, too."""
     return claimed if isinstance(claimed, float) and math.isfinite(claimed) else time.time()
-
-
-def _time_of(script: SupervisedScript, message: StateEntered) -> float:
-    """Return when a state was entered; state and time together tell a change from its repetition."""
-    when = _when(message.time)
-    return when if (message.state, when) not in script.states else time.time()
 
 
 def _outcome(script: SupervisedScript, status: ExitStatus | None) -> tuple[ProcedureState, str]:

@@ -9,7 +9,8 @@ import tango
 from ..application import Notices, ProcedureSummary, Progress, Snapshot
 from ..domain import TERMINAL, ProcedureState
 from ._health import Diagnosis, Health
-from .codec import latin1, summary_data, to_json
+from ._summaries import summary_json
+from .codec import latin1
 
 _LONGEST_SPECTRUM = 100_000
 
@@ -30,7 +31,7 @@ class SummaryViews:
         for summary in summaries:
             known = texts.get(summary.id)
             if known is None or known[0] is not summary:
-                known = texts[summary.id] = (summary, to_json(summary_data(summary, stacktrace=self._stacktrace)))
+                known = texts[summary.id] = (summary, summary_json(summary, stacktrace=self._stacktrace))
             parts.append(known[1])
         if len(texts) > 2 * len(parts) + 16:
             current = {summary.id for summary in summaries}

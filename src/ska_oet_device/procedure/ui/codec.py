@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -19,10 +18,11 @@ from ..application import (
     ArgCapture,
     PrepareProcessCommand,
     ProcedureSummary,
+    RequestRecord,
     StartProcessCommand,
     StopProcessCommand,
 )
-from ..domain import ExecutableScript, FileSystemScript, GitArgs, GitScript, ProcedureInput
+from ..domain import ExecutableScript, FileSystemScript, GitArgs, GitScript, ProcedureInput, ProcedureState
 from ..history import LifecycleEvent, StoredRequest
 from ..output import Page
 
@@ -305,7 +305,7 @@ def _shown(value: Any) -> str:
 def summary_data(summary: ProcedureSummary, *, stacktrace: bool = True) -> dict[str, Any]:
     """Return a ProcedureSummary as the contract writes it."""
     history: dict[str, Any] = {
-        "process_states": [[state.name, time] for state, time in summary.history.process_states],
+        "process_states": [state_data(item) for item in summary.history.process_states],
         "stacktrace": summary.history.stacktrace,
         "exit": summary.history.exit,
     }
@@ -317,24 +317,27 @@ def summary_data(summary: ProcedureSummary, *, stacktrace: bool = True) -> dict[
         "run_id": summary.run_id,
         "script": summary.script.as_data(),
         "provenance": summary.provenance,
-        "script_args": [_capture_data(capture) for capture in summary.script_args],
+        "script_args": [capture_data(capture) for capture in summary.script_args],
         "history": history,
-        "requested_by": [
-            {"command": request.command, "client": request.client, "user": request.user, "time": request.time}
-            for request in summary.requested_by
-        ],
+        "requested_by": [request_record_data(request) for request in summary.requested_by],
         "os_pid": summary.os_pid,
         "state": summary.state.name,
     }
 
 
-def _capture_data(capture: ArgCapture) -> dict[str, Any]:
+def state_data(entered: tuple[ProcedureState, float]) -> list[Any]:
+    """Return a state and when it was entered as a summary's history tells them."""
+    return [entered[0].name, entered[1]]
+
+
+def request_record_data(request: RequestRecord) -> dict[str, Any]:
+    """Return who asked for what as a summary tells it."""
+    return {"command": request.command, "client": request.client, "user": request.user, "time": request.time}
+
+
+def capture_data(capture: ArgCapture) -> dict[str, Any]:
+    """Return a call's arguments as a summary tells them."""
     return {"fn": capture.fn, "fn_args": capture.fn_args.as_data(), "time": capture.time}
-
-
-def summaries_json(summaries: Iterable[ProcedureSummary]) -> str:
-    """Return a JSON list of summaries, stack traces included."""
-    return to_json([summary_data(summary) for summary in summaries])
 
 
 def request_data(request: StoredRequest) -> dict[str, Any]:

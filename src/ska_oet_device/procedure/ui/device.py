@@ -21,6 +21,7 @@ from ._clients import ClientNames
 from ._health import Health
 from ._host import DeviceHost, Runtime
 from ._pusher import PUSHED
+from ._summaries import summaries_json, summary_json
 from ._views import procedure_rows, progress_values
 from .codec import (
     RunRequest,
@@ -34,8 +35,6 @@ from .codec import (
     parse_start,
     parse_stop,
     request_data,
-    summaries_json,
-    summary_data,
     to_json,
 )
 
@@ -228,7 +227,7 @@ class OetDevice(Device):
         """Load a script in a process of its own, and call its init; progress arrives as events."""
 
         def prepare(request: PrepareProcessCommand, caller: Caller) -> str:
-            return to_json(summary_data(self._service.prepare(request, caller)))
+            return summary_json(self._service.prepare(request, caller))
 
         return self._audited("Prepare", argument, parse_prepare, prepare)
 
@@ -243,7 +242,7 @@ class OetDevice(Device):
         """Call a function of a prepared script."""
 
         def start(request: StartProcessCommand, caller: Caller) -> str:
-            return to_json(summary_data(self._service.start(request, caller)))
+            return summary_json(self._service.start(request, caller))
 
         return self._audited("Start", argument, parse_start, start)
 
@@ -275,7 +274,7 @@ class OetDevice(Device):
         """Prepare a script, and start it as soon as it is READY."""
 
         def run(request: RunRequest, caller: Caller) -> str:
-            return to_json(summary_data(self._service.run(request.prepare, request.fn_name, request.run_args, caller)))
+            return summary_json(self._service.run(request.prepare, request.fn_name, request.run_args, caller))
 
         return self._audited("Run", argument, parse_run, run)
 
