@@ -65,25 +65,27 @@ def _leave(runtime: Runtime) -> NoReturn:
 def _watch_health(runtime: Runtime) -> None:
     """Look after main once a second, without waking it.  Target of a thread."""
     with tango.EnsureOmniThread():
-        _check_start(runtime)
         while True:
             time.sleep(_HEALTH_PERIOD)
             runtime.tick()
 
 
 def _check_start(runtime: Runtime) -> None:
-    """End this process if Tango's database failed it at the start: main starts another one, and no script notices."""
-    while True:
-        try:
-            wrong = wrong_queue_length(runtime.devices[0]) if runtime.devices else ""
-        except tango.DevFailed:  # Tango is still starting, or its database is away
-            time.sleep(_START_CHECKED_EVERY)
-            runtime.tick()
-            continue
-        if wrong:
-            _log.error("the Tango database failed while this server started: %s; it starts anew", wrong)
-            os._exit(1)
-        return
+    """End this process if Tango's database failed it at the start: main starts another one, and no script notices.
+
+    Target of a thread, since a database that hangs keeps whoever asks it.
+    """
+    with tango.EnsureOmniThread():
+        while True:
+            try:
+                wrong = wrong_queue_length(runtime.devices[0]) if runtime.devices else ""
+            except tango.DevFailed:  # Tango is still starting, or its database is away
+                time.sleep(_START_CHECKED_EVERY)
+                continue
+            if wrong:
+                _log.error("the Tango database failed while this server started: %s; it starts anew", wrong)
+                os._exit(1)
+            return
 
 
 def main(argv: list[str]) -> int:
@@ -102,7 +104,8 @@ def main(argv: list[str]) -> int:
     def ready() -> None:
         link.drop_unclaimed()
         link.send(ServerReady())
-        threading.Thread(target=_watch_health, args=(runtime,), name="health", daemon=True).start()
+        for target, name in ((_watch_health, "health"), (_check_start, "start check")):
+            threading.Thread(target=target, args=(runtime,), name=name, daemon=True).start()
         # What exists now is there for good: a collection need not look through all of it again and again.
         gc.collect()
         gc.freeze()
