@@ -125,6 +125,14 @@ class TestEndedInTheMiddle:
         server.let_go.set()
         assert client.get().commit == upstream.head()
         wait_until(lambda: not any(orphan.is_running() for orphan in orphans), 10, "git has ended, too")
+        # It may have written once more into what was removed meanwhile: gone with the next fetch at the latest.
+        assert client.get().commit == upstream.head()
+
+    def test_what_a_git_left_in_a_folder_that_was_removed_goes_with_the_next_fetch(self, client):
+        client.get()
+        (clone,) = client.store.glob("repositories/*.git")
+        (clone.with_name(f".making-{clone.name}-w63a0t3i") / "objects").mkdir(parents=True)
+        client.get()
 
     def test_a_fetch_whose_git_was_killed_leaves_nothing_in_the_way(self, start, client, upstream, server, store):
         client.get()

@@ -197,7 +197,11 @@ class _Repository:
         return self.git.run(f"--git-dir={self.clone}", *command, **variables)
 
     def _sweep_clone(self) -> None:
-        """Remove what a killed git left: its locks would refuse us, its unfinished packs fill the disk."""
+        """Remove what a killed git left: its locks would refuse us, its unfinished packs fill the disk.
+
+        One whose maker alone was killed may have gone on, and written once more into what another maker had removed.
+        """
+        _sweep(self.clone.parent, self.clone.name)
         for leftover in [*self.clone.rglob("*.lock"), *self.clone.glob("objects/pack/tmp_*")]:
             leftover.unlink(missing_ok=True)
 
@@ -221,11 +225,15 @@ class _Repository:
 
 
 def _aside(folder: Path, name: str) -> Path:
-    """Return a new folder to make something in; those that were left are removed: they are nobody's, under the lock."""
-    start = f"{_MAKING}{name}"
-    for leftover in folder.glob(f"{start}*"):
+    """Return a new folder to make something in; those that were left are removed."""
+    _sweep(folder, name)
+    return Path(tempfile.mkdtemp(prefix=f"{_MAKING}{name}-", dir=folder))
+
+
+def _sweep(folder: Path, name: str) -> None:
+    """Remove what was being made when its maker was killed: it is nobody's, under the lock."""
+    for leftover in folder.glob(f"{_MAKING}{name}*"):
         _remove(leftover)
-    return Path(tempfile.mkdtemp(prefix=f"{start}-", dir=folder))
 
 
 def _is_full(folder: Path) -> bool:
