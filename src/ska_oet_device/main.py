@@ -26,6 +26,7 @@ from .mptools import (
     NotPlainError,
     WorkerPool,
     become_subreaper,
+    own_python,
     send_signal,
     spawn,
 )
@@ -80,7 +81,7 @@ class DeviceServerKeeper:
     def start(self) -> None:
         """Start the process and greet it."""
         ours, theirs = socket.socketpair()
-        argv = [sys.executable, "-m", "ska_oet_device.procedure.ui", str(LINK_FD), *self._arguments]
+        argv = [*own_python(), "-m", "ska_oet_device.procedure.ui", str(LINK_FD), *self._arguments]
         with theirs:
             self._pid = spawn(argv, dict(os.environ), {LINK_FD: theirs.fileno()})
         self._ready_at = None

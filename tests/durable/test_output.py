@@ -43,6 +43,11 @@ class TestCapture:
         made.wait_for(uid, "FAILED")
         assert "ValueError: no such receiver é€" in made.output(uid)
 
+    def test_what_was_printed_before_a_traceback_stands_before_it(self, made):
+        uid = made.oet.run("raises_mid_line.py")
+        made.wait_for(uid, "FAILED")
+        assert made.output(uid).startswith("half a line")
+
     def test_can_be_read_while_the_script_runs(self, made):
         uid = made.oet.run("prints_for_ever.py")
         wait_until(lambda: "tick 50\n" in made.output(uid))

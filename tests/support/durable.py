@@ -279,6 +279,7 @@ def main(path, **kwargs):
         os._exit(0)
     time.sleep(300)
 """,
+    "raises_mid_line.py": "import sys\ndef main(*args):\n    print('half a line', end='')\n    sys.exit(3)\n",
     "raises.py": "def main(*args):\n    raise ValueError('no such receiver \u00e9\u20ac \\0 \\ud800')\n",
 }
 

@@ -89,6 +89,23 @@ def test_it_runs_without_a_database(tmp_path):
         server.clean_up()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python has no option for it")
+def test_what_lies_in_the_folder_it_is_started_in_is_not_imported(database, tmp_path):
+    for name in ("random", "packaging", "ctypes"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('of the folder')\n")
+    name = "mid-oet/subarray/elsewhere"
+    database.add_server("elsewhere", {name: {"ScriptRoots": [SCRIPTS], "SubarrayId": 7}})
+    server = Server(["elsewhere", "-ORBendPoint", BIND], tmp_path, database.host)
+    try:
+        oet = Oet(database, name, server)
+        uid = oet.run("imports.py", "random", "packaging", "ctypes")
+        assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
 def test_an_unknown_instance_exits_with_a_status_that_is_not_zero(database, tmp_path):
     server = Server(["nobody-registered-me", "-ORBendPoint", BIND], tmp_path, database.host)
     try:

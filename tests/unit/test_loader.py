@@ -92,7 +92,7 @@ class TestFindingAFunction:
         assert loader.function_of(module, "main") is module.main
         assert loader.function_of(module, "Observe") is module.Observe
 
-    @pytest.mark.parametrize("name", ["nothing", "value", "__doc__"])
+    @pytest.mark.parametrize("name", ["nothing", "value", "__doc__", "__init__", "__setattr__", "__class__"])
     def test_names_those_that_there_are(self, load, name):
         module = load("from os.path import join\nvalue = 3\ndef main(): pass\ndef init(): pass")
         with pytest.raises(loader.ScriptCallError) as caught:

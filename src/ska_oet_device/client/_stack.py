@@ -33,6 +33,8 @@ _GRACE = 15.0  # seconds for a server to end; scripts get their grace period in 
 _SHOWN_LINES = 15
 
 # A server whose starter was killed with SIGKILL ends by itself: it asks the kernel for SIGTERM then.
+# What lies in the folder that somebody starts us in is not imported; Python 3.10 has no option for that.
+_PYTHON = [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else [])]
 _START = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.executable, sys.argv[1:])"
 
 
@@ -134,7 +136,7 @@ class Stack:
         }
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", _START, sys.executable, *arguments],
+                [*_PYTHON, "-c", _START, *_PYTHON, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

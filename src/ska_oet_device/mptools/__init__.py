@@ -4,7 +4,18 @@ from ._context import EventLoop, Timer
 from ._pipe import BrokenPipeProtocolError, Channel, Connection, Frame, FrameReader, encode
 from ._plain import NotPlainError, dumps, loads
 from ._pool import WorkerHandle, WorkerPool
-from ._process import Children, ExitStatus, all_pids, carries_mark, kill_group, send_signal, spawn, stat_of, title_of
+from ._process import (
+    Children,
+    ExitStatus,
+    all_pids,
+    carries_mark,
+    kill_group,
+    own_python,
+    send_signal,
+    spawn,
+    stat_of,
+    title_of,
+)
 from ._signals import InterruptGate, TerminateInterrupt, become_subreaper, die_with_parent
 from ._template import READY, TEMPLATE_TITLE
 from ._worker import EndOfWork, ProcWorker
@@ -36,6 +47,7 @@ __all__ = [
     "encode",
     "kill_group",
     "loads",
+    "own_python",
     "send_signal",
     "spawn",
     "stat_of",

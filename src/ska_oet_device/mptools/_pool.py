@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from ._context import EventLoop, Timer
 from ._pipe import BrokenPipeProtocolError, Channel, Frame
-from ._process import Children, ExitStatus, send_signal, spawn
+from ._process import Children, ExitStatus, own_python, send_signal, spawn
 from ._template import CONTROL_FD, FORK_FAILED, FORKED, PID, READY, REPORT_SIZE
 
 _log = logging.getLogger(__name__)
@@ -261,8 +261,8 @@ class WorkerPool:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         preload = () if self._without_preload else self._preload
         # Isolated: neither PYTHONPATH nor the folder we stand in may shadow what an environment holds.
-        isolated = [] if self._python == sys.executable else ["-I"]
-        argv = [self._python, *isolated, "-m", "ska_oet_device.mptools", str(os.getpid()), self._entry]
+        python = own_python() if self._python == sys.executable else [self._python, "-I"]
+        argv = [*python, "-m", "ska_oet_device.mptools", str(os.getpid()), self._entry]
         try:
             pid = spawn([*argv, *self._imports, *preload], dict(os.environ), {CONTROL_FD: theirs.fileno()})
         except OSError as error:

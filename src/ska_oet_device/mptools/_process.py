@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,14 @@ class ExitStatus:
             return f"signal {self.signal} ({signal.Signals(self.signal).name})"
         except ValueError:
             return f"signal {self.signal}"
+
+
+def own_python() -> list[str]:
+    """Return the command of this interpreter for ``-m``: what lies in the folder that we stand in is not imported.
+
+    Python 3.10 has no option for that.
+    """
+    return [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else [])]
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str], fds: Mapping[int, int]) -> int:

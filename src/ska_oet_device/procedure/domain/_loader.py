@@ -73,7 +73,7 @@ def function_of(module: ModuleType, name: str) -> Callable[..., Any]:
 
     :raises ScriptCallError: there is none of this name; the message lists those there are
     """
-    function = getattr(module, name, None)
+    function = vars(module).get(name)  # not what every module has, such as __init__
     if callable(function):
         return function  # type: ignore[no-any-return]
     defined = sorted(

@@ -275,7 +275,9 @@ class ScriptWorker(ProcWorker):
         status = (loader.exit_status(error) or 1) if isinstance(error, SystemExit) else 1
         trace = loader.trace_of(error)
         if trace is not None:
-            with contextlib.suppress(Exception):  # whatever the script has made of sys.stderr
+            with contextlib.suppress(Exception):  # whatever the script has made of them
+                sys.stdout.flush()  # what it printed came first
+            with contextlib.suppress(Exception):
                 print(trace, file=sys.stderr, end="", flush=True)
         reason = loader.reason_of(error)
         if isinstance(error, MemoryError) and self._max_memory:
