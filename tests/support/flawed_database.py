@@ -1,26 +1,46 @@
-"""The embedded Tango database, but for one flaw: it fails the first who asks for the property EventBufferHwm.
+"""The embedded Tango database with a flaw, which shows once: ``python flawed_database.py FLAW ARGUMENT...``.
 
-Run as PyDatabaseds is.  Every Tango server asks for this property while it starts.
+The arguments are those of PyDatabaseds.  The flaws:
+
+    silent   the first who asks for the property EventBufferHwm is failed; every Tango server asks while it starts
+    slow     the first server that exports its admin device waits for a second until it is told that this is done
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import Any
 
+import tango
 from databaseds.database import main
 from databaseds.db_access.sqlite3 import SqlDatabase
 
-_sound = SqlDatabase.get_property
-_failed: list[str] = []
+_get_property = SqlDatabase.get_property
+_export_device = SqlDatabase.export_device
+_shown: list[str] = []
 
 
 def _fail_once(self: SqlDatabase, name: str, properties: list[str]) -> Any:
-    if "EventBufferHwm" in properties and not _failed:
-        _failed.append(name)
+    if "EventBufferHwm" in properties and not _shown:
+        _shown.append(name)
         raise RuntimeError("a flaw for a test")
-    return _sound(self, name, properties)
+    return _get_property(self, name, properties)
+
+
+def _wait_once(self: SqlDatabase, name: str, *details: Any) -> None:
+    _export_device(self, name, *details)
+    if name.lower().startswith("dserver/oetdevice/") and not _shown:
+        _shown.append(name)
+        # The database goes on serving others meanwhile.
+        tango.Util.instance().set_serial_model(tango.SerialModel.NO_SYNC)
+        time.sleep(1.0)
+        tango.Util.instance().set_serial_model(tango.SerialModel.BY_DEVICE)
 
 
 if __name__ == "__main__":
-    SqlDatabase.get_property = _fail_once
+    if sys.argv.pop(1) == "silent":
+        SqlDatabase.get_property = _fail_once
+    else:
+        SqlDatabase.export_device = _wait_once
     main()

@@ -19,6 +19,7 @@ def test_nothing_of_one_device_is_seen_by_the_other(oet, other):
     mine = other.ready("good.py")  # what was pushed before would have arrived before
     assert [event["process_uid"] for event in other.recorder.lifecycle()] == [mine] * 6
     assert other.recorder.lifecycle()[0]["sequence"] == start + 1
+    other.recorder.wait_for("procedureStates", lambda states: states[-1] == "READY")  # the last of the three rows
     assert [list(value)[:-1] for value in other.recorder.values("procedureIds")] == [ids] * 6
     for name in ("scriptEvent", "stacktrace", "State", "activeProgress"):
         assert other.recorder.values(name) == [], name

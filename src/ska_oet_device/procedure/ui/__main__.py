@@ -22,7 +22,7 @@ from ...logs import configure_logging
 from ..domain._link import Link
 from ..domain._messages import ServerReady, StopEverything
 from ._host import Runtime
-from ._queue_length import wrong_queue_length
+from ._start_check import fault_of_start
 from .device import OetDevice
 
 _log = logging.getLogger(__name__)
@@ -71,19 +71,19 @@ def _watch_health(runtime: Runtime) -> None:
 
 
 def _check_start(runtime: Runtime) -> None:
-    """End this process if Tango's database failed it at the start: main starts another one, and no script notices.
+    """End this process if Tango did not start as it should: main starts another one, and no script notices.
 
     Target of a thread, since a database that hangs keeps whoever asks it.
     """
     with tango.EnsureOmniThread():
         while True:
             try:
-                wrong = wrong_queue_length(runtime.devices[0]) if runtime.devices else ""
+                fault = fault_of_start(runtime.devices[0]) if runtime.devices else ""
             except tango.DevFailed:  # Tango is still starting, or its database is away
                 time.sleep(_START_CHECKED_EVERY)
                 continue
-            if wrong:
-                _log.error("the Tango database failed while this server started: %s; it starts anew", wrong)
+            if fault:
+                _log.error("Tango has not started as it should: %s; it starts anew", fault)
                 os._exit(1)
             return
 
