@@ -25,7 +25,14 @@ class Driver:
     def __init__(self, link: socket.socket, control: socket.socket, spares: int, imports: list[str]) -> None:
         self.loop = EventLoop()
         self.children = Children()
-        self.pool = WorkerPool(self.loop, self.children, WORKER_ENTRY, spares=spares, imports=imports)
+        self.pool = WorkerPool(
+            self.loop,
+            self.children,
+            WORKER_ENTRY,
+            spares=spares,
+            imports=imports,
+            import_patience=float(os.environ.get("OET_TEST_IMPORT_PATIENCE", "20")),
+        )
         self.journal = Journal()
         self.supervisor = ScriptSupervisor(self.loop, self.children, self.pool, self.journal)
         self.pool.on_change = lambda: self.journal.send(

@@ -125,12 +125,13 @@ class TestTheWayToTheEnd:
 
 class TestStop:
     def test_interrupts_a_sleeping_script_and_its_finally_blocks_run(self, main, script):
-        uid = main.running(
+        uid = main.armed(
             script("""
             import time
             from pubsub import pub
             def main():
                 try:
+                    pub.sendMessage("armed")
                     time.sleep(600)
                 finally:
                     pub.sendMessage("cleaned")
@@ -143,12 +144,14 @@ class TestStop:
         assert main.said(uid, "cleaned") == [{}]
 
     def test_comes_through_except_exception(self, main, script):
-        uid = main.running(
+        uid = main.armed(
             script("""
             import time
+            from pubsub import pub
             def main():
                 while True:
                     try:
+                        pub.sendMessage("armed")
                         time.sleep(600)
                     except Exception:
                         pass
@@ -199,14 +202,16 @@ class TestStop:
     def test_a_deaf_script_is_killed_after_the_grace_period(self, main, script):
         path = script("""
             import time
+            from pubsub import pub
             def main():
                 while True:
                     try:
+                        pub.sendMessage("armed")
                         time.sleep(600)
                     except BaseException:
                         pass
         """)
-        uid = main.running(path, grace=0.5)
+        uid = main.armed(path, grace=0.5)
         asked = time.time()
         main.stop(uid)
         end = main.wait_for_end(uid)
@@ -219,27 +224,31 @@ class TestStop:
     def test_a_script_held_in_c_is_killed_too(self, main, script):
         path = script("""
             import ctypes, signal
+            from pubsub import pub
             def main():
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+                pub.sendMessage("armed")
                 ctypes.CDLL(None).sleep(600)
         """)
-        uid = main.running(path, grace=0.3)
+        uid = main.armed(path, grace=0.3)
         main.stop(uid)
         assert main.wait_for_end(uid).exit["signals_sent"] == ["SIGTERM", "SIGKILL"]
 
     def test_many_run_side_by_side(self, main, script):
         path = script("""
             import time
+            from pubsub import pub
             def init():
                 while True:
                     try:
+                        pub.sendMessage("armed")
                         time.sleep(600)
                     except BaseException:
                         pass
         """)
         uids = [main.create(path, grace=1.0) for _ in range(12)]
         for uid in uids:
-            main.wait_for(uid, "INITIALISING")
+            main.wait_for_message(uid, "armed")
         began = time.monotonic()
         for uid in uids:
             main.stop(uid)
@@ -258,6 +267,7 @@ class TestDeadlines:
         ],
     )
     def test_a_phase_that_takes_too_long_fails_with_that_reason(self, main, script, source, limit, state):
+        main.wait_for_spares()  # the time until there is a worker counts as well
         began = time.time()
         uid = main.create(script(source), timeouts={limit: 1.0})
         main.run(uid, force=True)
@@ -280,6 +290,7 @@ class TestDeadlines:
         assert end.reason == "CREATING took longer than LoadTimeout (0.5 s)"
 
     def test_time_spent_ready_counts_for_none(self, main, script):
+        main.wait_for_spares()
         limits = {"LoadTimeout": 2.0, "InitTimeout": 2.0, "RunTimeout": 2.0}
         uid = main.ready(script("def init(): pass\ndef main(): pass\n"), timeouts=limits)
         time.sleep(2.2)

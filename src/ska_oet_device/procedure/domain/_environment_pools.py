@@ -13,6 +13,8 @@ from ..environment import Environment, EnvironmentUse
 _log = logging.getLogger(__name__)
 
 _IDLE_FOR = 300.0  # seconds without a procedure, after which an environment's template ends
+# Seconds for a template's imports, from files that nobody may have read before: its procedures fail when they are over.
+_IMPORT_PATIENCE = 60.0
 
 
 @dataclass
@@ -85,7 +87,13 @@ class EnvironmentPools:
 
     def _open(self, folder: str, environment: Environment, attempt: str) -> _Pool:
         workers = WorkerPool(
-            self._loop, self._children, self._entry, spares=1, imports=self._imports, python=environment.python
+            self._loop,
+            self._children,
+            self._entry,
+            spares=1,
+            imports=self._imports,
+            python=environment.python,
+            import_patience=_IMPORT_PATIENCE,
         )
         pool = self._pools[folder] = _Pool(workers, attempt)
         workers.on_change = lambda: self._supply_changed(folder, workers)
