@@ -271,7 +271,10 @@ def subscription_terms(proxy: tango.DeviceProxy, attribute: str) -> str:
 
 @dataclass
 class EventRecorder:
-    """Records the events of one device, in the order of their arrival, each attribute in a list."""
+    """Records the events of one device, in the order of their arrival, each attribute in a list.
+
+    `latest` has the newest value of each attribute, whatever was cleared.
+    """
 
     proxy: tango.DeviceProxy
     attributes: tuple[str, ...] = PUSHED
@@ -279,6 +282,7 @@ class EventRecorder:
     events: dict[str, list[Event]] = field(default_factory=dict)
     arrivals: list[tuple[str, Event]] = field(default_factory=list)
     _lifecycle: list[dict[str, Any]] = field(default_factory=list)
+    latest: dict[str, Any] = field(default_factory=dict)
     _ids: list[int] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _last_cleared: int = 0
@@ -304,6 +308,8 @@ class EventRecorder:
                     self._lifecycle.append(parsed)
                 events.append(event)
                 self.arrivals.append((name, event))
+                if not event.error:
+                    self.latest[name] = event.value
 
         refusals: list[tango.DevFailed] = []
 
@@ -526,9 +532,10 @@ class Oet:
         self.recorder.clear()
 
     def settle(self) -> None:
-        """Wait until the recorder has every lifecycle event that there is.
+        """Wait until the recorder has every lifecycle event that there is, and all that is pushed with the last one.
 
         The attribute tells the newest event that was pushed; a summary may show a change whose event is still due.
+        Of what a change pushes, `procedures` is the last.
         """
         pushed = self.proxy.lifecycleSequence
         newest = max([pushed, *(event["sequence"] for event in json.loads(self.proxy.LifecycleEvents(pushed)))])
@@ -536,6 +543,11 @@ class Oet:
             lambda: newest in self.recorder.values("lifecycleSequence") or newest <= self.recorder._last_cleared,
             10,
             f"the recorder has event {newest}",
+        )
+        wait_until(
+            lambda: self.recorder.latest.get("procedures") == self.proxy.procedures,
+            10,
+            "the recorder has the newest value of procedures",
         )
 
     def close(self) -> None:

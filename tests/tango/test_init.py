@@ -70,6 +70,43 @@ def test_subscriptions_go_on_without_loss_and_without_repetition(oet, other, ren
     assert oet.recorder.errors() == []
 
 
+SLOW_PUSHES = """
+import sys
+
+if "ska_oet_device.procedure.ui" in sys.orig_argv:
+    import time
+    from ska_oet_device.procedure.ui import _pusher
+
+    push = _pusher.EventPusher._send
+
+    def slowly(*args):
+        time.sleep(0.03)
+        push(*args)
+
+    _pusher.EventPusher._send = staticmethod(slowly)
+"""
+
+
+def test_a_device_is_not_destroyed_while_events_are_pushed_to_it(own_server, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SLOW_PUSHES)
+    # What is freed is overwritten (mallopt(3)): who still uses it fails at once.
+    oet = own_server(environment={"PYTHONPATH": str(tmp_path), "MALLOC_PERTURB_": "165"})
+    process = oet.server.device_server()
+    admin = tango.DeviceProxy(oet.proxy.adm_name())
+    oet.recorder.clear()
+    start = oet.proxy.lifecycleSequence
+    running = oet.run("sleepy.py", 1.0)
+    for _ in range(4):
+        oet.prepare("good.py")
+        admin.DevRestart(oet.name)
+    oet.recorder.wait_for_end(running)
+    oet.ready("good.py")
+    oet.settle()
+    assert oet.server.device_server() == process
+    sequences = [event["sequence"] for event in oet.recorder.lifecycle()]
+    assert sequences == list(range(start + 1, oet.proxy.lifecycleSequence + 1))
+
+
 @RENEWALS
 def test_everything_is_shown_as_before(oet, other, renew):
     uid = oet.ready("good.py")

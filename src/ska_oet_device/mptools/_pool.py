@@ -23,6 +23,7 @@ from ._template import CONTROL_FD, FORK_FAILED, FORKED, PID, READY, REPORT_SIZE
 _log = logging.getLogger(__name__)
 
 ENDED_UNBORN = "the worker, or the template process, ended before the worker was born"
+_WITHOUT_PRELOAD = "workers are made without the modules of Preload"
 _QUIET = 0.05  # seconds without work after which spares are made
 _PROBES_APART = 2.0  # seconds
 _FORK_PATIENCE = 3.0  # seconds from the request to the birth of a worker; a fork takes some 10 ms
@@ -180,6 +181,7 @@ class WorkerPool:
         self._restart_timer: Timer | None = None
         self._closing = False
         self._template_problems: tuple[str, ...] = ()
+        self._template_fails = False
         self._fork_problem: str | None = None
         self._last_probe = 0.0
         self.on_change: Callable[[], None] = lambda: None
@@ -240,7 +242,7 @@ class WorkerPool:
     @property
     def supplying(self) -> bool:
         """Whether workers can be made, be it without the modules of Preload."""
-        return self._fork_problem is None and (self._template_ready or not self._template_problems)
+        return self._fork_problem is None and not self._template_fails
 
     @property
     def spare_pids(self) -> list[int]:
@@ -272,7 +274,7 @@ class WorkerPool:
             pid = spawn([*argv, *self._imports, *preload], dict(os.environ), {CONTROL_FD: theirs.fileno()})
         except OSError as error:
             ours.close()
-            self._report(template=[f"the template process cannot be started: {error}"])
+            self._report(template=[f"the template process cannot be started: {error}"], fails=True)
             self._restart_timer = self._loop.call_later(_LONGEST_PAUSE, self._start_template)
             return
         finally:
@@ -304,12 +306,14 @@ class WorkerPool:
         if not self._without_preload:
             self._crashes = 0
             self._report(template=problems)
+        elif self._template_fails:
+            self._report(template=[_WITHOUT_PRELOAD])
         self._plan()
 
     def _give_up_preload(self, problems: Sequence[str]) -> None:
         """Go on without the modules of Preload: scripts import them themselves, a little later."""
         self._without_preload = True
-        self._report(template=[*problems, "workers are made without the modules of Preload"])
+        self._report(template=[*problems, _WITHOUT_PRELOAD])
         self._replace_template()
 
     def _template_ended(self, pid: int, status: ExitStatus) -> None:
@@ -323,7 +327,7 @@ class WorkerPool:
             self._give_up_preload([f"the template process ended while it imported its modules: {status}"])
             return
         if not was_ready:
-            self._report(template=[f"the template process ended: {status}"])
+            self._report(template=[f"the template process ended: {status}"], fails=True)
         self._restart_timer = self._loop.call_later(self._pause, self._start_template)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
@@ -348,10 +352,14 @@ class WorkerPool:
             self._restart_timer.cancel()
         self._start_template()
 
-    def _report(self, *, template: Sequence[str] | None = None, fork: str | None = None) -> None:
+    def _report(self, *, template: Sequence[str] | None = None, fails: bool = False, fork: str | None = None) -> None:
+        """Tell what is wrong with the template, if that is news, and with its forks.
+
+        :param fails: the template makes no workers at all
+        """
         before = self.problems
         if template is not None:
-            self._template_problems = tuple(template)
+            self._template_problems, self._template_fails = tuple(template), fails
         self._fork_problem = fork
         if self.problems != before:
             for problem in self.problems:

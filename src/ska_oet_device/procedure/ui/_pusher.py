@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _SCRIPT_EVENTS_APART = 0.005  # seconds: 200 a second
 _OUTPUT_APART = 0.2  # seconds: 5 a second
 _SUBSCRIPTIONS_RETURN = 3.0  # seconds within which Tango gives a new device object its subscriptions back
-_STEP = 0.1  # seconds that letting a device object go waits for a push to it
+_LAST_PUSHES = 5.0  # seconds that the end of a device object waits for those under way; mostly a few milliseconds
 
 _PRINTING = (ProcedureState.LOADING, ProcedureState.INITIALISING, ProcedureState.RUNNING)
 
@@ -112,8 +112,11 @@ class EventPusher:
             self._attached.notify_all()
         self.refresh()
 
-    def detach(self) -> None:
-        """Push nothing until another device is attached; changes wait."""
+    def detach(self, *, ends: bool) -> None:
+        """Push nothing until a device is attached again; changes wait.
+
+        :param ends: the object is destroyed next: a push to it would be the end of this process
+        """
         with self._attached:
             device, self._device = self._device, None
             if device is not None:
@@ -123,8 +126,8 @@ class EventPusher:
                     for kind in _KINDS
                     if device.is_there_subscriber(name, kind)
                 ]
-            # DevRestart destroys the object.  Init keeps it, but holds the monitor for which a push may wait.
-            self._attached.wait_for(lambda: not self._pushing, _STEP)
+            if ends:
+                self._attached.wait_for(lambda: not self._pushing, _LAST_PUSHES)
 
     # -- what happened; any thread, returns at once
 

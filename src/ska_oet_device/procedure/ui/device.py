@@ -151,8 +151,17 @@ class OetDevice(Device):
         """Let the device object go; its procedures run on."""
         host = getattr(self, "_host", None)
         if host is not None:
-            host.pusher.detach()
+            host.pusher.detach(ends=not self._is_in_init())
         super().delete_device()
+
+    def _is_in_init(self) -> bool:
+        """Say whether this object lives on, and the monitor for which a push may wait is held: in the command Init.
+
+        DevRestart, RestartServer and the end of the server destroy the object, and do not hold its monitor (tried).
+        """
+        util = tango.Util.instance()
+        ends = util.is_device_restarting(self.get_name()) or util.is_svr_starting() or util.is_svr_shutting_down()
+        return not ends
 
     def _settings(self) -> Settings:
         self._problems: list[str] = []
