@@ -3,7 +3,7 @@
 The arguments are those of PyDatabaseds.  The flaws:
 
     silent   the first who asks for the property EventBufferHwm is failed; every Tango server asks while it starts
-    slow     the first server that exports its admin device waits for a second until it is told that this is done
+    slow     the first server that exports its admin device waits for some seconds until it is told that this is done
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _wait_once(self: SqlDatabase, name: str, *details: Any) -> None:
         _shown.append(name)
         # The database goes on serving others meanwhile.
         tango.Util.instance().set_serial_model(tango.SerialModel.NO_SYNC)
-        time.sleep(1.0)
+        time.sleep(2.5)
         tango.Util.instance().set_serial_model(tango.SerialModel.BY_DEVICE)
 
 
