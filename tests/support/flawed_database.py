@@ -30,10 +30,12 @@ def _fail_once(self: SqlDatabase, name: str, properties: list[str]) -> Any:
 
 def _wait_once(self: SqlDatabase, name: str, *details: Any) -> None:
     _export_device(self, name, *details)
-    if name.lower().startswith("dserver/oetdevice/") and not _shown:
+    if _shown:
+        return
+    # From the export of the server's devices on, others are served while one waits.
+    tango.Util.instance().set_serial_model(tango.SerialModel.NO_SYNC)
+    if name.lower().startswith("dserver/oetdevice/"):
         _shown.append(name)
-        # The database goes on serving others meanwhile.
-        tango.Util.instance().set_serial_model(tango.SerialModel.NO_SYNC)
         time.sleep(2.5)
         tango.Util.instance().set_serial_model(tango.SerialModel.BY_DEVICE)
 
