@@ -284,7 +284,8 @@ class WorkerPool:
         self._started_at = time.monotonic()
         self._loop.watch(ours, lambda: self._template_speaks(ours))
         self._children.watch(pid, lambda status: self._template_ended(pid, status))
-        self.on_change()  # whoever looks whether the template is stopped has to know which one it is
+        if self.supplying:
+            self.on_change()  # whoever looks whether the template is stopped has to know which one it is
         self._fork_as_needed()
 
     def _template_speaks(self, control: socket.socket) -> None:
