@@ -337,7 +337,8 @@ class TestUnusedEnvironments:
         while any(child.is_alive() for child in children):
             removed += len(manager.collect(1e-9, 1))
             time.sleep(0.005)
-        assert [answer_of(child)[0] for child in children] == ["ready"] * 4
+        answers = [answer_of(child) for child in children]
+        assert [answer[0] for answer in answers] == ["ready"] * 4, answers
 
     def test_a_removal_that_was_killed_is_finished_by_the_next(self, manager, tmp_path):
         (environment,) = prepare_each(manager, tmp_path, "shared")
