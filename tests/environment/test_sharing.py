@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from ska_oet_device.procedure.environment import (
     HeldEvent,
     MarkEvent,
 )
+from ska_oet_device.procedure.environment._events import FileLock
 from ska_oet_device.procedure.gitmanager import GitArgs
 
 FORK = multiprocessing.get_context("fork")
@@ -328,6 +330,14 @@ class TestUnusedEnvironments:
         assert manager.collect(0, 3_000_000) == []
         assert [info.env_id for info in manager.list()] == [small.env_id]
         assert sum(file.lstat().st_size for file in manager.base_dir.rglob("*")) < 3_000_000
+
+    def test_a_build_does_not_fail_because_somebody_looks_at_what_is_not_there_yet(self, manager, tmp_path):
+        project, commit = project_with(tmp_path / "p", "shared"), "c" * 40
+        environment, _ = manager.identify(project, commit)
+        environment.folder.mkdir(parents=True)
+        look = FileLock.take(environment.using, shared=True)
+        threading.Timer(0.3, look.close).start()
+        assert manager.prepare(project, commit).is_ready()
 
     def test_are_removed_while_others_build(self, manager, tmp_path, prepare_in_child):
         """Whoever prepares has what it was given, however busily others remove."""

@@ -27,10 +27,11 @@ from ._environment import (
     Record,
     describe,
 )
-from ._events import FileLock, is_locked
+from ._events import FileLock
 from ._files import size_of
 from ._recipe import Recipe, recipe_of
 
+_PATIENCE = 1.0  # seconds; whoever looks whether a lock is held holds it for some microseconds
 _FIND = "find"
 Ids = list[str]
 Checkout = Callable[[GitArgs, Path], Path]
@@ -133,8 +134,11 @@ class EnvironmentManager:
     def _build_unless_done(self, environment: Environment, recipe: Recipe, before: Record, description: str) -> None:
         if environment.is_ready():
             return
-        if is_locked(environment.using, exclusively=False):
+        # With patience: whoever only looks whether it is ready, or in use, holds this lock for a moment.
+        using = FileLock.try_take(environment.using, patience=_PATIENCE)
+        if using is None:
             raise _failure(environment, "processes still use the one whose Python installation has gone")
+        using.close()
         latest = Record.read(environment.record)
         if latest.outcome == FAILED and latest.attempt != before.attempt_if_failed():
             raise _failure(environment, latest.reason, _tail_of(environment.log))
