@@ -96,8 +96,20 @@ def _is_named(descriptor: int, path: Path) -> bool:
     return os.path.samestat(os.fstat(descriptor), named)
 
 
-def is_locked(path: Path, *, exclusively: bool) -> bool:
-    """Tell whether anybody holds the lock `exclusively`, or at all."""
+def is_locked(path: Path, *, exclusively: bool, patience: float = 0.0) -> bool:
+    """Tell whether anybody holds the lock `exclusively`, or at all, and keeps it for `patience` seconds.
+
+    Whoever asks holds the lock himself for some microseconds.  Makes no file.
+    """
+    deadline = time.monotonic() + patience
+    while _is_locked_now(path, exclusively=exclusively):
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(_LOOK_AGAIN / 4)
+    return False
+
+
+def _is_locked_now(path: Path, *, exclusively: bool) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -31,7 +31,6 @@ from ._events import FileLock, is_locked
 from ._files import size_of
 from ._recipe import Recipe, recipe_of
 
-_LOOK_AGAIN = 0.005  # seconds
 _PATIENCE = 1.0  # seconds; whoever looks whether a lock is held holds it for some microseconds
 _FIND = "find"
 Ids = list[str]
@@ -136,11 +135,8 @@ class EnvironmentManager:
         if environment.is_ready():
             return
         # With patience: whoever only looks whether it is ready, or in use, holds this lock for a moment.
-        deadline = time.monotonic() + _PATIENCE
-        while is_locked(environment.using, exclusively=False):
-            if time.monotonic() >= deadline:
-                raise _failure(environment, "processes still use the one whose Python installation has gone")
-            time.sleep(_LOOK_AGAIN)
+        if is_locked(environment.using, exclusively=False, patience=_PATIENCE):
+            raise _failure(environment, "processes still use the one whose Python installation has gone")
         latest = Record.read(environment.record)
         if latest.outcome == FAILED and latest.attempt != before.attempt_if_failed():
             raise _failure(environment, latest.reason, _tail_of(environment.log))
