@@ -18,6 +18,7 @@ from support.packages import make_package, make_project, make_wheel
 from support.waiting import wait_until
 
 from ska_oet_device.errors import InvalidArgumentError, InvalidStateError
+from ska_oet_device.locks import FileLock
 from ska_oet_device.procedure.environment import (
     CREATING,
     FAILED,
@@ -28,7 +29,6 @@ from ska_oet_device.procedure.environment import (
     HeldEvent,
     MarkEvent,
 )
-from ska_oet_device.procedure.environment._events import FileLock
 from ska_oet_device.procedure.gitmanager import GitArgs
 
 FORK = multiprocessing.get_context("fork")

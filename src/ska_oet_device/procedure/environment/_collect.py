@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import InvalidStateError
+from ...locks import FileLock
 from ._environment import READY, Environment, EnvironmentInfo, Record, describe, write_whole
-from ._events import FileLock
 from ._files import FileId, remove_tree, size_of, sizes_by_file
 
 # What the store holds besides environments; an id never begins with a dot.

@@ -25,7 +25,8 @@ from types import TracebackType
 from typing import Any
 
 from ...errors import InvalidStateError, OetError
-from ._events import FileLock, HeldEvent, MarkEvent, is_locked
+from ...locks import FileLock, is_locked
+from ._events import HeldEvent, MarkEvent
 
 CREATING, READY, FAILED = "CREATING", "READY", "FAILED"
 

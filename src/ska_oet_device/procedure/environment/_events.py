@@ -1,128 +1,18 @@
 """Events that unrelated processes share: a lock that is held, and a file that is there.
 
 Workers are forked by a template process and not by main, so nothing can be inherited from main;
-a path is all that two of them need.  The kernel gives a lock up when the last process that has
-it open ends, however it ends.
+a path is all that two of them need.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import time
 from pathlib import Path
 
+from ...locks import FileLock, is_locked
+
 _LOOK_AGAIN = 0.02  # seconds
 _PROBE_PATIENCE = 0.1  # seconds; `is_locked` of another process holds the lock for some microseconds
-
-
-class FileLock:
-    """One hold on a lock file, shared or exclusive; given up by `close` or with the process.
-
-    The file may be removed with its folder while somebody waits for it: a lock counts only if its
-    file still has its name when it has been taken.
-    """
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
-        self._descriptor = descriptor
-
-    @classmethod
-    def take(cls, path: Path, *, shared: bool = False) -> FileLock:
-        """Wait for the lock as long as it takes; the folder is made if need be.
-
-        :raises OSError: the folder or the file cannot be made
-        """
-        while True:
-            lock = cls._attempt(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-            if lock is not None:
-                return lock
-
-    @classmethod
-    def try_take(cls, path: Path, *, shared: bool = False, patience: float = 0.0) -> FileLock | None:
-        """Return the lock, or None if others keep it for `patience` seconds.
-
-        :raises OSError: the folder or the file cannot be made
-        """
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                lock = cls._attempt(path, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    return None
-                time.sleep(_LOOK_AGAIN / 4)
-                continue
-            if lock is not None:
-                return lock
-
-    @classmethod
-    def _attempt(cls, path: Path, operation: int) -> FileLock | None:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return None
-        try:
-            fcntl.flock(descriptor, operation)
-            if _is_named(descriptor, path):
-                return cls(path, descriptor)
-        except BaseException:  # an interrupt, too, must not leave the lock with a number that nobody knows
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def close(self) -> None:
-        """Give this hold up; a child that has inherited the descriptor keeps its own."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def __del__(self) -> None:
-        # An interrupt may come between the taking and the first who knows of it.
-        self.close()
-
-
-def _is_named(descriptor: int, path: Path) -> bool:
-    try:
-        named = os.stat(path)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(os.fstat(descriptor), named)
-
-
-def is_locked(path: Path, *, exclusively: bool, patience: float = 0.0) -> bool:
-    """Tell whether anybody holds the lock `exclusively`, or at all, and keeps it for `patience` seconds.
-
-    Whoever asks holds the lock himself for some microseconds.  Makes no file.
-    """
-    deadline = time.monotonic() + patience
-    while _is_locked_now(path, exclusively=exclusively):
-        if time.monotonic() >= deadline:
-            return True
-        time.sleep(_LOOK_AGAIN / 4)
-    return False
-
-
-def _is_locked_now(path: Path, *, exclusively: bool) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if exclusively else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno != errno.EWOULDBLOCK:
-            raise
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 class _Event:

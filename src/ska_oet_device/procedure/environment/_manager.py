@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidArgumentError, InvalidStateError
+from ...locks import FileLock, is_locked
 from .. import gitmanager
 from ..gitmanager import GitArgs
 from . import _collect as collecting
@@ -27,7 +28,6 @@ from ._environment import (
     Record,
     describe,
 )
-from ._events import FileLock, is_locked
 from ._files import size_of
 from ._recipe import Recipe, recipe_of
 
