@@ -114,20 +114,28 @@ class TestLookingAtAProcess:
         assert title_of(pid) == ""
 
     def test_a_mark_in_title_or_environment_is_seen(self):
-        pid = spawn(
-            [sys.executable, "-c", "import time; time.sleep(60)", "in-the-title"],
-            {**os.environ, "MARK": "in-the-environment"},
-            {},
-        )
+        code = "import time; time.sleep(60)"
+        pid = spawn([sys.executable, "-c", code, "in-the-title"], {**os.environ, "MARK": "of-mine"}, {})
         try:
-            wait_until(lambda: carries_mark(pid, "in-the-title"))
-            assert carries_mark(pid, "in-the-environment")
-            assert not carries_mark(pid, "nowhere")
-            assert "in-the-title" in title_of(pid)
+            wait_until(lambda: "in-the-title" in title_of(pid))
+            assert carries_mark(pid, sys.executable, "MARK=nothing")
+            assert carries_mark(pid, "no such title", "MARK=of-mine")
         finally:
             kill_group(pid)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-        assert not carries_mark(pid, "in-the-title")
+        assert not carries_mark(pid, sys.executable, "MARK=of-mine")
+
+    @pytest.mark.parametrize("variable", ["MARK=of", "MARK=of-mine-too", "ARK=of-mine", "of-mine", "MARK="])
+    def test_who_merely_names_a_mark_has_none(self, variable):
+        """Somebody looks for it, with grep say, or has another one that holds it."""
+        code = "import time; time.sleep(60)"
+        pid = spawn([sys.executable, "-c", code, "of-mine"], {**os.environ, "MARK": "of-mine"}, {})
+        try:
+            wait_until(lambda: "of-mine" in title_of(pid))
+            assert not carries_mark(pid, "of-mine", variable)
+        finally:
+            kill_group(pid)
+            os.waitpid(pid, 0)
 
     def test_signals_to_processes_that_are_gone_are_no_error(self):
         pid = child_that(lambda: None)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support.owners import main_process
 
 from ska_oet_device.config import Settings
 from ska_oet_device.errors import OetError
@@ -147,7 +148,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("desk"), HistoryStore("boot"))
+    return Desk(tmp_path_factory.mktemp("desk"), HistoryStore(main_process()))
 
 
 def refusal_of(action: Callable[[], Any]) -> OetError | None:
@@ -267,7 +268,7 @@ class Machine(RuleBasedStateMachine):
 class TestMessageOrder(Machine.TestCase):  # type: ignore[misc, name-defined]
     @classmethod
     def setUpClass(cls) -> None:
-        Machine.folder, Machine.store = tempfile.TemporaryDirectory(), HistoryStore("boot")
+        Machine.folder, Machine.store = tempfile.TemporaryDirectory(), HistoryStore(main_process())
 
     @classmethod
     def tearDownClass(cls) -> None:

@@ -16,12 +16,22 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 from support.durable import PostgreSQL, SmallDisk
+from support.owners import elsewhere, main_process
 from support.waiting import wait_until
 
 from ska_oet_device.errors import HistoryError
 from ska_oet_device.procedure.domain import ProcedureState as S
-from ska_oet_device.procedure.history import HistoryStore, SqlHistory, StoredCall, StoredProcedure
-from ska_oet_device.procedure.history import _store as store_module
+from ska_oet_device.procedure.history import (
+    HistoryStore,
+    Numbers,
+    SqlHistory,
+    StoredCall,
+    StoredProcedure,
+    _device_row,
+    _open,
+    _store,
+)
+from ska_oet_device.procedure.ownership import Owner, StateHeldError, state_key
 
 DEVICE = "mid-oet/subarray/01"
 NASTY = "é€😀 \0 \ud800 'quoted' -- \x1b"
@@ -34,7 +44,7 @@ class Histories:
         self.url, self.folder = url, folder
 
     def open(self, device: str = DEVICE, boot: str = "boot", **more: Any) -> SqlHistory:
-        history, problem = HistoryStore(boot).open(device, self.url, self.folder, **more)
+        history, problem = HistoryStore(main_process(boot)).open(device, self.url, self.folder, **more)
         assert problem == "", problem
         assert isinstance(history, SqlHistory), history.problem
         return history
@@ -180,7 +190,7 @@ class TestAfterRestart:
 
 class TestEvents:
     def test_that_are_not_committed_yet_are_not_told(self, histories, monkeypatch):
-        monkeypatch.setattr(store_module, "_LAST_CHANGES", 0.05)
+        monkeypatch.setattr(_store, "_LAST_CHANGES", 0.05)
         history = histories.open()
         create(history)
         assert history.wait(10)
@@ -323,30 +333,220 @@ class TestPostgreSQLThatFails:
         except HistoryError:
             return False
 
-    def test_absent_at_the_start_is_said(self, postgresql, tmp_path, monkeypatch):
-        monkeypatch.setattr(store_module, "_DATABASE_START", 0.1)
+    def absent(self, postgresql: PostgreSQL, folder: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> SqlHistory:
+        """Return the history of a server that starts while the database is not there."""
+        for name in ("_DATABASE_START", "_UNKNOWN_NUMBERS"):
+            monkeypatch.setattr(_open, name, 0.1)
         postgresql.kill()
-        history, _ = HistoryStore("boot").open(DEVICE, postgresql.url, tmp_path, lowest_id=5)
-        assert "cannot be opened" in history.problem
-        assert "memory only" in history.problem
-        assert history.next_id() == 6
+        history, problem = HistoryStore(main_process()).open(DEVICE, postgresql.url, folder, **more)
+        assert problem == ""
+        assert isinstance(history, SqlHistory)
+        assert "cannot be written" in history.problem
+        return history
+
+    def test_absent_at_the_start_is_said_and_what_waited_is_written_when_it_comes(
+        self, postgresql, tmp_path, monkeypatch
+    ):
+        earlier = Histories(postgresql.url, tmp_path).open(numbers=Numbers(tmp_path / "numbers"))
+        left = create(earlier)
+        earlier.close()
+        assert earlier.wait(10)
+        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=Numbers(tmp_path / "numbers"))
+        uid = create(history)
+        enter(history, uid, S.CREATING, S.IDLE)
+        assert uid == left + 1
+        assert history.last_sequence == 3
+        wait_until(lambda: [event.sequence for event in history.events_after(1, 10)] == [2, 3], what="clients are told")
+        assert history.unfinished() == []
+        with pytest.raises(HistoryError, match="has not answered"):
+            history.procedures([left])
+        assert not history.has_arrived()
+        postgresql.start()
+        wait_until(lambda: not history.problem, 20)
+        assert history.has_arrived()
+        assert not history.has_arrived(), "once"
+        assert history.wait(10)
+        assert [found.id for found in history.unfinished()] == [left, uid]
+        assert [event.sequence for event in Histories(postgresql.url, tmp_path).open().events_after(0, 10)] == [1, 2, 3]
+
+    def test_absent_where_nothing_tells_how_far_the_numbers_had_come_they_do_not_go_back(
+        self, postgresql, tmp_path, monkeypatch
+    ):
+        earlier = Histories(postgresql.url, tmp_path).open()
+        known = [create(earlier) for _ in range(5)]
+        assert earlier.wait(10)
+        history = self.absent(postgresql, tmp_path, monkeypatch)
+        uid = create(history)
+        assert uid > known[-1]
+        assert history.last_sequence > 5
+        postgresql.start()
+        wait_until(lambda: not history.problem, 20)
+        assert history.wait(10)
+        assert history.next_id() == uid + 1
+        assert [found.id for found in history.unfinished()] == [*known, uid]
+
+    def test_a_number_that_another_server_has_given_meanwhile_is_an_alarm(self, postgresql, tmp_path, monkeypatch):
+        """The device was on another host for a while, and came back on the day on which the database is away."""
+        Histories(postgresql.url, tmp_path).open(numbers=Numbers(tmp_path / "numbers")).next_id()
+        elsewhere = Histories(postgresql.url, tmp_path).open()
+        known = [create(elsewhere) for _ in range(5)]
+        assert elsewhere.wait(10)
+        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=Numbers(tmp_path / "numbers"))
+        assert create(history) in known
+        postgresql.start()
+        wait_until(lambda: "1 change could not be written" in history.problem, 20)
+        assert history.next_id() == known[-1] + 1
+        with history._writer.engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT last_id FROM device").scalar() == known[-1]
+
+    def test_a_living_procedure_is_adopted_whether_the_database_knows_it_or_not(
+        self, postgresql, tmp_path, monkeypatch
+    ):
+        earlier = Histories(postgresql.url, tmp_path).open(numbers=Numbers(tmp_path / "numbers"))
+        known = create(earlier)
+        enter(earlier, known, S.CREATING, S.IDLE)
+        assert earlier.wait(10)
+        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=Numbers(tmp_path / "numbers"))
+        unknown = history.next_id()
+        for uid in (known, unknown):
+            script = {"script_type": "filesystem", "script_uri": "file:///a.py"}
+            states = ((S.CREATING, 1.0), (S.LOADING, 3.0))
+            history.adopt(StoredProcedure(uid, f"run-{uid}", "uri", script, None, S.LOADING, states=states))
+            enter(history, uid, S.LOADING, S.FAILED, 4.0)
+        postgresql.start()
+        wait_until(lambda: not history.problem, 20)
+        assert history.wait(10)
+        found = Histories(postgresql.url, tmp_path).open().procedures([known, unknown])
+        assert [found[uid].state for uid in (known, unknown)] == [S.FAILED, S.FAILED]
+        assert found[known].states == ((S.CREATING, 1.0), (S.IDLE, 2.0), (S.FAILED, 4.0))
 
     def test_late_at_the_start_is_waited_for(self, postgresql, tmp_path, monkeypatch):
-        monkeypatch.setattr(store_module, "_DATABASE_START", 30.0)
+        monkeypatch.setattr(_open, "_UNKNOWN_NUMBERS", 30.0)
         postgresql.kill()
         opening = postgresql.start
-        real = HistoryStore._open
+        real = SqlHistory.introduce
 
-        def open_(self: HistoryStore, *args: Any) -> SqlHistory:
+        def introduce(self: SqlHistory) -> None:
             try:
-                return real(self, *args)
+                real(self)
             except SQLAlchemyError:
                 opening()  # it is there at the second try
                 raise
 
-        monkeypatch.setattr(HistoryStore, "_open", open_)
-        history, problem = HistoryStore("boot").open(DEVICE, postgresql.url, tmp_path)
+        monkeypatch.setattr(SqlHistory, "introduce", introduce)
+        history, problem = HistoryStore(main_process()).open(DEVICE, postgresql.url, tmp_path)
         assert (history.problem, problem) == ("", "")
+
+
+class TestOwner:
+    """One main process at a time writes the history of a device."""
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch):
+        monkeypatch.setattr(_device_row, "_SILENCE", 0.5)
+
+    def of(self, histories: Histories, owner: Owner, **more: Any) -> SqlHistory:
+        history, _ = HistoryStore(owner).open(DEVICE, histories.url, histories.folder, **more)
+        assert isinstance(history, SqlHistory)
+        return history
+
+    def test_that_lives_is_not_robbed(self, histories):
+        mine = self.of(histories, main_process("first", lives=True))
+        with pytest.raises(StateHeldError, match=r"main process \d+ on host .*, which is running"):
+            self.of(histories, main_process("second", lives=True))
+        create(mine)
+        assert mine.wait(10)
+        assert mine.problem == ""
+
+    def test_that_has_ended_is_followed_at_once_and_known(self, histories):
+        self.of(histories, main_process("first"))
+        history = self.of(histories, main_process("second", lives=True))
+        assert history.previous == main_process("first")
+
+    def test_may_come_back_as_another_device_server_of_the_same_main(self, histories):
+        owner = main_process(lives=True)
+        self.of(histories, owner)
+        assert self.of(histories, owner).previous is None
+
+    def test_that_has_let_go_is_followed_at_once_wherever_it_was(self, histories):
+        first = self.of(histories, elsewhere())
+        first.close()
+        assert first.wait(10)
+        assert self.of(histories, main_process("second", lives=True)).previous == elsewhere()
+
+    def test_of_another_host_that_gives_a_sign_of_life_is_not_robbed(self, histories):
+        first = self.of(histories, elsewhere())
+        done = threading.Event()
+
+        def live() -> None:
+            while not done.wait(0.05):
+                first.probe()
+
+        thread = threading.Thread(target=live)
+        thread.start()
+        try:
+            with pytest.raises(StateHeldError, match="host another-host, which is writing to it"):
+                self.of(histories, main_process("second", lives=True))
+        finally:
+            done.set()
+            thread.join()
+
+    def test_of_another_host_that_is_silent_is_followed_and_can_write_no_more(self, histories):
+        first = self.of(histories, elsewhere())
+        create(first)
+        assert first.wait(10)
+        second = self.of(histories, main_process("second", lives=True))
+        uid = create(second)
+        assert second.wait(10)
+        create(first)
+        enter(first, uid, S.CREATING, S.FAILED)
+        first.probe()
+        wait_until(lambda: "taken over by main process" in first.problem, 10)
+        assert "3 changes could not be written" in wait_until(lambda: "3 changes" in first.problem and first.problem)
+        assert second.problem == ""
+        enter(second, uid, S.CREATING, S.IDLE)
+        assert second.wait(10)
+        with second._writer.engine.connect() as connection:
+            states = connection.exec_driver_sql("SELECT state FROM lifecycle ORDER BY sequence").scalars().all()
+        assert states == [S.CREATING, S.CREATING, S.IDLE]
+
+    def test_where_scripts_live_already_a_history_of_somebody_else_is_a_problem_and_no_end(self, histories):
+        owner = self.of(histories, main_process("first", lives=True))
+        history = self.of(histories, main_process("second", lives=True), may_refuse=False)
+        create(history)
+        wait_until(lambda: "belongs to main process" in history.problem, 10)
+        owner.close()
+        wait_until(lambda: not history.problem, 10, "it is written when the owner has let go")
+
+    def test_two_facilities_may_share_a_database(self, histories):
+        for database in ("first:10000", "second:10000"):
+            history, _ = HistoryStore(main_process(database, lives=True)).open(
+                state_key(database, DEVICE), histories.url, histories.folder
+            )
+            assert create(history) == 1
+            assert history.wait(10)
+            assert history.problem == ""
+
+
+class TestEarlierVersion:
+    def test_what_it_wrote_under_the_mere_name_of_the_device_is_taken_up(self, histories):
+        former = histories.open(DEVICE)
+        uid = create(former)
+        former.add_request("Prepare", "c", None, uid, 1.0, "accepted")
+        assert former.wait(10)
+        engine = former._writer.engine
+        with engine.begin() as connection:  # it had no owners
+            for column in ("owner", "owner_is", "seen"):
+                connection.exec_driver_sql(f"ALTER TABLE device DROP COLUMN {column}")
+        engine.dispose()
+        name = state_key("db:10000", DEVICE)
+        history = histories.open(name, former_name=DEVICE)
+        assert [(found.id, len(found.requests)) for found in history.unfinished()] == [(uid, 1)]
+        assert create(history) == uid + 1
+        assert history.wait(10)
+        assert history.problem == ""
+        other = histories.open(state_key("other:10000", DEVICE), former_name=DEVICE)
+        assert other.unfinished() == [], "it was taken already"
 
 
 class TestUrls:
@@ -354,9 +554,9 @@ class TestUrls:
         "url", ["nonsense", "mysql://nobody@127.0.0.1/x", "sqlite:////no/such/folder/x", "postgresql://h:port/x"]
     )
     def test_one_that_is_of_no_use_is_said(self, url, tmp_path, monkeypatch):
-        monkeypatch.setattr(store_module, "_DATABASE_START", 0.1)
-        history, _ = HistoryStore("boot").open(DEVICE, url, tmp_path)
-        assert "cannot be opened" in history.problem
+        monkeypatch.setattr(_open, "_DATABASE_START", 0.1)
+        history, _ = HistoryStore(main_process()).open(DEVICE, url, tmp_path)
+        assert "cannot be opened" in history.problem or "unable to open" in history.problem
 
 
 class TestSqliteFile:
@@ -377,7 +577,7 @@ class TestSqliteFile:
     def test_that_is_no_database_is_set_aside(self, tmp_path):
         path = tmp_path / "history.sqlite3"
         path.write_bytes(b"this is no database, but somebody may want it\n" * 100)
-        history, problem = HistoryStore("boot").open(DEVICE, "", tmp_path, lowest_id=9)
+        history, problem = HistoryStore(main_process()).open(DEVICE, "", tmp_path, lowest_id=9)
         assert "could not be read" in problem
         assert "set aside" in problem
         assert history.problem == ""
@@ -392,14 +592,14 @@ class TestSqliteFile:
         data = bytearray(path.read_bytes())
         data[8192 : len(data) - 4096] = os.urandom(len(data) - 12288)
         path.write_bytes(data)
-        history, problem = HistoryStore("boot").open(DEVICE, "", tmp_path)
+        history, problem = HistoryStore(main_process()).open(DEVICE, "", tmp_path)
         assert "set aside" in problem
         assert create(history) == 1
         assert history.wait(10)
 
     def test_that_is_empty_is_made_anew(self, tmp_path):
         (tmp_path / "history.sqlite3").touch()
-        history, problem = HistoryStore("boot").open(DEVICE, "", tmp_path)
+        history, problem = HistoryStore(main_process()).open(DEVICE, "", tmp_path)
         assert (history.problem, problem) == ("", "")
 
     def test_that_another_program_has_locked_is_left_alone(self, tmp_path):
@@ -407,7 +607,7 @@ class TestSqliteFile:
         other = sqlite3.connect(tmp_path / "history.sqlite3", isolation_level=None)
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        history, problem = HistoryStore("boot").open(DEVICE, "", tmp_path)
+        history, problem = HistoryStore(main_process()).open(DEVICE, "", tmp_path)
         assert problem == ""
         assert "locked" in history.problem
         assert not list(tmp_path.glob("*.broken-*"))
@@ -419,11 +619,11 @@ class TestSqliteFile:
         self.dispose(self.filled(small_disk.folder, 3))
         small_disk.make_read_only()
         try:
-            history, problem = HistoryStore("boot").open(DEVICE, "", small_disk.folder)
+            history, problem = HistoryStore(main_process()).open(DEVICE, "", small_disk.folder)
         finally:
             small_disk.make_read_only(False)
         assert problem == ""
-        assert "cannot be opened" in history.problem
+        assert "cannot be written" in history.problem
         assert not list(small_disk.folder.glob("*.broken-*"))
 
     def test_on_a_full_disk_waits_in_memory(self, small_disk: SmallDisk):
@@ -507,7 +707,7 @@ class TestPowerLoss:
             writer.send_signal(signal.SIGCONT)
 
     def _check(self, copy: Path, committed: int) -> None:
-        history, problem = HistoryStore("boot").open(DEVICE, "", copy)
+        history, problem = HistoryStore(main_process()).open(DEVICE, "", copy)
         assert (history.problem, problem) == ("", "")
         assert isinstance(history, SqlHistory)
         newest = history.last_sequence

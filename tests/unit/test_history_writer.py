@@ -221,11 +221,14 @@ class TestDatabaseThatCannotBeWritten:
             writer.submit(put(number), kept=lambda number=number: kept.append(number))
             wait_until(lambda: writer._queue.empty())
         wait_until(lambda: writer.lost == 15)
-        assert "15 changes were lost" in writer.problem
+        assert "15 changes could not be written to the history and are lost: too many wait" in writer.problem
         assert kept == list(range(15))  # nobody waits for them any more
         engine.broken = False
-        wait_until(lambda: not writer.problem)
+        wait_until(lambda: not writer.is_stuck)
         assert numbers(engine) == list(range(15, 25))
+        assert "15 changes" in writer.problem, "a person has to know, though it can be written again"
+        writer.acknowledge()
+        assert writer.problem == ""
 
     def test_waiting_for_it_is_refused_at_once(self, writer, engine):
         engine.broken = True
@@ -264,7 +267,7 @@ class TestDoubt:
         engine.begin = begin  # type: ignore[method-assign]
         gate.open()
         wait_until(lambda: numbers(engine) == [1, 2, 3])
-        wait_until(lambda: not writer.problem and writer._queue.empty())
+        wait_until(lambda: not writer.is_stuck and writer._queue.empty())
         assert writer.wait(10)
         assert numbers(engine) == [1, 2, 3]
         assert writer.lost == 1
@@ -297,8 +300,11 @@ class TestPoison:
         wait_until(lambda: len(called) == 6)
         assert called == [2, 3, 0, 4, 5, -1]
         assert writer.lost == 1
-        assert writer.problem == ""
+        assert writer.problem.startswith("1 change could not be written to the history and is lost: ")
         assert "is lost" in caplog.text
+        assert writer.wait(10), "what follows is written as ever"
+        writer.acknowledge()
+        assert writer.problem == ""
 
     def test_is_not_seen_in_a_broken_database(self, writer, engine, caplog):
         """A database that has become unreadable says DatabaseError, and is no fault of the change."""

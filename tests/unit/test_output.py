@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def files(tmp_path: Path) -> OutputFiles:
-    files = OutputFiles(tmp_path, "mid-oet/subarray/01")
+    files = OutputFiles(tmp_path / "output")
     assert files.prepare() == ""
     return files
 
@@ -163,4 +163,4 @@ class TestFolder:
 
     def test_that_cannot_be_made_is_said(self, tmp_path):
         (tmp_path / "output").write_text("in the way")
-        assert "cannot be kept" in OutputFiles(tmp_path, "a/b/c").prepare()
+        assert "cannot be kept" in OutputFiles(tmp_path / "output" / "of-a-device").prepare()

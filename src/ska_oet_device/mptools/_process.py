@@ -164,21 +164,32 @@ def stat_of(pid: int) -> ProcessStat | None:
     return ProcessStat(fields[0], int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
 
 
-def carries_mark(pid: int, mark: str) -> bool:
-    """Say whether a process bears `mark` in its title (inherited by fork) or environment (by exec)."""
-    wanted = mark.encode()
-    for name in ("cmdline", "environ"):
-        try:
-            if wanted in Path(f"/proc/{pid}/{name}").read_bytes():
-                return True
-        except OSError:
-            continue
-    return False
+def carries_mark(pid: int, title_start: str, variable: str) -> bool:
+    """Say whether a process bears a mark: its title begins so (by fork), or it was given a variable (by exec).
+
+    :param title_start: the first words of the title
+    :param variable: ``NAME=value``, whole: a process that merely names the mark, such as a search for it, has none
+    """
+    return _read_of(pid, "cmdline").startswith(title_start.encode()) or (
+        variable.encode() in _read_of(pid, "environ").split(b"\0")
+    )
+
+
+def _read_of(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
 
 
 def title_of(pid: int) -> str:
     """Return the command line or title of a process; empty if there is none."""
+    return _read_of(pid, "cmdline").decode(errors="replace").replace("\0", " ").strip()
+
+
+def machine_boot() -> str:
+    """Return what changes with each boot of the machine; empty where the kernel does not tell."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""

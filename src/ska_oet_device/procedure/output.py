@@ -40,8 +40,12 @@ class Page:
 class OutputFiles:
     """The output files of one device.  Used by the device server; any thread."""
 
-    def __init__(self, folder: Path, device: str) -> None:
-        self._folder = folder / "output" / device.replace("/", "_")
+    def __init__(self, folder: Path) -> None:
+        """Nothing is made yet.
+
+        :param folder: where the files of one device lie, and no others
+        """
+        self._folder = folder
 
     def path(self, process_uid: int) -> Path:
         """Return where a procedure's output goes."""

@@ -12,7 +12,7 @@ import os
 import threading
 import time as clock
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -320,10 +320,11 @@ class ScriptExecutionService:
 
     # -- after a restart
 
-    def restore(self, living: Iterable[dict[str, Any]]) -> None:
+    def restore(self, living: Iterable[dict[str, Any]], untold: Collection[tuple[int, int, float]] = ()) -> None:
         """Take up the procedures of an earlier device server: those that live, and the newest that have ended.
 
         :param living: what main says of the procedures that it supervises
+        :param untold: procedure, state and time of the changes that main is going to tell again
         """
         alive = {int(item["process_uid"]): item for item in living}
         with self._lock:
@@ -332,9 +333,39 @@ class ScriptExecutionService:
                 self._take_up(procedure)
                 alive.pop(procedure.id, None)
             for pid, item in sorted(alive.items()):
+                if not self.history.is_there:
+                    self._take_up_living(item, untold)
+                    continue
                 _log.warning("procedure %d lives, but is not in the history", pid)
                 self._record_living(summary_of(stored_of_living(item, f"{self._uri}#{pid}")))
             self.history.reserve_ids(max(self._summaries, default=0))
+
+    def recall(self) -> dict[int, str]:
+        """Take up what a history that has come late knows of earlier servers' procedures.
+
+        :return: the run ids of those that have not ended, as far as it knows
+        :raises HistoryError: it cannot be read all the same
+        """
+        found = [*self.history.newest_ended(self.settings.history_length), *self.history.unfinished()]
+        with self._lock:
+            older = {procedure.id: procedure for procedure in found if procedure.id not in self._summaries}
+            changed, failure, ended = self._last_changed, self._newest_failure, self._ended
+            self._ended = {}
+            for _, procedure in sorted(older.items()):
+                self._take_up(procedure)
+            self._ended.update(ended)
+            self._summaries = dict(sorted(self._summaries.items()))
+            self._last_changed, self._newest_failure = changed or self._last_changed, failure or self._newest_failure
+            self._forget_oldest()
+            return {pid: item.run_id for pid, item in older.items() if not item.state.is_terminal}
+
+    def _take_up_living(self, item: dict[str, Any], untold: Collection[tuple[int, int, float]]) -> None:
+        """Take up a procedure of which main alone can tell now; what was told of it is not told again."""
+        pid = int(item["process_uid"])
+        told = [(state, time) for state, time in item["states"] if (pid, state, time) not in untold]
+        procedure = stored_of_living({**item, "states": told or item["states"][:1]}, f"{self._uri}#{pid}")
+        self._take_up(procedure)
+        self.history.adopt(procedure)
 
     def _record_living(self, summary: ProcedureSummary) -> None:
         """Record what main knows of a procedure that an earlier device server could not record."""
@@ -365,18 +396,20 @@ class ScriptExecutionService:
         with self._lock:
             return {pid: item.run_id for pid, item in self._summaries.items() if not item.state.is_terminal}
 
-    def settle(self, living: Iterable[int], reaped: Mapping[int, list[int]]) -> None:
+    def settle(self, living: Iterable[int], reaped: Mapping[int, list[int]], elsewhere: str = "") -> None:
         """Tell the truth about procedures that did not survive: FAILED, with what happened.
 
         :param living: ids of the procedures that main supervises
         :param reaped: which processes of which procedure were found and killed
+        :param elsewhere: the host on which they ran, if that is not this one
         """
         alive = set(living)
         with self._lock:
             for pid in [pid for pid in self.unfinished if pid not in alive]:
                 summary = self._summaries[pid]
                 killed = reaped.get(pid, [])
-                found = f"process {', '.join(map(str, killed))} was reaped" if killed else "its process was gone"
+                gone = f"it ran on host {elsewhere}" if elsewhere else "its process was gone"
+                found = f"process {', '.join(map(str, killed))} was reaped" if killed else gone
                 reason = f"server restarted while the procedure was {summary.state.name}; {found}"
                 exit_ = {"exit_code": None, "signal": None, "reason": reason, "signals_sent": [], "reaped": killed}
                 ended = replace(summary, os_pid=None, history=replace(summary.history, exit=exit_))

@@ -109,6 +109,13 @@ class Link:
             for message in early:
                 self._publish(route, message)
 
+    def untold(self, device: str) -> set[tuple[int, int, float]]:
+        """Return procedure, state and time of the changes that are told to a device when it is connected."""
+        with self._lock:
+            early = list(self._early.get(device, ()))
+        changes = (message for message in early if isinstance(message, messages.ProcedureChanged))
+        return {(message.process_uid, message.state, message.time) for message in changes}
+
     def drop_unclaimed(self) -> None:
         """Let go of devices that this server does not have any more: their procedures are ended."""
         with self._lock:

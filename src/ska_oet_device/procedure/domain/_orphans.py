@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from ...mptools import Children, EventLoop, Timer, all_pids, carries_mark, send_signal, stat_of, title_of
+from ._marks import RUN_ID_VARIABLE, run_title
 
 # A worker that the template has just made is nobody's orphan, though main has not read of its birth yet.
 SPARE_TITLES = ("oet-spare", "oet-template")
@@ -78,7 +79,7 @@ class Undertaker:
         stat = stat_of(orphan)
         if stat is None or stat.state == "Z" or title_of(orphan).startswith(SPARE_TITLES):
             return False
-        if stat.session == self._pid or carries_mark(orphan, self._run_id):
+        if stat.session == self._pid or carries_run(orphan, self._run_id):
             return True
         return not self._could_belong_elsewhere(stat.start)
 
@@ -86,6 +87,11 @@ class Undertaker:
         done, self._done = self._done, None
         if done is not None:
             done(self._killed)
+
+
+def carries_run(pid: int, run_id: str) -> bool:
+    """Say whether a process is of the run `run_id`: a worker, what it forked, or what that executed."""
+    return bool(run_id) and carries_mark(pid, run_title(run_id), f"{RUN_ID_VARIABLE}={run_id}")
 
 
 def reap_escaped(run_ids: Mapping[int, str], patience: float = 1.0) -> dict[int, list[int]]:
@@ -110,7 +116,7 @@ def reap_escaped(run_ids: Mapping[int, str], patience: float = 1.0) -> dict[int,
 
 
 def _escaped(pid: int, mark: str) -> bool:
-    if pid == os.getpid() or not carries_mark(pid, mark):
+    if pid == os.getpid() or not carries_run(pid, mark):
         return False
     stat = stat_of(pid)
     return stat is not None and stat.state != "Z"

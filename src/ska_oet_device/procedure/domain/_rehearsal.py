@@ -17,9 +17,10 @@ from typing import Any
 from ...logs import configure_logging
 from ...mptools import Connection, InterruptGate
 from . import _loader as loader
+from ._marks import RUN_ID_VARIABLE
 from ._messages import Finished, Load, Run, from_payload
 from ._script import ProcedureInput
-from ._worker import RUN_ID_VARIABLE, ScriptWorker, text_stream
+from ._worker import ScriptWorker, text_stream
 from ._worker_pipe import PipeEvents, PipeWork
 
 _NOTHING = ProcedureInput().as_data()

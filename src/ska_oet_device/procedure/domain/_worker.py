@@ -27,6 +27,7 @@ from ...event import AUTO_TOPIC, prepare_script_bus, publish_to_script
 from ...logs import configure_logging
 from ...mptools import EndOfWork, InterruptGate, ProcWorker, TerminateInterrupt
 from . import _loader as loader
+from ._marks import RUN_ID_VARIABLE, run_title
 from ._messages import (
     LISTENING,
     Env,
@@ -49,9 +50,6 @@ _log = logging.getLogger(__name__)
 _MEMORY_RESERVE = 16 * 1024 * 1024  # bytes beyond MaxMemory, for telling of its end
 TERMINATED_STATUS = 128 + signal.SIGTERM
 """The exit status of a worker that ended because it was told to."""
-
-RUN_ID_VARIABLE = "SKA_OET_RUN_ID"
-"""What tells the processes that a script starts from all others, by their environment."""
 
 
 def now(*, clock: Callable[[], float] = time.time) -> float:
@@ -192,7 +190,7 @@ class ScriptWorker(ProcWorker):
     def _title_for(self, message: Load) -> str:
         """Return the title of the process of a script; what it forks has it, too."""
         name = os.path.basename(message.path)
-        return f"oet-script {name} {message.device}#{message.process_uid} run={message.run_id}"
+        return f"{run_title(message.run_id)}{name} {message.device}#{message.process_uid}"
 
     def _prepare_source(self, source: dict[str, Any]) -> bool:
         """Get the script from git; False if this worker does not go on, for good or for worse."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..domain import ProcedureState
+from ..ownership import Owner
+from ._numbers import Counts, Numbers
 from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
 
 EVENTS_KEPT = 5_000
@@ -24,18 +26,22 @@ class MemoryHistory:
     once it is really kept, or lost for good.
     """
 
-    def __init__(self, device: str = "", problem: str = "") -> None:
+    def __init__(self, device: str = "", problem: str = "", numbers: Numbers | None = None) -> None:
         """Begin a history.
 
+        :param device: what the device's state is called
         :param problem: why there is none that lasts, in one sentence; empty if none is wanted
+        :param numbers: where the highest numbers are kept, and are known from
         """
         self.device = device
+        self.previous: Owner | None = None
+        """Who wrote to it before this server, if that was another one and is known."""
         self._problem = problem
+        self._numbers = numbers or Numbers(None)
         self._lock = threading.Lock()
-        self._last_id = 0
-        self._sequence = 0
-        self._newest_kept = 0
-        self._last_request = 0
+        counts = self._numbers.known or Counts()
+        self._last_id, self._sequence, self._last_request = counts.ids, counts.sequence, counts.requests
+        self._newest_kept = self._sequence
         self._events: deque[LifecycleEvent] = deque(maxlen=EVENTS_KEPT)
         self._requests: deque[StoredRequest] = deque(maxlen=_REQUESTS_KEPT)
 
@@ -45,6 +51,7 @@ class MemoryHistory:
         """Return an id that was never given before on this device."""
         with self._lock:
             self._last_id += 1
+            self._numbers.note(ids=self._last_id)
             return self._last_id
 
     def next_event(
@@ -83,6 +90,7 @@ class MemoryHistory:
     def _kept(self, event: LifecycleEvent, then: Then) -> None:
         """Note that an event is kept, or cannot be waited for; called in the order of the sequence."""
         self._newest_kept = event.sequence
+        self._numbers.note(sequence=event.sequence)  # before anybody is told of it
         then()
 
     def update(self, process_uid: int, values: Mapping[str, Any], number: int = 0, kept: Then | None = None) -> None:
@@ -99,6 +107,7 @@ class MemoryHistory:
         """Keep a request and its answer; returns it with its number."""
         with self._lock:
             self._last_request += 1
+            self._numbers.note(requests=self._last_request)
             request = StoredRequest(self._last_request, time, command, client, user, process_uid, answer)
             self._requests.append(request)
             return request
@@ -112,6 +121,25 @@ class MemoryHistory:
     def wait(self, seconds: float) -> bool:
         """Wait until everything said so far is kept; False if that takes longer."""
         return True
+
+    def adopt(self, procedure: StoredProcedure) -> None:
+        """Keep a procedure that was begun by an earlier server, of which perhaps nothing was kept."""
+
+    def acknowledge(self) -> None:
+        """Somebody has seen what `problem` says of changes that are lost: it need not say so any more."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can tell what happened before this server; False while its database has not answered yet."""
+        return True
+
+    def has_arrived(self) -> bool:
+        """Say, once, that a database which was not there at the start has come, with what it knows of earlier days."""
+        return False
+
+    def close(self) -> None:
+        """Let go of it: another server may go on with it.  Waits for nothing."""
+        self._numbers.close()
 
     def reserve_ids(self, highest: int) -> None:
         """Give no id up to `highest` from now on."""

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     Engine,
     Float,
     Index,
@@ -21,8 +22,11 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    inspect,
     make_url,
+    text,
 )
+from sqlalchemy.schema import CreateColumn
 
 metadata = MetaData()
 
@@ -35,6 +39,10 @@ device = Table(
     Column("last_request", BigInteger, nullable=False),
     Column("boot", String(64), nullable=False),
     Column("last_number", BigInteger, nullable=False),
+    # Whose it is: the main process's own identity ("" for nobody's), who that is, and its last sign of life.
+    Column("owner", String(64), nullable=False, server_default=""),
+    Column("owner_is", Text, nullable=False, server_default=""),
+    Column("seen", Float, nullable=False, server_default="0"),
 )
 
 procedure = Table(
@@ -105,6 +113,21 @@ mark = Table(
     Column("number", BigInteger, nullable=False),
     Column("time", Float, nullable=False),
 )
+
+
+def prepare_tables(connection: Connection) -> None:
+    """Make the tables that are missing, and the columns that tables of an earlier version lack.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: the database refuses
+    """
+    metadata.create_all(connection)
+    known = inspect(connection)
+    for table in metadata.sorted_tables:
+        present = {column["name"] for column in known.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                made = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {made}"))
 
 
 def open_engine(url: str) -> Engine:

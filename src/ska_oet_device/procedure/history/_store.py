@@ -1,24 +1,23 @@
-"""The durable history of one device, and the databases that are open."""
+"""The durable history of one device."""
 
 from __future__ import annotations
 
 import json
 import logging
-import sqlite3
-import time as clock
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
-from ...errors import HistoryError, OetError
+from ...errors import HistoryError
 from ..domain import TERMINAL, ProcedureState
+from ..ownership import Owner
 from . import _schema as schema
+from ._device_row import DeviceRow
 from ._memory import MemoryHistory, Then
+from ._numbers import Counts, Numbers, counts_of_now
 from ._reader import HistoryReader
 from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
 from ._writer import Batch, HistoryWriter
@@ -31,8 +30,6 @@ _IDS = range(1, 2**63)  # what a database can hold
 _JSON_FIELDS = ("script", "provenance", "exit")
 _PATIENCE_AT_START = 60.0  # seconds; a HistoryLength of 100,000 is a lot to read
 _LOADED_TOGETHER = 500  # procedures
-_DATABASE_START = 5.0  # seconds for which a database server may refuse us when this one starts
-_READ_AT_START = 100  # procedures
 _TEXT_FIELDS = ("stacktrace", "function", "uri")
 
 # Made once: a statement that is made anew for each change costs more than its execution.
@@ -41,8 +38,6 @@ _INSERT_CALL, _INSERT_REQUEST = insert(schema.call), insert(schema.request)
 _UPDATE_PROCEDURE = update(schema.procedure).where(
     schema.procedure.c.device == bindparam("of_device"), schema.procedure.c.id == bindparam("of_id")
 )
-_UPDATE_DEVICE = update(schema.device).where(schema.device.c.name == bindparam("of_device"))
-_PROBE = _UPDATE_DEVICE.values(last_id=schema.device.c.last_id)
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,64 +56,94 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
 class SqlHistory(MemoryHistory):
     """The history of one device in a database.
 
-    Newest events are answered from memory, older ones by the database.  Numbers are given in
-    memory and continue, after a restart, behind the highest that the database has.
+    Newest events are answered from memory, older ones by the database.  Numbers are given in memory and continue,
+    after a restart, behind the highest that the database has.  Nothing is asked of the database before `introduce`;
+    what is said before waits for that.
     """
 
     def __init__(
-        self, device: str, writer: HistoryWriter, reader: HistoryReader, boot: str, *, lowest_id: int = 0
+        self,
+        device: str,
+        writer: HistoryWriter,
+        reader: HistoryReader,
+        owner: Owner,
+        numbers: Numbers | None = None,
+        *,
+        former_name: str = "",
     ) -> None:
-        """Open the history of a device, making its tables if need be.
+        """Prepare the history of a device.
 
-        :param device: name of the device
+        :param device: what the device's state is called
         :param writer: who writes to the database
         :param reader: who reads from it
-        :param boot: what tells this main process from any other
-        :param lowest_id: ids up to this one have been given, whatever the database knows
-        :raises SQLAlchemyError: the database cannot be read
+        :param owner: the main process of this server
+        :param numbers: where the highest numbers are kept for a day without the database
+        :param former_name: what it was called before the Tango database was a part of the name
         """
-        super().__init__(device)
+        super().__init__(device, numbers=numbers)
         self._writer = writer
         self._reader = reader
-        self._boot = boot
+        self._row = DeviceRow(device, owner, former_name)
         self._known_numbers: tuple[str, int] = ("", 0)
-        schema.metadata.create_all(writer.engine)
-        with writer.engine.begin() as connection:
-            row = connection.execute(select(schema.device).where(schema.device.c.name == device)).first()
-            if row is None:
-                connection.execute(insert(schema.device).values(**self._new_device()))
-            else:
-                self._last_id, self._sequence, self._last_request = row.last_id, row.last_sequence, row.last_request
-                self._newest_kept = row.last_sequence
-                self._known_numbers = (row.boot, row.last_number)
-        self._last_id = max(self._last_id, lowest_id)
+        self._is_introduced = self._is_late = self._arrived = False
 
-    def _new_device(self) -> dict[str, Any]:
-        return {
-            "name": self.device,
-            "last_id": 0,
-            "last_sequence": 0,
-            "last_request": 0,
-            "boot": self._boot,
-            "last_number": 0,
-        }
+    def introduce(self) -> None:
+        """Make the device's tables and rows if need be, become their owner, and take up the numbers.
+
+        At the start of the server; or in the writer's thread, when a database comes that was not there.
+
+        :raises SQLAlchemyError: the database cannot be read or written
+        :raises StateHeldError: another server owns this device's history
+        """
+        with self._writer.engine.begin() as connection:
+            schema.prepare_tables(connection)
+            found = self._row.claim(connection, Counts(self._last_id, self._sequence, self._last_request))
+        with self._lock:
+            late = self._is_late
+            counts = found.counts.at_least(self._given) if late else found.counts
+            self._last_id, self._sequence, self._last_request = counts.ids, counts.sequence, counts.requests
+            self._newest_kept = self._newest_kept if late else counts.sequence
+            self._known_numbers = found.boot, found.number
+            self.previous = found.previous
+            self._is_introduced, self._arrived = True, late
+
+    def begin_without(self, error: Exception) -> None:
+        """Go on though the database is not there; it is introduced when it comes.
+
+        Where no file tells how far the numbers have come, they go on from ones that nobody can have reached.
+        """
+        counts = Counts(self._last_id, 0, 0).at_least(self._numbers.known or counts_of_now())
+        self._last_id, self._sequence, self._last_request = counts.ids, counts.sequence, counts.requests
+        self._newest_kept = counts.sequence
+        self._is_late = True
+        self._writer.introduce_later(self.introduce, error)
+
+    def of_another_database(self, writer: HistoryWriter, reader: HistoryReader) -> SqlHistory:
+        """Return the same history for another database, to which nothing has been said yet."""
+        row = self._row
+        return SqlHistory(self.device, writer, reader, row.owner, self._numbers, former_name=row.former_name)
+
+    @property
+    def knows_numbers(self) -> bool:
+        """Whether a file tells how far the numbers have come, should the database not be there."""
+        return self._numbers.known is not None
+
+    @property
+    def _given(self) -> Counts:
+        return Counts(self._last_id, self._sequence, self._last_request)
+
+    @property
+    def is_there(self) -> bool:
+        return self._is_introduced
+
+    def has_arrived(self) -> bool:
+        arrived, self._arrived = self._arrived, False
+        return arrived
 
     # -- what is said
 
     def add_procedure(self, procedure: StoredProcedure, event: LifecycleEvent, then: Then) -> None:
-        values = {
-            "device": self.device,
-            "id": procedure.id,
-            "run_id": procedure.run_id,
-            "uri": procedure.uri,
-            "script": procedure.script,
-            "provenance": procedure.provenance,
-            "state": procedure.state,
-            "function": procedure.function,
-            "abort_of": procedure.abort_of,
-            "changed": event.time,
-        }
-        columns = _columns(values)
+        columns = self._procedure_columns(procedure, event.time)
         rows = [self._call_row(procedure.id, call) for call in procedure.calls]
 
         def write(batch: Batch) -> None:
@@ -129,6 +154,19 @@ class SqlHistory(MemoryHistory):
             self._count(batch, last_id=procedure.id, last_sequence=event.sequence)
 
         self._writer.submit(write, partial(self._kept, event, then))
+
+    def adopt(self, procedure: StoredProcedure) -> None:
+        columns = self._procedure_columns(procedure, procedure.states[-1][1])
+        values = {name: columns[name] for name in ("state", "changed")}
+
+        def add(connection: Connection, newest: dict[str, Any]) -> None:
+            known = {name: value for name, value in newest.items() if name in schema.procedure.c}
+            connection.execute(_INSERT_PROCEDURE, {**columns, **known})
+
+        def write(batch: Batch) -> None:
+            batch.update(_UPDATE_PROCEDURE, self._which(procedure.id), values, add)
+
+        self._writer.submit(write)
 
     def keep(
         self,
@@ -215,11 +253,16 @@ class SqlHistory(MemoryHistory):
         self._writer.submit(write)
 
     def probe(self) -> None:
-        def write(batch: Batch) -> None:
-            batch.connection.execute(_PROBE, {"of_device": self.device})
+        if not self._writer.is_stuck:
+            self._writer.submit(self._row.show_life)
 
-        if not self.problem:
-            self._writer.submit(write)
+    def acknowledge(self) -> None:
+        self._writer.acknowledge()
+
+    def close(self) -> None:
+        super().close()
+        if self._is_introduced:
+            self._writer.submit(self._row.let_go)
 
     def wait(self, seconds: float) -> bool:
         return self._writer.wait(seconds)
@@ -236,7 +279,7 @@ class SqlHistory(MemoryHistory):
         self.wait(_LAST_CHANGES)
         with self._lock:
             oldest = self._events[0].sequence if self._events else self._sequence + 1
-        if sequence + 1 >= oldest:
+        if sequence + 1 >= oldest or not self._is_introduced:
             return super().events_after(sequence, limit)
         table = schema.lifecycle
         query = (
@@ -252,6 +295,8 @@ class SqlHistory(MemoryHistory):
         query = select(table).where(table.c.device == self.device).order_by(table.c.number.desc()).limit(limit)
         if number:
             query = query.where(table.c.number < number)
+        if not self._is_introduced:
+            return super().requests_before(number, limit)
         self.wait(_LAST_CHANGES)
         return self._reader.read(lambda connection: [_request(row) for row in connection.execute(query)])
 
@@ -264,12 +309,16 @@ class SqlHistory(MemoryHistory):
         return {procedure.id: procedure for procedure in self._procedures(query)}
 
     def unfinished(self) -> list[StoredProcedure]:
+        if not self._is_introduced:
+            return []
         alive = [int(state) for state in ProcedureState if state not in TERMINAL]
         table = schema.procedure
         query = select(table).where(table.c.device == self.device, table.c.state.in_(alive)).order_by(table.c.id)
         return self._procedures(query, _PATIENCE_AT_START)
 
     def newest_ended(self, count: int) -> list[StoredProcedure]:
+        if not self._is_introduced:
+            return []
         ended = [int(state) for state in TERMINAL]
         table = schema.procedure
         query = select(table).where(table.c.device == self.device, table.c.state.in_(ended))
@@ -281,6 +330,9 @@ class SqlHistory(MemoryHistory):
         return number if known_boot == boot else 0
 
     def _procedures(self, query: Select[Any], patience: float | None = None) -> list[StoredProcedure]:
+        if not self._is_introduced:
+            raise HistoryError("the history cannot be read: its database has not answered since this server started")
+
         def load(connection: Connection) -> list[StoredProcedure]:
             rows = connection.execute(query).all()
             parts = [rows[first : first + _LOADED_TOGETHER] for first in range(0, len(rows), _LOADED_TOGETHER)]
@@ -295,15 +347,27 @@ class SqlHistory(MemoryHistory):
 
     def _number(self, number: int) -> dict[str, Any]:
         """Return the columns that say which of main's announcements is the newest that is kept."""
-        return {"boot": self._boot, "last_number": number} if number else {}
+        return {"boot": self._row.owner.boot, "last_number": number} if number else {}
 
     def _count(self, batch: Batch, **counters: Any) -> None:
         """Write how far the counters have come, in the transaction of what they count."""
-        batch.update(_UPDATE_DEVICE, {"of_device": self.device}, counters, self._insert_device)
+        self._row.update(batch, counters)
 
-    def _insert_device(self, connection: Connection, values: dict[str, Any]) -> None:
-        columns = {name: value for name, value in values.items() if name in schema.device.c}
-        connection.execute(insert(schema.device), {**self._new_device(), **columns})
+    def _procedure_columns(self, procedure: StoredProcedure, changed: float) -> dict[str, Any]:
+        return _columns(
+            {
+                "device": self.device,
+                "id": procedure.id,
+                "run_id": procedure.run_id,
+                "uri": procedure.uri,
+                "script": procedure.script,
+                "provenance": procedure.provenance,
+                "state": procedure.state,
+                "function": procedure.function,
+                "abort_of": procedure.abort_of,
+                "changed": changed,
+            }
+        )
 
     def _event_row(self, event: LifecycleEvent) -> dict[str, Any]:
         return {
@@ -374,94 +438,3 @@ def _event(row: Row[Any]) -> LifecycleEvent:
 
 def _request(row: Row[Any]) -> StoredRequest:
     return StoredRequest(row.number, row.time, row.command, row.client, row.user, row.process_uid, row.answer)
-
-
-class HistoryStore:
-    """The databases that are open in this process, by URL."""
-
-    def __init__(self, boot: str) -> None:
-        self._boot = boot
-        self._opened: dict[str, tuple[HistoryWriter, HistoryReader]] = {}
-        self._problems: dict[str, str] = {}
-
-    def open(self, device: str, url: str, folder: Path, *, lowest_id: int = 0) -> tuple[MemoryHistory, str]:
-        """Return the history of a device, and a sentence on what happened to an earlier one, if anything.
-
-        A history that cannot be opened at all is replaced by one in memory, whose `problem` says so.
-
-        :param url: SQLAlchemy URL; empty for SQLite in `folder`
-        :param folder: the state folder
-        :param lowest_id: ids up to this one have been given
-        """
-        try:
-            if not url:
-                folder.mkdir(parents=True, exist_ok=True)
-                return self._open_sqlite(device, folder / "history.sqlite3", lowest_id)
-            return self._open_patiently(device, url, lowest_id), ""
-        except (SQLAlchemyError, OetError, OSError, ImportError, ValueError) as error:
-            cause = getattr(error, "orig", None) or error
-            text = " ".join(str(cause).split())[:300]
-            problem = f"The history cannot be opened ({text}); until a restart it is kept in memory only."
-            _log.error("%s", problem)
-            history = MemoryHistory(device, problem)
-            history.reserve_ids(lowest_id)
-            return history, ""
-
-    def look_after(self) -> None:
-        """Give every writer a chance to notice that its database does not answer."""
-        for writer, _ in list(self._opened.values()):
-            writer.look_after()
-
-    def _open(self, device: str, url: str, lowest_id: int) -> SqlHistory:
-        if url not in self._opened:
-            engine = schema.open_engine(url)
-            self._opened[url] = HistoryWriter(engine), HistoryReader(engine)
-        return SqlHistory(device, *self._opened[url], self._boot, lowest_id=lowest_id)
-
-    def _open_patiently(self, device: str, url: str, lowest_id: int) -> SqlHistory:
-        """Open a database that may be starting, as after a failure of power that hit both."""
-        deadline = clock.monotonic() + (0 if url in self._problems else _DATABASE_START)
-        while True:
-            try:
-                return self._open(device, url, lowest_id)
-            except OperationalError as error:
-                if clock.monotonic() > deadline:
-                    self._problems[url] = str(error)
-                    raise
-                clock.sleep(0.2)
-
-    def _open_sqlite(self, device: str, path: Path, lowest_id: int) -> tuple[MemoryHistory, str]:
-        url = f"sqlite:///{path}"
-        try:
-            history = self._open(device, url, lowest_id)
-            history.unfinished()  # what a restart needs must be readable, and not only the first page
-            history.newest_ended(_READ_AT_START)
-            return history, ""
-        except (DatabaseError, HistoryError) as error:
-            if not _is_broken(error):
-                raise
-            writer, _ = self._opened.pop(url)
-            writer.engine.dispose()
-            aside = _set_aside(path)
-            cause = " ".join(str(error if isinstance(error, HistoryError) else error.orig).split())[:300]
-            problem = f"The history {path} could not be read ({cause}); it was set aside as {aside.name}."
-            _log.error("%s", problem)
-            return self._open(device, url, lowest_id), problem
-
-
-def _is_broken(error: Exception) -> bool:
-    """Say whether it is the file's content that is wrong; a file that is locked or read-only is left alone."""
-    cause = error.__cause__ if isinstance(error, HistoryError) else error
-    # SQLite's codes CORRUPT and NOTADB are the ones for which Python raises this very class.
-    return isinstance(cause, DatabaseError) and type(cause.orig) is sqlite3.DatabaseError
-
-
-def _set_aside(path: Path) -> Path:
-    """Rename a database and the files that belong to it; nothing is deleted."""
-    mark = clock.strftime("%Y%m%dT%H%M%SZ", clock.gmtime())
-    aside = path.with_name(f"{path.name}.broken-{mark}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside

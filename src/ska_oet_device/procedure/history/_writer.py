@@ -24,6 +24,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Insert, Update, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
+from ...errors import OetError
 from . import _schema as schema
 from ._statements import Statements
 
@@ -124,19 +125,48 @@ class HistoryWriter:
         self._statements = Statements()
         self._number = 0
         self._in_doubt: list[_Item] = []
+        self._introductions: deque[Callable[[], None]] = deque()
         self.lost = 0
+        self._why_lost = ""
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
 
     @property
     def problem(self) -> str:
-        """Why the history is not written, in one sentence; empty when all is well."""
+        """Why the history is not written, or not all of it, in a sentence or two; empty when all is well."""
+        count, reason = self.lost, self._why_lost
+        which, verb = ("1 change", "is") if count == 1 else (f"{count} changes", "are")
+        lost = f"{which} could not be written to the history and {verb} lost: {reason}."
+        return " ".join(filter(None, (self._stuck_because, lost if self.lost else "")))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing can be written now."""
+        return bool(self._stuck_because)
+
+    @property
+    def _stuck_because(self) -> str:
         if self._problem:
-            lost = f" {self.lost} changes were lost." if self.lost else ""
-            return f"The history cannot be written ({self._problem}); {len(self._waiting)} changes wait for it.{lost}"
+            return f"The history cannot be written ({self._problem}); {len(self._waiting)} changes wait for it."
         if self._is_late:
-            return f"The history cannot be written (the database does not answer); {self._queue.qsize()} changes wait."
+            count = self._queue.qsize()
+            return f"The history cannot be written (the database does not answer); {count} changes wait."
         return ""
+
+    def acknowledge(self) -> None:
+        """Say no more of what is lost already: somebody knows."""
+        self.lost, self._why_lost = 0, ""
+
+    def introduce_later(self, introduction: Callable[[], None], error: Exception) -> None:
+        """Have `introduction` called when the database answers, and before anything more is written.
+
+        In the writer's thread, again and again until it raises neither SQLAlchemyError nor OetError.
+
+        :param error: why it is not there
+        """
+        self._failed(error)
+        self._introductions.append(introduction)
+        self.submit(_written)  # wakes the thread
 
     def submit(
         self, operation: Operation, then: Callable[[], None] | None = None, kept: Callable[[], None] | None = None
@@ -152,14 +182,14 @@ class HistoryWriter:
             if self._queue.qsize() < _MOST_WAITING:
                 self._queue.put(item)
             else:
-                self.lost += 1
+                self._lose("too many wait")
                 self._release()
                 _call(item.kept)
             self._release_if_late()
 
     def wait(self, seconds: float) -> bool:
         """Wait until everything submitted before is committed; False if that takes longer."""
-        if self.problem:
+        if self.is_stuck:
             return False
         done = threading.Event()
         self.submit(_written, _nothing, done.set)
@@ -197,7 +227,7 @@ class HistoryWriter:
 
     def _step(self) -> None:
         batch = self._next_batch()
-        if self._waiting:
+        if self._waiting or self._introductions:
             self._keep_waiting(batch)
             self._catch_up()
             return
@@ -214,7 +244,7 @@ class HistoryWriter:
             self._busy_since = None
 
     def _next_batch(self) -> list[_Item]:
-        timeout = _RETRY if self._waiting else None
+        timeout = _RETRY if self._waiting or self._introductions else None
         batch: list[_Item] = []
         with contextlib.suppress(queue.Empty):
             batch.append(self._queue.get(timeout=timeout))
@@ -239,7 +269,7 @@ class HistoryWriter:
             if len(items) > 1:
                 self._write_singly(items)
                 return
-            self.lost += 1
+            self._lose(_in_short(error))
             _log.exception("a change cannot be written to the history, and is lost")
 
     def _write_singly(self, items: list[_Item]) -> None:
@@ -270,25 +300,31 @@ class HistoryWriter:
             self._release(batch[-1])
         while len(self._waiting) > _MOST_WAITING:
             _have_kept([self._waiting.popleft()])
-            self.lost += 1
+            self._lose("too many wait")
 
     def _catch_up(self) -> None:
         """Try to write what waits."""
         self._busy_since = time.monotonic()
         try:
+            self._introduce()
             self._resolve_doubt()
             while self._waiting:
                 batch = [self._waiting[i] for i in range(min(_MOST_TOGETHER, len(self._waiting)))]
                 self._write(batch)
                 _have_kept([self._waiting.popleft() for _ in batch])
                 self._busy_since = time.monotonic()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OetError) as error:
             self._failed(error)
             return
         finally:
             self._busy_since = None
         _log.warning("the history can be written again; nothing waits any more, %d changes were lost", self.lost)
         self._problem = ""
+
+    def _introduce(self) -> None:
+        while self._introductions:
+            self._introductions[0]()
+            self._introductions.popleft()
 
     def _resolve_doubt(self) -> None:
         """Find out whether the transaction that failed last was committed all the same."""
@@ -299,12 +335,21 @@ class HistoryWriter:
                 item.operation = _written
         self._in_doubt = []
 
-    def _failed(self, error: SQLAlchemyError) -> None:
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        problem = " ".join(str(cause).split())[:300]
+    def _lose(self, reason: str) -> None:
+        self.lost += 1
+        self._why_lost = reason
+
+    def _failed(self, error: Exception) -> None:
+        problem = _in_short(error)
         if problem != self._problem:
             self._problem = problem
             _log.error("the history cannot be written: %s", problem)
+
+
+def _in_short(error: Exception) -> str:
+    """Return what the database itself says, in one line."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return " ".join(str(cause).split())[:300].rstrip(".")
 
 
 def _have_kept(items: list[_Item]) -> None:

@@ -6,12 +6,17 @@ and the events that happen meanwhile, must not notice.
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
+import socket
 import threading
 import time as clock
 from collections.abc import Sequence
 from os.path import isdir
 from typing import Any
+
+import tango
 
 from ...config import Settings, state_directory
 from ...errors import OetError
@@ -21,7 +26,8 @@ from ..domain._link import Link
 from ..domain._messages import Configure
 from ..domain._orphans import reap_escaped
 from ..history import HistoryStore
-from ..output import OutputFiles
+from ..ownership import Owner
+from ._device_state import DeviceState
 from ._pusher import EventPusher
 from ._views import SummaryViews
 from .codec import script_of_uri
@@ -38,15 +44,25 @@ _CLEANING_PERIOD = 6 * 3600.0  # seconds
 class DeviceHost:
     """One device's service and pusher, for as long as the process lives."""
 
-    def __init__(self, name: str, uri: str, link: Link, store: HistoryStore, settings: Settings) -> None:
-        """Open the device's history, tell the truth about what an earlier server left, and join main."""
+    def __init__(self, name: str, uri: str, link: Link, store: HistoryStore, owner: Owner, settings: Settings) -> None:
+        """Take the device's state, tell the truth about what an earlier server left, and join main.
+
+        :raises StateHeldError: another server owns that state
+        """
         self.name = name
         self.link = link
         self.bus = Bus()
-        folder = state_directory(settings)
-        output = OutputFiles(folder, name)
-        output_problem = output.prepare()
-        self.history, history_problem = store.open(name, settings.history_url, folder, lowest_id=output.highest_id())
+        self.state = DeviceState(state_directory(settings), _database(), name, owner)
+        output, output_problem = self.state.output, self.state.problem
+        self.history, history_problem = store.open(
+            self.state.key,
+            settings.history_url,
+            self.state.root,
+            lowest_id=output.highest_id(),
+            numbers=self.state.numbers,
+            former_name=name,
+            may_refuse=not link.living,
+        )
         self.service = ScriptExecutionService(
             device=name,
             uri=uri,
@@ -68,12 +84,28 @@ class DeviceHost:
         self.bus.subscribe(self._on_health, topics.supervisor.health)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
         living = [item for item in link.living if item["device"] == name]
-        self.service.restore(living)
+        self.service.restore(living, link.untold(name))
         alive = {int(item["process_uid"]) for item in living}
         left = {uid: run_id for uid, run_id in self.service.unfinished.items() if uid not in alive}
         link.connect(name, self.bus, self.service)
-        self.service.settle(alive, reap_escaped(left))
+        self._settle(left)
         self.pusher.start()
+
+    def _settle(self, left: dict[int, str]) -> None:
+        """End the procedures `left` by an earlier server, {id: run id}; their processes are killed if they are here."""
+        alive = [uid for uid in self.service.unfinished if uid not in left]
+        previous = self.history.previous or self.state.previous
+        if previous is None or previous.is_of_this_machine or previous.host == socket.gethostname():
+            self.service.settle(alive, reap_escaped(left))
+        else:
+            self.service.settle(alive, {}, previous.host)
+
+    def _recall(self) -> None:
+        """Take up what a history that has come late can tell."""
+        try:
+            self._settle(self.service.recall())
+        except OetError as error:
+            _log.error("what happened before this server started cannot be told: %s", error)
 
     def configure(self, settings: Settings, found: Sequence[str] = ()) -> None:
         """Take the device's properties; the abort script is checked here, once, and not at the first stop."""
@@ -94,6 +126,8 @@ class DeviceHost:
 
     def tick(self) -> None:
         """Look after the device's health and stores; forget, now and then, what is older than HistoryDays."""
+        if self.history.has_arrived():
+            self._recall()
         self.pusher.refresh()
         self._collect_environments()
         now = clock.time()
@@ -138,16 +172,27 @@ class Runtime:
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.store = HistoryStore(link.boot)
         self.shut_down = threading.Event()
         self._hosts: dict[str, DeviceHost] = {}
 
     def host(self, name: str, uri: str, settings: Settings) -> DeviceHost:
         """Return the host of a device, made at its first initialisation."""
         host = self._hosts.get(name)
-        if host is None:
-            host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, settings)
+        if host is not None:
+            host.history.acknowledge()  # Status has said what is lost: whoever initialises the device knows
+            return host
+        host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, self.owner, settings)
         return host
+
+    @functools.cached_property
+    def owner(self) -> Owner:
+        """Main, which owns the state of every device of this process; it has said who it is by now."""
+        return Owner.of_main(self.link.boot, self.link.main_pid or os.getppid())
+
+    @functools.cached_property
+    def store(self) -> HistoryStore:
+        """The databases that are open."""
+        return HistoryStore(self.owner)
 
     @property
     def devices(self) -> list[str]:
@@ -169,6 +214,8 @@ class Runtime:
     def close(self) -> None:
         """Wait a moment until everything is in the history."""
         for host in self._hosts.values():
+            host.history.close()
+        for host in self._hosts.values():
             host.history.wait(_LAST_WORDS)
 
     def reap_abandoned(self) -> None:
@@ -182,3 +229,11 @@ class Runtime:
         self.store.look_after()
         for host in list(self._hosts.values()):
             host.tick()
+
+
+def _database() -> str:
+    """Return ``host:port`` of the Tango database of this server; ``nodb`` if it has none."""
+    if not tango.Util._UseDb:
+        return "nodb"
+    database = tango.Util.instance().get_database()
+    return f"{database.get_db_host()}:{database.get_db_port()}"

@@ -1,0 +1,51 @@
+"""What a device keeps on the disk: who owns it, how far its numbers have come, what its scripts have printed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+
+from ..history import Numbers
+from ..output import OutputFiles
+from ..ownership import Claim, Owner, claim_folder, state_folder, state_key
+
+_log = logging.getLogger(__name__)
+
+
+class DeviceState:
+    """The folder of one device, owned by this server's main as long as this object lives."""
+
+    def __init__(self, root: Path, database: str, device: str, owner: Owner) -> None:
+        """Take the folder; one that cannot be written is a `problem`, and nothing is kept.
+
+        :param root: the state folder, which other devices and servers may share
+        :param database: ``host:port`` of the Tango database, or ``nodb``
+        :raises StateHeldError: another server owns it
+        """
+        self.root = root
+        self.key = state_key(database, device)
+        folder = state_folder(root, self.key)
+        self.problem = ""
+        self._claim: Claim | None = None
+        try:
+            self._claim = claim_folder(folder, owner)
+        except OSError as error:
+            self.problem = f"The output of scripts cannot be kept: {error}."
+        _take_up_former(root / "output" / device.replace("/", "_"), folder / "output")
+        self.output = OutputFiles(folder / "output")
+        self.problem = self.problem or self.output.prepare()
+        self.numbers = Numbers(folder / "numbers")
+
+    @property
+    def previous(self) -> Owner | None:
+        """Who owned it before, if anybody did."""
+        return self._claim.previous if self._claim is not None else None
+
+
+def _take_up_former(former: Path, folder: Path) -> None:
+    """Take the output that an earlier version kept under the mere name of the device."""
+    if former.is_dir() and not folder.exists():
+        with contextlib.suppress(OSError):
+            former.rename(folder)
+            _log.info("the output of earlier scripts is in %s now", folder)
