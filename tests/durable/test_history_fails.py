@@ -122,13 +122,45 @@ class TestPostgreSQL:
         ]
         assert gapless(made.events())
 
-    def test_absent_at_the_start_is_an_alarm(self, station, postgresql):
+    def test_absent_at_the_start_is_an_alarm_until_it_comes_and_then_complete(self, made, postgresql):
+        first = goes_on(made)
+        left = made.oet.running("waits.py")
+        made.kill_main()
         postgresql.kill()
-        made = station(HistoryUrl=postgresql.url)
-        assert made.health() == "FAILED"
-        assert made.proxy.state() == tango.DevState.ALARM
-        assert "memory only" in made.proxy.status()
-        goes_on(made)
+        made.start()
+        falls(made, "refused")
+        uid = goes_on(made)
+        assert uid > left > first, "no id is given twice"
+        with pytest.raises(tango.DevFailed, match="has not answered since this server started"):
+            made.oet.summary(left)
+        postgresql.start()
+        recovers(made)
+        summary = made.wait_for(left, "FAILED")
+        assert summary["history"]["exit"]["reason"].startswith("server restarted while the procedure was RUNNING")
+        assert [item["id"] for item in made.oet.summaries()] == sorted(item["id"] for item in made.oet.summaries())
+        assert {first, left, uid} <= {item["id"] for item in made.oet.summaries()}
+        is_complete(made)
+
+    def test_absent_while_the_device_server_is_started_anew_a_living_script_is_known(self, made, postgresql, tmp_path):
+        uid = made.oet.ready("step.py", str(tmp_path))
+        made.oet.start(uid)
+        made.wait_for(uid, "RUNNING")
+        made.oet.settle()
+        before = made.proxy.lifecycleSequence
+        assert made.events()[-1]["sequence"] == before, "everything is written"
+        postgresql.kill()
+        made.kill_device_server()
+        summary = made.oet.summary(uid)
+        assert (summary["state"], summary["history"]["process_states"][-1][0]) == ("RUNNING", "RUNNING")
+        assert made.proxy.lifecycleSequence == before, "what was told is not told again"
+        (tmp_path / "end").touch()
+        made.wait_for(uid, "COMPLETE")
+        postgresql.start()
+        recovers(made)
+        made.server.stop()
+        made.start()
+        assert gapless(made.events())
+        assert made.oet.summary(uid)["state"] == "COMPLETE"
 
 
 class TestFileAtTheStart:
@@ -165,11 +197,21 @@ class TestFileAtTheStart:
         made.start()
         assert made.health() == "OK"
 
-    def test_deleted_while_in_use_is_noticed(self, station):
+    def test_deleted_while_in_use_is_an_alarm_until_somebody_has_seen_it(self, station):
         made = station()
-        goes_on(made)
+        before = goes_on(made)
         shutil.rmtree(made.folder / "state")
-        goes_on(made)  # scripts run all the same
+        wait_until(lambda: "was removed while it was in use" in made.proxy.status(), SOON)
+        assert made.proxy.state() == tango.DevState.ALARM
+        uid = goes_on(made)
+        newest = made.proxy.lifecycleSequence
+        made.proxy.Init()
+        recovers(made)
+        made.server.stop()
+        made.start()
+        assert made.proxy.lifecycleSequence == newest, "numbers do not go back"
+        assert made.oet.summary(uid)["state"] == "COMPLETE"
+        assert goes_on(made) > uid > before
 
     def test_a_live_server_writes_on_to_a_damaged_file_without_harm_to_scripts(self, station):
         made = station()

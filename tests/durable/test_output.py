@@ -26,7 +26,7 @@ def made(database, scripts, tmp_path_factory):
 
 
 def file_of(made: Station, uid: int):
-    return next((made.folder / "state").rglob(f"output/*/{uid}.log"))
+    return next((made.folder / "state").rglob(f"output/{uid}.log"))
 
 
 class TestCapture:

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 _READ_AT_START = 100  # procedures
 _DATABASE_START = 5.0  # seconds for which a database server may refuse us when this one starts
-_UNKNOWN_NUMBERS = 30.0  # seconds, if nothing else tells how far the numbers have come
+_UNKNOWN_NUMBERS = 15.0  # seconds, if nothing else tells how far the numbers have come
 _LOOK_AGAIN = 0.2  # seconds
 
 
@@ -125,6 +125,7 @@ class HistoryStore:
             if url.startswith("sqlite"):
                 history.unfinished()  # what a restart needs must be readable, and not only the first page
                 history.newest_ended(_READ_AT_START)
+            history.has_been_introduced()
             return history, ""
         except (DatabaseError, HistoryError) as error:
             path = Path(make_url(url).database or "")
@@ -142,6 +143,7 @@ class HistoryStore:
         _log.error("%s", problem)
         another = history.of_another_database(*self._open(url))
         another.introduce()
+        another.has_been_introduced()
         return another, problem
 
 

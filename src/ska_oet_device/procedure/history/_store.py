@@ -107,6 +107,11 @@ class SqlHistory(MemoryHistory):
             self.previous = found.previous
             self._is_introduced, self._arrived = True, late
 
+    def has_been_introduced(self) -> None:
+        """The start has succeeded: should another database be there one day, this one introduces itself anew."""
+        self._is_late = True
+        self._writer.introduced(self.introduce)
+
     def begin_without(self, error: Exception) -> None:
         """Go on though the database is not there; it is introduced when it comes.
 

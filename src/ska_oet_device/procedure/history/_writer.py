@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Update, bindparam, delete, insert, select, update
@@ -37,6 +39,7 @@ _MOST_WAITING = 200_000
 _GATHERING = 0.005  # seconds for which a change that nobody waits for is kept from the disk
 _RETRY = 1.0  # seconds
 _PATIENCE = 1.0  # seconds for one commit, after which clients are told without it
+_LOOKS_APART = 1.0  # seconds between two looks at the file
 _MARKS_KEPT = 7 * 86400.0  # seconds
 
 
@@ -126,6 +129,10 @@ class HistoryWriter:
         self._number = 0
         self._in_doubt: list[_Item] = []
         self._introductions: deque[Callable[[], None]] = deque()
+        self._introduced: list[Callable[[], None]] = []
+        self._file: os.stat_result | None = None
+        self._removed = ""
+        self._next_look = 0.0
         self.lost = 0
         self._why_lost = ""
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
@@ -137,7 +144,7 @@ class HistoryWriter:
         count, reason = self.lost, self._why_lost
         which, verb = ("1 change", "is") if count == 1 else (f"{count} changes", "are")
         lost = f"{which} could not be written to the history and {verb} lost: {reason}."
-        return " ".join(filter(None, (self._stuck_because, lost if self.lost else "")))
+        return " ".join(filter(None, (self._stuck_because, self._removed, lost if self.lost else "")))
 
     @property
     def is_stuck(self) -> bool:
@@ -155,7 +162,12 @@ class HistoryWriter:
 
     def acknowledge(self) -> None:
         """Say no more of what is lost already: somebody knows."""
-        self.lost, self._why_lost = 0, ""
+        self.lost, self._why_lost, self._removed = 0, "", ""
+
+    def introduced(self, introduction: Callable[[], None]) -> None:
+        """Note what is to be done again should the database turn out to be another one: a new file, say."""
+        self._introduced.append(introduction)
+        self._file = _stat(self.engine)
 
     def introduce_later(self, introduction: Callable[[], None], error: Exception) -> None:
         """Have `introduction` called when the database answers, and before anything more is written.
@@ -227,6 +239,7 @@ class HistoryWriter:
 
     def _step(self) -> None:
         batch = self._next_batch()
+        self._look_for_file()
         if self._waiting or self._introductions:
             self._keep_waiting(batch)
             self._catch_up()
@@ -242,6 +255,24 @@ class HistoryWriter:
             _have_kept(batch)
         finally:
             self._busy_since = None
+
+    def _look_for_file(self) -> None:
+        """Begin another file if somebody has removed ours: what is written to it would go nowhere, without an error."""
+        if self._file is None or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOKS_APART
+        found = _stat(self.engine)
+        if found is not None and os.path.samestat(found, self._file):
+            return
+        path = Path(self.engine.url.database or "")
+        self._removed = f"The history {path} was removed while it was in use; what it held is gone."
+        _log.error("%s", self._removed)
+        self._file = None
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self.engine.dispose()
+        self._introductions.extend(self._introduced)
+        self._introduced.clear()
 
     def _next_batch(self) -> list[_Item]:
         timeout = _RETRY if self._waiting or self._introductions else None
@@ -324,7 +355,7 @@ class HistoryWriter:
     def _introduce(self) -> None:
         while self._introductions:
             self._introductions[0]()
-            self._introductions.popleft()
+            self.introduced(self._introductions.popleft())
 
     def _resolve_doubt(self) -> None:
         """Find out whether the transaction that failed last was committed all the same."""
@@ -344,6 +375,15 @@ class HistoryWriter:
         if problem != self._problem:
             self._problem = problem
             _log.error("the history cannot be written: %s", problem)
+
+
+def _stat(engine: Engine) -> os.stat_result | None:
+    """Return what the file of a SQLite database is; None if there is none, or no file."""
+    path = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
+    try:
+        return os.stat(path) if path else None
+    except OSError:
+        return None
 
 
 def _in_short(error: Exception) -> str:

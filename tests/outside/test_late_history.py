@@ -1,0 +1,59 @@
+"""A PostgreSQL that is there later than the first server that wants it, by more than it is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tango
+from support.durable import PostgreSQL, Station
+from support.tango_server import Database
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def made(postgresql: PostgreSQL, scripts: Path, tmp_path: Path) -> Iterator[Station]:
+    """A server that has never run before."""
+    database = Database(tmp_path)
+    station = Station(database, "first", tmp_path / "first", {"ScriptRoots": [scripts], "HistoryUrl": postgresql.url})
+    yield station
+    station.clean_up()
+    database.stop()
+
+
+def completes(made: Station) -> int:
+    uid = made.oet.run("quick.py")
+    made.wait_for(uid, "COMPLETE")
+    return uid
+
+
+def test_scripts_run_and_all_of_it_is_in_the_history_at_last(made, postgresql):
+    postgresql.kill()
+    made.start()
+    uid = completes(made)
+    wait_until(lambda: made.proxy.state() == tango.DevState.ALARM, 20)
+    postgresql.start()
+    wait_until(lambda: made.proxy.state() == tango.DevState.ON, 20)
+    assert completes(made) == uid + 1
+    made.oet.settle()
+    newest = made.proxy.lifecycleSequence
+    made.server.stop()
+    made.start()
+    assert made.proxy.lifecycleSequence == newest
+    assert [made.oet.state(each) for each in (uid, uid + 1)] == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_history_that_others_have_filled_is_gone_on_with(made, postgresql):
+    made.start()
+    first = completes(made)
+    made.server.stop()
+    (numbers,) = made.folder.rglob("numbers")
+    numbers.unlink()  # the server has moved to this host on the day on which the database is away
+    postgresql.kill()
+    made.start()
+    uid = completes(made)
+    assert uid > first
+    postgresql.start()
+    wait_until(lambda: made.proxy.state() == tango.DevState.ON, 20)
+    wait_until(lambda: [item["id"] for item in made.oet.summaries()] == [first, uid], 20, "the earlier one is recalled")
