@@ -36,6 +36,7 @@ class Settings:
     preload: tuple[str, ...] = field(default=())
     max_memory: int = 0  # bytes
     max_output: int = 64 * 1024 * 1024  # bytes
+    alarm_on_failure: bool = False
     git_token_file: str = ""
     environment_days: float = 30.0
     environment_quota: int = 20 * 1000**3  # bytes

@@ -1,4 +1,4 @@
-"""Every attribute has the contract's type, tells the truth, and pushes change and archive events."""
+"""Every attribute has the contract's type, tells the truth, and pushes change, archive and alarm events."""
 
 import json
 import uuid
@@ -175,18 +175,46 @@ def test_every_attribute_that_changes_pushes_change_events(oet):
     assert oet.recorder.errors() == []
 
 
-def test_every_attribute_that_changes_pushes_archive_events(oet):
-    archive = EventRecorder(oet.proxy, PUSHED, tango.EventType.ARCHIVE_EVENT)
+KINDS = {
+    "change": tango.EventType.CHANGE_EVENT,
+    "archive": tango.EventType.ARCHIVE_EVENT,
+    "alarm": tango.EventType.ALARM_EVENT,
+}
+EVERY = (*PUSHED, "scriptOutput")
+
+
+def _told(recorder, name):
+    # Tango takes the time of State and Status itself, for each kind anew.
+    timed = name not in ("State", "Status")
+    events = list(recorder.events[name])
+    return [(str(event.value), event.time if timed else 0, event.quality, event.error) for event in events]
+
+
+def test_all_kinds_of_events_of_every_attribute_are_the_same(oet):
+    assert set(EVERY) == set(oet.proxy.get_attribute_list())
+    recorders = {name: EventRecorder(oet.proxy, EVERY, kind) for name, kind in KINDS.items()}
     try:
-        archive.clear()
+        for name in EVERY:
+            first = {kind: str(recorder.events[name][0].value) for kind, recorder in recorders.items()}
+            assert len(set(first.values())) == 1, (name, first)
+        for recorder in recorders.values():
+            recorder.clear()
+        oet.recorder.wait_for_end(oet.run("prints_a_line.py"))
+        recorders["change"].wait_for("scriptOutput", lambda text: "a line" in text)
         _change_everything(oet)
-        for name in CHANGING:
-            wait_until(lambda name=name: archive.events[name], 5, f"an archive event of {name}")
+        oet.proxy.waitForQaReady = not oet.proxy.waitForQaReady
+        oet.proxy.waitForQaReady = not oet.proxy.waitForQaReady
+        for name in {*CHANGING, "scriptOutput", "waitForQaReady"}:
+            wait_until(lambda name=name: recorders["change"].events[name], 5, f"an event of {name}")
         oet.settle()
-        wait_until(lambda: len(archive.lifecycle()) == len(oet.recorder.lifecycle()), 5, "the same events")
-        assert archive.lifecycle() == oet.recorder.lifecycle()
+        for name in EVERY:
+            told = [lambda kind=kind, name=name: _told(recorders[kind], name) for kind in KINDS]
+            wait_until(lambda told=told: told[0]() == told[1]() == told[2](), 5, f"the same events of {name}")
+        for recorder in recorders.values():
+            assert recorder.errors() == []
     finally:
-        archive.close()
+        for recorder in recorders.values():
+            recorder.close()
 
 
 @pytest.mark.parametrize("name", ["lifecycleEvent", "lifecycleSequence", *ROWS, "procedures", "activeProcedureState"])

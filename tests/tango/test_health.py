@@ -51,5 +51,5 @@ def test_health_is_pushed_to_newcomers(oet):
 
 def test_an_abort_script_that_is_no_uri_is_told_of(oet):
     with oet.properties(AbortScript="abort.py"):
-        assert "AbortScript is of no use" in oet.proxy.Status()
+        assert "Property AbortScript: 'abort.py' is not the URI of a script" in oet.proxy.Status()
     assert "AbortScript" not in oet.proxy.Status()

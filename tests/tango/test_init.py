@@ -83,7 +83,7 @@ if "ska_oet_device.procedure.ui" in sys.orig_argv:
         time.sleep(0.03)
         push(*args)
 
-    _pusher.EventPusher._send = staticmethod(slowly)
+    _pusher.EventPusher._send = slowly
 """
 
 
@@ -120,8 +120,10 @@ def test_everything_is_shown_as_before(oet, other, renew):
 
 
 def test_init_takes_changed_properties(oet):
-    with oet.properties(MaxProcedures=0), pytest.raises(tango.DevFailed, match="MaxProcedures is 0"):
-        oet.prepare("good.py")
+    with oet.properties(MaxProcedures=1):
+        oet.ready("good.py")
+        with pytest.raises(tango.DevFailed, match="MaxProcedures is 1"):
+            oet.prepare("good.py")
     oet.ready("good.py")
 
 

@@ -83,6 +83,10 @@ def test_it_runs_without_a_database(tmp_path):
             oet.prepare(f"{SCRIPTS}/../scripts/good.py".replace(str(SCRIPTS.parent), "file://" + str(SCRIPTS.parent)))
         assert json.loads(oet.proxy.Summarise([])) == []
         assert oet.proxy.healthState.name == "OK"
+        uid = oet.ready("hello.py")
+        name, _, number = oet.summary(uid)["uri"].rpartition("#")
+        assert int(number) == uid
+        assert tango.DeviceProxy(name).activeProcedureId == uid
         oet.close()
         assert server.stop() == 0
     finally:

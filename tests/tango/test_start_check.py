@@ -12,7 +12,7 @@ from support import flawed_database
 from support.tango_server import SCRIPTS, Database, Oet, Server
 from support.waiting import wait_until
 
-from ska_oet_device.procedure.ui._start_check import _address
+from ska_oet_device.procedure.ui._start_check import address
 
 from .conftest import BIND
 
@@ -77,7 +77,7 @@ def test_the_address_in_a_reference_is_found(order, host):
     body = padded(padded(flag + b"\1\2", 4) + text(host), 2) + struct.pack(f"{order}H", 45677) + b"the object's key"
     head = padded(padded(flag, 4) + text("IDL:Tango/Device_6:1.0"), 4)
     reference = head + struct.pack(f"{order}III", 1, 0, len(body)) + body
-    assert _address("IOR:" + reference.hex()) == (host, 45677)
+    assert address("IOR:" + reference.hex()) == (host, 45677)
 
 
 def test_the_length_that_the_observatory_has_set_is_the_right_one(tmp_path):

@@ -44,7 +44,7 @@ def test_the_default_is_that_of_the_contract(name):
 
 def test_there_is_no_setting_that_the_contract_lacks():
     # What the durable history and the environments need beside it.
-    ours = {"history_days", "git_token_file", "environment_days", "environment_quota"}
+    ours = {"history_days", "git_token_file", "environment_days", "environment_quota", "alarm_on_failure"}
     fields = {field.name for field in dataclasses.fields(Settings)}
     assert fields - ours == {snake_case(name) for name in CONTRACT}
 

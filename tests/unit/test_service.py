@@ -103,7 +103,7 @@ def root(tmp_path):
 @pytest.fixture
 def service(root):
     return ScriptExecutionService(
-        device=DEVICE, uri="tango://host:10000/" + DEVICE, settings=Settings(script_roots=(str(root),))
+        device=DEVICE, uri=lambda: "tango://host:10000/" + DEVICE, settings=Settings(script_roots=(str(root),))
     )
 
 

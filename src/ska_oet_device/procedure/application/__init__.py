@@ -5,6 +5,7 @@ from ._model import (
     ArgCapture,
     Caller,
     Change,
+    Failure,
     Notices,
     PrepareProcessCommand,
     ProcedureHistory,
@@ -16,6 +17,7 @@ from ._model import (
     StartProcessCommand,
     StopProcessCommand,
 )
+from ._scripts import find_script
 from ._service import ScriptExecutionService
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "ArgCapture",
     "Caller",
     "Change",
+    "Failure",
     "Notices",
     "PrepareProcessCommand",
     "ProcedureHistory",
@@ -34,4 +37,5 @@ __all__ = [
     "Snapshot",
     "StartProcessCommand",
     "StopProcessCommand",
+    "find_script",
 ]

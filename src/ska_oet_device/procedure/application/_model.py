@@ -110,6 +110,17 @@ class Active:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """The newest procedure that ended in FAILED or UNKNOWN, if no function has started since; time in Unix seconds."""
+
+    process_uid: int
+    script_uri: str
+    state: ProcedureState
+    reason: str
+    time: float
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything that clients see of the procedures at one moment.  Summaries are oldest first."""
 
@@ -117,6 +128,7 @@ class Snapshot:
     active: Active = Active()
     newest_failure: str = ""
     notice: str = ""
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,15 @@ from ...errors import (
 from ...event import Bus, topic_name, topics
 from ..domain import (
     ExecutableScript,
-    FileSystemScript,
     GitScript,
     ProcedureInput,
     ProcedureState,
     ProcessManager,
-    check_syntax,
-    locate,
     may_follow,
 )
 from ..domain._link import Launch
 from ..environment import EnvironmentInfo, EnvironmentManager
-from ..gitmanager import check_git_args, script_path
+from ..gitmanager import script_path
 from ..history import LifecycleEvent, MemoryHistory, StoredCall, StoredProcedure, StoredRequest
 from ..output import OutputFiles, Page
 from ._model import (
@@ -47,6 +44,7 @@ from ._model import (
     ArgCapture,
     Caller,
     Change,
+    Failure,
     Notices,
     PrepareProcessCommand,
     ProcedureHistory,
@@ -58,6 +56,7 @@ from ._model import (
     StartProcessCommand,
     StopProcessCommand,
 )
+from ._scripts import find_script
 from ._stored import stored, stored_of_living, summary_of
 
 _log = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class ScriptExecutionService:
         abort_script: ExecutableScript | None = None,
         *,
         device: str = "",
-        uri: str = "",
+        uri: Callable[[], str] = str,
         settings: Settings | None = None,
         bus: Bus | None = None,
         history: MemoryHistory | None = None,
@@ -97,7 +96,7 @@ class ScriptExecutionService:
 
         :param abort_script: post-termination script for two-phase abort
         :param device: name of the Tango device
-        :param uri: what the summaries' URIs begin with
+        :param uri: returns what the summaries' URIs begin with; a server knows its address once it has started
         :param settings: the device's properties
         :param bus: the device's event bus
         :param history: where lifecycle events and ids come from, and are kept
@@ -128,6 +127,7 @@ class ScriptExecutionService:
         self._starting: int | None = None
         self._last_changed = 0
         self._newest_failure = ""
+        self._failure: Failure | None = None
         self._notice = ""
         self._launching: _Launching | None = None
         self._request_ids = itertools.count(1)
@@ -304,7 +304,8 @@ class ScriptExecutionService:
     def snapshot(self) -> Snapshot:
         """Return how things stand."""
         with self._lock:
-            return Snapshot(tuple(self._summaries.values()), self._active(), self._newest_failure, self._notice)
+            summaries = tuple(self._summaries.values())
+            return Snapshot(summaries, self._active(), self._newest_failure, self._notice, self._failure)
 
     def progress(self) -> Progress | None:
         """Return what the active procedure reports of itself; None where it reports nothing."""
@@ -337,7 +338,8 @@ class ScriptExecutionService:
                     self._take_up_living(item, untold)
                     continue
                 _log.warning("procedure %d lives, but is not in the history", pid)
-                self._record_living(summary_of(stored_of_living(item, f"{self._uri}#{pid}")))
+                self._record_living(summary_of(stored_of_living(item, f"{self._uri()}#{pid}")))
+            self._failure = self._failure_before()
             self.history.reserve_ids(max(self._summaries, default=0))
 
     def recall(self) -> dict[int, str]:
@@ -347,6 +349,7 @@ class ScriptExecutionService:
         :raises HistoryError: it cannot be read all the same
         """
         found = [*self.history.newest_ended(self.settings.history_length), *self.history.unfinished()]
+        before = self._failure_before()
         with self._lock:
             older = {procedure.id: procedure for procedure in found if procedure.id not in self._summaries}
             changed, failure, ended = self._last_changed, self._newest_failure, self._ended
@@ -356,6 +359,7 @@ class ScriptExecutionService:
             self._ended.update(ended)
             self._summaries = dict(sorted(self._summaries.items()))
             self._last_changed, self._newest_failure = changed or self._last_changed, failure or self._newest_failure
+            self._failure = self._failure or before
             self._forget_oldest()
             return {pid: item.run_id for pid, item in older.items() if not item.state.is_terminal}
 
@@ -363,9 +367,19 @@ class ScriptExecutionService:
         """Take up a procedure of which main alone can tell now; what was told of it is not told again."""
         pid = int(item["process_uid"])
         told = [(state, time) for state, time in item["states"] if (pid, state, time) not in untold]
-        procedure = stored_of_living({**item, "states": told or item["states"][:1]}, f"{self._uri}#{pid}")
+        procedure = stored_of_living({**item, "states": told or item["states"][:1]}, f"{self._uri()}#{pid}")
         self._take_up(procedure)
         self.history.adopt(procedure)
+
+    def _failure_before(self) -> Failure | None:
+        """Return what the newest lifecycle events say of a failure that no start has followed."""
+        events = self.history.events_after(max(0, self.history.last_sequence - _MOST_NEW_EVENTS), _MOST_NEW_EVENTS)
+        newest = next((event for event in reversed(events) if event.state in _DECIDING), None)
+        if newest is None or newest.state is ProcedureState.RUNNING:
+            return None
+        found = self.history.procedures([newest.process_uid]).get(newest.process_uid)
+        uri = str(found.script.get("script_uri", "")) if found is not None else ""
+        return Failure(newest.process_uid, uri, newest.state, newest.reason or "", newest.time)
 
     def _record_living(self, summary: ProcedureSummary) -> None:
         """Record what main knows of a procedure that an earlier device server could not record."""
@@ -558,21 +572,9 @@ class ScriptExecutionService:
             self._record_creation(pid)
             return self._summaries[pid]
 
-    def check(self, script: ExecutableScript) -> None:
-        """Find out whether a script could be prepared now; raises as `prepare` does."""
-        self._find(script)
-
     def _find(self, script: ExecutableScript) -> str:
         """Return the path of a script on the file system; of one in git, just check that it may be asked for."""
-        if isinstance(script, FileSystemScript):
-            path = locate(script, self.settings.script_roots)
-            check_syntax(path)
-            return str(path)
-        if not isinstance(script, GitScript):
-            raise InvalidArgumentError(f"scripts of type {getattr(script, 'script_type', '?')} cannot be run")
-        check_git_args(script.git_args, self.settings.git_repositories)
-        script_path(script.script_uri)
-        return ""
+        return find_script(script, self.settings)
 
     def _source(self, script: ExecutableScript) -> dict[str, Any] | None:
         """Return what a worker must know to get a script from git; None for one on the file system."""
@@ -597,7 +599,7 @@ class ScriptExecutionService:
             script_args=(ArgCapture("init", launching.cmd.init_args, launching.request.time),),
             history=ProcedureHistory(),
             state=ProcedureState.CREATING,
-            uri=f"{self._uri}#{pid}",
+            uri=f"{self._uri()}#{pid}",
             run_id=launching.run_id,
             provenance={"path": launching.path or None, "sha256": None, "git_commit": None, "environment": None},
             requested_by=(launching.request,),
@@ -704,7 +706,7 @@ class ScriptExecutionService:
     def _note_end(self, pid: int, state: ProcedureState, reason: str | None) -> None:
         self._stopping.pop(pid, None)
         self._held_aborts.discard(pid)
-        if state in (ProcedureState.FAILED, ProcedureState.UNKNOWN) and pid in self._aborts.values():
+        if state in _FAILED and pid in self._aborts.values():
             self._abort_failed = f"Abort script (procedure {pid}) {state.name}: {reason}."
 
     def _note_function(self, pid: int, previous: ProcedureState, state: ProcedureState, fn_name: str | None) -> None:
@@ -713,6 +715,7 @@ class ScriptExecutionService:
         if state is ProcedureState.RUNNING:
             self._held_aborts.discard(pid)
             self._abort_failed = ""
+            self._failure = None
             if self._queued.get(pid):
                 self._queued[pid] -= 1
         if self._starting == pid:
@@ -741,6 +744,8 @@ class ScriptExecutionService:
         self._states[pid] = state
         self._summaries[pid] = changed
         self._last_changed = pid
+        if state in _FAILED:
+            self._failure = Failure(pid, summary.script.script_uri, state, reason or "", event.time)
         if state.is_terminal:
             self._note_end(pid, state, reason)
             self._ended[pid] = None  # in the order of their ends, whatever the clock has done
@@ -788,6 +793,8 @@ class ScriptExecutionService:
         return Active(pid, summary.state, function)
 
 
+_FAILED = (ProcedureState.FAILED, ProcedureState.UNKNOWN)
+_DECIDING = (*_FAILED, ProcedureState.RUNNING)
 _CALLING = (ProcedureState.INITIALISING, ProcedureState.RUNNING)
 
 

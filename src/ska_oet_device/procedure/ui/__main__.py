@@ -70,6 +70,23 @@ def _watch_health(runtime: Runtime) -> None:
             runtime.tick()
 
 
+def _watch_devices(runtime: Runtime) -> None:
+    """End this process if Tango has lost a device: main starts another one, and no script notices.
+
+    DevRestart destroys the device object before it asks the database about it.  If the database is away just then there
+    is no object any more, and Tango never makes another one.  Target of a thread, since a database that hangs keeps it.
+    """
+    with tango.EnsureOmniThread():
+        while True:
+            time.sleep(_HEALTH_PERIOD)
+            name = runtime.lost_device()
+            if name:
+                _log.error(
+                    "Tango has lost the device %s, and the database is there again: the server starts anew", name
+                )
+                os._exit(1)
+
+
 def _check_start(runtime: Runtime) -> None:
     """End this process if Tango did not start as it should: main starts another one, and no script notices.
 
@@ -104,7 +121,7 @@ def main(argv: list[str]) -> int:
     def ready() -> None:
         link.drop_unclaimed()
         link.send(ServerReady())
-        for target, name in ((_watch_health, "health"), (_check_start, "start check")):
+        for target, name in ((_watch_health, "health"), (_check_start, "start check"), (_watch_devices, "devices")):
             threading.Thread(target=target, args=(runtime,), name=name, daemon=True).start()
         # What exists now is there for good: a collection need not look through all of it again and again.
         gc.collect()

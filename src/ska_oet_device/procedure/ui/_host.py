@@ -12,13 +12,12 @@ import os
 import socket
 import threading
 import time as clock
-from collections.abc import Sequence
-from os.path import isdir
+from collections.abc import Callable
 from typing import Any
 
 import tango
 
-from ...config import Settings, state_directory
+from ...config import state_directory
 from ...errors import OetError
 from ...event import Bus, topics
 from ..application import Change, ScriptExecutionService
@@ -27,10 +26,11 @@ from ..domain._messages import Configure
 from ..domain._orphans import reap_escaped
 from ..history import HistoryStore
 from ..ownership import Owner
+from ._database import devices_of_server
 from ._device_state import DeviceState
+from ._properties import READ_AT_INIT, Configuration
 from ._pusher import EventPusher
-from ._views import SummaryViews
-from .codec import script_of_uri
+from ._views import Standing, SummaryViews
 
 _log = logging.getLogger(__name__)
 
@@ -38,18 +38,21 @@ _LAST_WORDS = 2.0  # seconds
 _ABANDONED_PATIENCE = 0.5  # seconds
 _PROBE_PERIOD = 2.0  # seconds
 _COLLECTION_PERIOD = 60.0  # seconds
+_LOST_AFTER = 5.0  # seconds without a device object; a DevRestart takes milliseconds
 _CLEANING_PERIOD = 6 * 3600.0  # seconds
 
 
 class DeviceHost:
     """One device's service and pusher, for as long as the process lives."""
 
-    def __init__(self, name: str, uri: str, link: Link, store: HistoryStore, owner: Owner, settings: Settings) -> None:
+    def __init__(self, name: str, uri: Callable[[], str], link: Link, store: HistoryStore, owner: Owner) -> None:
         """Take the device's state, tell the truth about what an earlier server left, and join main.
 
         :raises StateHeldError: another server owns that state
         """
         self.name = name
+        self.configuration = Configuration(name)
+        settings = self.configuration.start()
         self.link = link
         self.bus = Bus()
         self.state = DeviceState(state_directory(settings), _database(), name, owner)
@@ -74,6 +77,7 @@ class DeviceHost:
         self.pusher = EventPusher(self.service, link)
         self.summaries = SummaryViews(stacktrace=True)
         self._problems = [problem for problem in (history_problem, output_problem) if problem]
+        self._configured = self.configuration.current
         self._next_cleaning = 0.0
         self._next_probe = 0.0
         self._next_collection = 0.0
@@ -107,22 +111,19 @@ class DeviceHost:
         except OetError as error:
             _log.error("what happened before this server started cannot be told: %s", error)
 
-    def configure(self, settings: Settings, found: Sequence[str] = ()) -> None:
-        """Take the device's properties; the abort script is checked here, once, and not at the first stop."""
-        self.service.settings = settings
-        problems = [*self._problems, *found]
-        problems += [f"ScriptRoots: there is no folder {root}." for root in settings.script_roots if not isdir(root)]
-        self.service.abort_script = None
-        if settings.abort_script:
-            try:
-                script = script_of_uri(settings.abort_script)
-                self.service.abort_script = script
-                self.service.check(script)
-            except OetError as error:
-                problems.append(f"The property AbortScript is of no use: {error}.")
-        for problem in problems:
-            _log.error("%s", problem)
-        self.pusher.configuration_problem = " ".join(problems)
+    def configure(self) -> None:
+        """Take over what the device's properties say now, and what was found of what they name."""
+        found = self._configured = self.configuration.current
+        self.service.settings = found.settings
+        self.service.abort_script = found.abort_script
+        self.pusher.standing = Standing(
+            found.problems, (*self._problems, *found.remarks), found.nothing_runs, found.settings.alarm_on_failure
+        )
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether what the properties say now has been taken over."""
+        return self._configured is self.configuration.current
 
     def tick(self) -> None:
         """Look after the device's health and stores; forget, now and then, what is older than HistoryDays."""
@@ -175,14 +176,23 @@ class Runtime:
         self.shut_down = threading.Event()
         self._hosts: dict[str, DeviceHost] = {}
 
-    def host(self, name: str, uri: str, settings: Settings) -> DeviceHost:
-        """Return the host of a device, made at its first initialisation."""
+    def host(self, name: str, uri: Callable[[], str]) -> DeviceHost:
+        """Return the host of a device, made at its first initialisation; its properties have been read anew.
+
+        What its properties say never raises, nor does a database that is away, hangs, or fails half-way.
+        """
         host = self._hosts.get(name)
-        if host is not None:
+        if host is None:
+            host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, self.owner)
+        else:
             host.history.acknowledge()  # Status has said what is lost: whoever initialises the device knows
-            return host
-        host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, self.owner, settings)
+            host.configuration.read(READ_AT_INIT)
+        self._configure(host)
         return host
+
+    def _configure(self, host: DeviceHost) -> None:
+        host.configure()
+        self.configure_workers()
 
     @functools.cached_property
     def owner(self) -> Owner:
@@ -198,6 +208,20 @@ class Runtime:
     def devices(self) -> list[str]:
         """The names of all devices of this process."""
         return list(self._hosts)
+
+    def lost_device(self) -> str:
+        """Return a device that has lost its object, though it is in the database; "" if there is none.  May wait."""
+        alone = [host.name for host in list(self._hosts.values()) if host.pusher.alone_for > _LOST_AFTER]
+        if not alone or not tango.Util._UseDb or tango.Util._FileDb:
+            return ""
+        util = tango.Util.instance()
+        if util.is_svr_starting() or util.is_svr_shutting_down() or any(map(util.is_device_restarting, alone)):
+            return ""
+        try:
+            listed = devices_of_server()
+        except tango.DevFailed:
+            return ""
+        return next((name for name in alone if name.lower() in listed), "")
 
     def configure_workers(self) -> None:
         """Tell main how many spares and which modules the devices of this server want together."""
@@ -228,6 +252,9 @@ class Runtime:
         self.link.tell_recorded()
         self.store.look_after()
         for host in list(self._hosts.values()):
+            host.configuration.look_again()
+            if not host.is_configured:
+                self._configure(host)
             host.tick()
 
 

@@ -18,7 +18,7 @@ from ..application import Change, ScriptExecutionService, Snapshot
 from ..domain import ProcedureState
 from ..domain._link import Link
 from ._health import Diagnosis, diagnose
-from ._views import SummaryViews, device_state, procedure_rows, progress_values
+from ._views import Standing, SummaryViews, device_state, procedure_rows, progress_values
 from .codec import event_data, latin1, to_json
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ PUSHED = (
     "versionId",
     "buildState",
 )
-"""Attributes whose change and archive events come from the code."""
+"""Attributes whose change, archive and alarm events come from the code."""
 
 Reading = tuple[Any, float, tango.AttrQuality]
 
@@ -88,11 +88,13 @@ class EventPusher:
         self._output_text = ""
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self.views = SummaryViews(stacktrace=False)
-        self.configuration_problem = ""
+        self.standing = Standing()
         self.store_problem = ""
         self._shown = Snapshot()
         self._diagnosis = self.diagnosis()
         self._ever_heard: set[str] = set()
+        self._alarms_heard: set[str] = set()
+        self._detached_at = clock.monotonic()
 
     # -- the device object of the moment
 
@@ -119,6 +121,7 @@ class EventPusher:
         """
         with self._attached:
             device, self._device = self._device, None
+            self._detached_at = clock.monotonic()
             if device is not None:
                 self._listened = [
                     (name, kind)
@@ -128,6 +131,12 @@ class EventPusher:
                 ]
             if ends:
                 self._attached.wait_for(lambda: not self._pushing, _LAST_PUSHES)
+
+    @property
+    def alone_for(self) -> float:
+        """Seconds for which there has been no device object; 0 while there is one."""
+        with self._attached:
+            return clock.monotonic() - self._detached_at if self._device is None else 0.0
 
     # -- what happened; any thread, returns at once
 
@@ -316,7 +325,7 @@ class EventPusher:
     # -- State and Status, which take their value from the device object
 
     def _set_state(self, device: tango.server.Device, snapshot: Snapshot) -> tuple[bool, bool]:
-        state, status = device_state(snapshot, self._diagnosis, self.configuration_problem, self._service.notices())
+        state, status = device_state(snapshot, self._diagnosis, self.standing, self._service.notices())
         changed = (device.get_state() != state, device.get_status() != status)
         device.set_state(state)
         device.set_status(status)
@@ -328,6 +337,8 @@ class EventPusher:
                 self._pushed[name] = True
                 device.push_change_event(name)
                 device.push_archive_event(name)
+                if self._hears_alarms(device, name):
+                    device.push_alarm_event(name)
 
     # -- pushing
 
@@ -347,8 +358,18 @@ class EventPusher:
             self._pushed[name] = value
             self._send(device, name, value, time)
 
-    @staticmethod
+    def _hears_alarms(self, device: tango.server.Device, name: str) -> bool:
+        """Say whether anybody has ever subscribed to alarm events.
+
+        Few do: asking takes 1 us, a push that nobody gets 8 us (measured).
+        """
+        heard = self._alarms_heard
+        if name not in heard and device.is_there_subscriber(name, tango.EventType.ALARM_EVENT):
+            heard.add(name)
+        return name in heard
+
     def _send(
+        self,
         device: tango.server.Device,
         name: str,
         value: Any,
@@ -357,6 +378,8 @@ class EventPusher:
     ) -> None:
         device.push_change_event(name, value, time, quality)
         device.push_archive_event(name, value, time, quality)
+        if self._hears_alarms(device, name):
+            device.push_alarm_event(name, value, time, quality)
 
 
 def _newest_event(service: ScriptExecutionService) -> tuple[str, int, float]:

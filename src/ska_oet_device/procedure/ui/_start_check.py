@@ -47,11 +47,20 @@ def _admin(util: tango.Util) -> tango.DeviceProxy:
     device = util.get_dserver_device()
     if tango.Util._UseDb:
         return tango.DeviceProxy(device.get_name())
-    host, port = _address(util.get_dserver_ior(device))
-    return tango.DeviceProxy(f"tango://{host}:{port}/{device.get_name()}#dbase=no")
+    return tango.DeviceProxy(f"tango://{own_address()}/{device.get_name()}#dbase=no")
 
 
-def _address(reference: str) -> tuple[str, int]:
+def own_address() -> str:
+    """Return host:port of this server; "" while Tango is still starting."""
+    util = tango.Util.instance()
+    try:
+        host, port = address(util.get_dserver_ior(util.get_dserver_device()))
+    except tango.DevFailed:
+        return ""
+    return f"{host}:{port}"
+
+
+def address(reference: str) -> tuple[str, int]:
     """Return host and port of a CORBA object reference in its text form.
 
     Source: CORBA 3.3, part 2: 7.6.2 (IOR), 9.7.2 (IIOP profiles), 9.3.3 (encapsulation).

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time as clock
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import tango
 
-from ..application import Notices, ProcedureSummary, Progress, Snapshot
+from ..application import Failure, Notices, ProcedureSummary, Progress, Snapshot
 from ..domain import TERMINAL, ProcedureState
 from ._health import Diagnosis, Health
 from ._summaries import summary_json
 from .codec import latin1
 
 _LONGEST_SPECTRUM = 100_000
+_LONGEST_REASON = 300  # characters in Status
 
 _NAMES = {state: state.name for state in ProcedureState}
 
@@ -56,16 +59,33 @@ def progress_values(progress: Progress | None) -> tuple[float, str, tango.AttrQu
     return progress.percent, latin1(progress.activity), tango.AttrQuality.ATTR_VALID
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What the device's properties, and what they name, have to do with State and Status.
+
+    :param problems: sentences on what a person must mend
+    :param remarks: sentences for Status only
+    :param nothing_runs: there is no place that a script could come from
+    :param alarm_on_failure: State is ALARM from a failure to the next start
+    """
+
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    nothing_runs: bool = False
+    alarm_on_failure: bool = False
+
+
 def device_state(
-    snapshot: Snapshot, diagnosis: Diagnosis, configuration_problem: str, notices: Notices
+    snapshot: Snapshot, diagnosis: Diagnosis, standing: Standing, notices: Notices
 ) -> tuple[tango.DevState, str]:
     """Return the device's State, and in plain sentences why."""
-    notes = [note for note in (configuration_problem, *notices.sentences) if note]
-    notes += diagnosis.reasons
     alive = [summary for summary in snapshot.summaries if summary.state not in TERMINAL]
     running = next((summary for summary in alive if summary.state is ProcedureState.RUNNING), None)
+    is_running = f"Procedure {running.id} is RUNNING ({running.script.script_uri})." if running else ""
+    failed = _failed(snapshot.failure) if snapshot.failure else ""
+    notes = [is_running, failed, *standing.problems, *standing.remarks, *notices.sentences, *diagnosis.reasons]
     unknown = [summary.id for summary in snapshot.summaries if summary.state is ProcedureState.UNKNOWN]
-    if diagnosis.supervisor_gone:
+    if diagnosis.supervisor_gone or standing.nothing_runs:
         state, sentence = tango.DevState.FAULT, "No script can be run."
     elif unknown:
         ids = ", ".join(map(str, unknown))
@@ -74,10 +94,26 @@ def device_state(
         state, sentence = tango.DevState.ALARM, "This server cannot do its job as it should."
     elif notices.abort_failed:
         state, sentence = tango.DevState.ALARM, notices.abort_failed
+    elif standing.problems:
+        state, sentence = tango.DevState.ALARM, "The configuration of this device needs a person."
+    elif failed and standing.alarm_on_failure:
+        state, sentence = tango.DevState.ALARM, failed
     elif running is not None:
-        state, sentence = tango.DevState.RUNNING, f"Procedure {running.id} is RUNNING ({running.script.script_uri})."
+        state, sentence = tango.DevState.RUNNING, is_running
     else:
         count = len(alive)
         prepared = f"{count} procedure{'s are' if count != 1 else ' is'} prepared" if count else "no procedure is alive"
         state, sentence = tango.DevState.ON, f"Ready: {prepared}."
-    return state, latin1(" ".join([sentence, *notes]))
+    return state, latin1(" ".join([sentence, *(note for note in notes if note and note != sentence)]))
+
+
+def _failed(failure: Failure) -> str:
+    """Return what is said of a failure until the next start: which procedure, since when, and why."""
+    since = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(failure.time))
+    reason = next((line.strip() for line in failure.reason.splitlines() if line.strip()), "no reason was given")
+    return f"Procedure {failure.process_uid} ({failure.script_uri}) {failure.state.name} at {since}: {_ended(reason)}"
+
+
+def _ended(text: str) -> str:
+    shown = text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
+    return shown if shown.endswith((".", "!", "?")) else f"{shown}."

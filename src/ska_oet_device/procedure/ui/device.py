@@ -10,17 +10,18 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import tango
-from tango.server import Device, attribute, command, device_property
+from tango.server import attribute, command
 
 from ... import __version__
-from ...config import EXAMPLES, Settings, size_in_bytes
 from ...errors import OetError
 from ..application import Caller, PrepareProcessCommand, StartProcessCommand, StopProcessCommand
 from ..domain import ProcedureState
 from ._clients import ClientNames
 from ._health import Health
 from ._host import DeviceHost, Runtime
+from ._properties import DeviceProperties
 from ._pusher import PUSHED
+from ._start_check import own_address
 from ._summaries import summaries_json, summary_json
 from ._views import procedure_rows, progress_values
 from .codec import (
@@ -41,7 +42,6 @@ from .codec import (
 _log = logging.getLogger(__name__)
 
 _CLIENTS = ClientNames()
-_DEFAULTS = Settings()
 _IDS = range(1, 2**63)
 _MOST_PROCEDURES = 100_000
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -72,62 +72,11 @@ def _answers_dev_failed(method: _F) -> _F:
     return cast(_F, wrapper)
 
 
-class OetDevice(Device):
+class OetDevice(DeviceProperties):
     """Executes observing scripts: prepares, starts and stops them in processes of their own."""
 
     runtime: ClassVar[Runtime]
     """Set once, before the server runs: what outlives a device object."""
-
-    ScriptRoots = device_property(
-        dtype=(str,), default_value=[EXAMPLES], doc="Folders below which file:// scripts may live"
-    )
-    GitRepositories = device_property(
-        dtype=(str,), default_value=list(_DEFAULTS.git_repositories), doc="URL prefixes that git scripts may come from"
-    )
-    SubarrayId = device_property(
-        dtype=int, default_value=0, doc="The subarray that the abort script is given; 0: from the device's name"
-    )
-    AbortScript = device_property(dtype=str, default_value="", doc="Script URI of the second phase of a stop")
-    StopGracePeriod = device_property(
-        dtype=float, default_value=_DEFAULTS.stop_grace_period, doc="Seconds from SIGTERM to SIGKILL"
-    )
-    LoadTimeout = device_property(dtype=float, default_value=_DEFAULTS.load_timeout, doc="Seconds for loading; 0: none")
-    InitTimeout = device_property(dtype=float, default_value=_DEFAULTS.init_timeout, doc="Seconds for init; 0: none")
-    EnvironmentTimeout = device_property(
-        dtype=float, default_value=_DEFAULTS.environment_timeout, doc="Seconds for making an environment; 0: none"
-    )
-    RunTimeout = device_property(
-        dtype=float, default_value=_DEFAULTS.run_timeout, doc="Seconds for a running function; 0: none"
-    )
-    MaxProcedures = device_property(dtype=int, default_value=_DEFAULTS.max_procedures, doc="Procedures alive at once")
-    HistoryLength = device_property(
-        dtype=int, default_value=_DEFAULTS.history_length, doc="Ended procedures kept in the attributes"
-    )
-    SpareWorkers = device_property(
-        dtype=int, default_value=_DEFAULTS.spare_workers, doc="Processes forked ahead of need"
-    )
-    Preload = device_property(dtype=(str,), default_value=[], doc="Modules that workers find imported")
-
-    GitTokenFile = device_property(
-        dtype=str, default_value="", doc="File with a token for git servers; empty: git's ordinary means"
-    )
-    EnvironmentDays = device_property(
-        dtype=float, default_value=_DEFAULTS.environment_days, doc="Days an unused environment is kept; 0: for ever"
-    )
-    EnvironmentQuota = device_property(
-        dtype=str, default_value="20 GB", doc="Size of all environments, beyond which unused ones go; 0: no limit"
-    )
-    HistoryDays = device_property(
-        dtype=float, default_value=_DEFAULTS.history_days, doc="Days that the durable history keeps; 0: for ever"
-    )
-    HistoryUrl = device_property(dtype=str, default_value="", doc="SQLAlchemy URL of the durable history")
-    StateDirectory = device_property(dtype=str, default_value="", doc="Folder of the history and of scripts' output")
-    MaxMemory = device_property(
-        dtype=str, default_value="0", doc="What a process of a script may allocate, such as 512 MiB; 0: no limit"
-    )
-    MaxOutput = device_property(
-        dtype=str, default_value="64 MiB", doc="How much of a procedure's output is kept; 0: all of it"
-    )
 
     # -- life
 
@@ -138,11 +87,8 @@ class OetDevice(Device):
         for name in ("State", "Status", *PUSHED):
             self.set_change_event(name, True, False)
             self.set_archive_event(name, True, False)
-        name = self.get_name()
-        settings = self._settings()
-        host = self.runtime.host(name, f"{_tango_uri()}{name}", settings)
-        host.configure(settings, self._problems)
-        self.runtime.configure_workers()
+            self.set_alarm_event(name, True, False)
+        host = self.runtime.host(self.get_name(), functools.partial(_uri_of, self.get_name()))
         self._host: DeviceHost = host
         self._service = host.service
         host.pusher.attach(self)
@@ -162,45 +108,6 @@ class OetDevice(Device):
         util = tango.Util.instance()
         ends = util.is_device_restarting(self.get_name()) or util.is_svr_starting() or util.is_svr_shutting_down()
         return not ends
-
-    def _settings(self) -> Settings:
-        self._problems: list[str] = []
-        return Settings(
-            script_roots=tuple(self.ScriptRoots),
-            git_repositories=tuple(self.GitRepositories),
-            subarray_id=self.SubarrayId or _number_in(self.get_name()),
-            abort_script=self.AbortScript,
-            stop_grace_period=self._grace_period(),
-            load_timeout=self.LoadTimeout,
-            init_timeout=self.InitTimeout,
-            environment_timeout=self.EnvironmentTimeout,
-            run_timeout=self.RunTimeout,
-            max_procedures=self.MaxProcedures,
-            history_length=max(0, self.HistoryLength),
-            git_token_file=self.GitTokenFile,
-            environment_days=max(0.0, self.EnvironmentDays),
-            environment_quota=self._size("EnvironmentQuota", self.EnvironmentQuota, _DEFAULTS.environment_quota),
-            history_days=self.HistoryDays,
-            history_url=self.HistoryUrl,
-            state_directory=self.StateDirectory,
-            max_memory=self._size("MaxMemory", self.MaxMemory, _DEFAULTS.max_memory),
-            max_output=self._size("MaxOutput", self.MaxOutput, _DEFAULTS.max_output),
-            spare_workers=max(0, self.SpareWorkers),
-            preload=tuple(name for name in self.Preload if name),
-        )
-
-    def _size(self, name: str, text: str, default: int) -> int:
-        try:
-            return size_in_bytes(text)
-        except ValueError as error:
-            self._problems.append(f"Property {name}: {error}; the default is used.")
-            return default
-
-    def _grace_period(self) -> float:
-        if self.StopGracePeriod >= 0:
-            return float(self.StopGracePeriod)
-        self._problems.append(f"Property StopGracePeriod: {self.StopGracePeriod:g} s is negative; the default is used.")
-        return _DEFAULTS.stop_grace_period
 
     def _caller(self, user: str | None) -> Caller:
         """Return who asks.  Only the thread of the command itself knows."""
@@ -455,19 +362,9 @@ class OetDevice(Device):
         return f"ska-oet-device, {__version__}, executes observing scripts in supervised processes"
 
 
-def _number_in(device_name: str) -> int:
-    """Return the subarray that a device's member names, as 1 in mid-oet/subarray/01; 1 if it is no number."""
-    member = device_name.rsplit("/", 1)[-1]
-    try:
-        return int(member)
-    except ValueError:
-        _log.warning("device %s names no subarray, and SubarrayId is not set: 1 is assumed", device_name)
-        return _DEFAULTS.subarray_id
-
-
-def _tango_uri() -> str:
-    """Return what the full name of a device begins with."""
-    if not tango.Util._UseDb:
-        return "tango://"
+def _uri_of(device: str) -> str:
+    """Return the name by which clients find a device; without a database it holds this server's own address."""
+    if not tango.Util._UseDb or tango.Util._FileDb:
+        return f"tango://{own_address()}/{device}#dbase=no"
     database = tango.Util.instance().get_database()
-    return f"tango://{database.get_db_host()}:{database.get_db_port()}/"
+    return f"tango://{database.get_db_host()}:{database.get_db_port()}/{device}"

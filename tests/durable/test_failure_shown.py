@@ -1,0 +1,27 @@
+"""What Status says of the newest failure is the same after a restart."""
+
+import tango
+from support.waiting import wait_until
+
+
+def test_a_failure_is_shown_after_a_restart_and_a_start_before_it_is_not(station):
+    durable = station(AlarmOnFailure="true", HistoryLength=0)
+    uid = durable.oet.run("raises.py")
+    durable.wait_for(uid, "FAILED")
+    wait_until(lambda: durable.proxy.State() == tango.DevState.ALARM, 5, "ALARM")
+    said = durable.proxy.Status()
+    assert f"Procedure {uid} (file://raises.py) FAILED at " in said
+    durable.oet.prepare("quick.py")
+    durable.kill_device_server()
+    durable.oet.reconnect()
+    assert durable.proxy.State() == tango.DevState.ALARM
+    assert durable.proxy.Status() == said
+    assert durable.server.stop() == 0
+    durable.start()
+    assert said.split(" FAILED at ")[1].split(".")[0] in durable.proxy.Status()
+    durable.wait_for(durable.oet.run("quick.py"), "COMPLETE")
+    assert durable.proxy.State() == tango.DevState.ON
+    durable.server.stop()
+    durable.start()
+    assert durable.proxy.State() == tango.DevState.ON
+    assert "FAILED" not in durable.proxy.Status()

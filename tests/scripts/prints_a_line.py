@@ -1,0 +1,5 @@
+"""Prints one line."""
+
+
+def main(line="a line"):
+    print(line)

@@ -1,0 +1,198 @@
+"""The device properties: each one's bounds and forms, against the one rule by which texts become settings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ska_oet_device.config import Settings
+from ska_oet_device.procedure.ui._properties import DeviceProperties
+from ska_oet_device.properties import BY_NAME, LONGEST_TIME, PROPERTIES, number_in, settings_from
+
+MEGABYTE = "x" * 1_000_000
+NO_NUMBERS = [
+    "five",
+    "5 s",
+    "1,5",
+    "nan",
+    "inf",
+    "-inf",
+    "1e999",
+    "0x10",
+    "1_000",
+    "\u0663",
+    "\u2080",
+    "--1",
+    MEGABYTE,
+    "9" * 5000,
+]
+TIME = ["-1", "-0.001", str(LONGEST_TIME + 1), *NO_NUMBERS]
+WHOLE = ["-1", "1.5", "1e3", "99999999999999999999", *NO_NUMBERS]
+SIZE = ["-1", "5 furlongs", "1e9 GB", "1000001 GB", "9" * 400 + " GB", "nan", "MiB", MEGABYTE]
+PATH = ["scripts", "./a", "~/a", "file:///a", "/a\nb", "/a\0b", "/" + MEGABYTE]
+
+BAD = {
+    "ScriptRoots": PATH,
+    "GitRepositories": [
+        "gitlab.com",
+        "*",
+        "https://user:secret@host/",
+        "https://a b/",
+        "ftp://host/",
+        "h\u00f6st:a",
+        MEGABYTE,
+    ],
+    "SubarrayId": WHOLE,
+    "AbortScript": ["abort.py", "/abort.py", "git://abort.py", "file://a\nb", "file://" + MEGABYTE],
+    "StopGracePeriod": TIME,
+    "LoadTimeout": TIME,
+    "InitTimeout": TIME,
+    "EnvironmentTimeout": TIME,
+    "RunTimeout": TIME,
+    "MaxProcedures": ["0", "10001", *WHOLE],
+    "HistoryLength": ["100001", *WHOLE],
+    "SpareWorkers": ["65", "1000", *WHOLE],
+    "Preload": ["a-b", "a.", ".a", "a b", "import", "1a", "a.b()", MEGABYTE],
+    "MaxMemory": SIZE,
+    "MaxOutput": SIZE,
+    "AlarmOnFailure": ["maybe", "2", "-1", "truely", MEGABYTE],
+    "HistoryUrl": ["history", "/a/b", "sqlite:", "://x", "postgresql://a\nb", MEGABYTE],
+    "HistoryDays": ["-1", "36501", *NO_NUMBERS],
+    "GitTokenFile": PATH,
+    "EnvironmentDays": ["-1", "36501", *NO_NUMBERS],
+    "EnvironmentQuota": SIZE,
+    "StateDirectory": PATH,
+}
+
+GOOD = {
+    "ScriptRoots": (["/a", "", "/b \u00e9\u4e2d"], ("/a", "/b \u00e9\u4e2d")),
+    "GitRepositories": (
+        ["https://h/a/", "http://127.0.0.1:80/", "ssh://git@h/", "git@h:a/", "file:///a/", "git://h/"],
+        ("https://h/a/", "http://127.0.0.1:80/", "ssh://git@h/", "git@h:a/", "file:///a/", "git://h/"),
+    ),
+    "SubarrayId": (["16"], 16),
+    "AbortScript": (["file:///a/b.py"], "file:///a/b.py"),
+    "StopGracePeriod": (["0"], 0.0),
+    "LoadTimeout": ([" 2.5 "], 2.5),
+    "InitTimeout": (["1e3"], 1000.0),
+    "EnvironmentTimeout": ([".5"], 0.5),
+    "RunTimeout": ([str(LONGEST_TIME)], float(LONGEST_TIME)),
+    "MaxProcedures": (["1"], 1),
+    "HistoryLength": (["0"], 0),
+    "SpareWorkers": (["64"], 64),
+    "Preload": (["numpy", "a.b_c", " "], ("numpy", "a.b_c")),
+    "MaxMemory": (["512 MiB"], 512 * 2**20),
+    "MaxOutput": (["0"], 0),
+    "AlarmOnFailure": (["True"], True),
+    "HistoryUrl": (["postgresql+psycopg://a:b@c/d"], "postgresql+psycopg://a:b@c/d"),
+    "HistoryDays": (["0"], 0.0),
+    "GitTokenFile": (["/a"], "/a"),
+    "EnvironmentDays": (["7"], 7.0),
+    "EnvironmentQuota": (["20 GB"], 20 * 10**9),
+    "StateDirectory": (["/a"], "/a"),
+}
+
+BEFORE = Settings(
+    **{
+        item.field: item.parse(values[0]) if not item.several else wanted
+        for item in PROPERTIES
+        for values, wanted in [GOOD[item.name]]
+    }
+)
+"""Settings that differ from the defaults, as an administrator has made them."""
+
+
+def test_the_tables_of_this_test_are_complete():
+    assert set(BAD) == set(GOOD) == set(BY_NAME)
+    assert {item.field for item in PROPERTIES} == {field.name for field in dataclasses.fields(Settings)}
+
+
+def test_the_device_declares_each_property_once():
+    declared = {name: value for name, value in vars(DeviceProperties).items() if name in BY_NAME}
+    assert set(declared) == set(BY_NAME)
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
+@pytest.mark.parametrize("before", [Settings(), BEFORE], ids=["first start", "Init"])
+def test_a_bad_value_keeps_what_was_and_is_named_with_its_rule(name, text, before):
+    settings, problems = settings_from(
+        {name: [text], "LoadTimeout" if name != "LoadTimeout" else "InitTimeout": ["7"]}, before, 3
+    )
+    item = BY_NAME[name]
+    assert getattr(settings, item.field) == getattr(before, item.field)
+    assert (settings.load_timeout if name != "LoadTimeout" else settings.init_timeout) == 7  # the others are taken
+    (problem,) = problems
+    assert problem.startswith(f"Property {name}: ")
+    assert item.rule in problem
+    assert text[:30].replace("user:secret", "***")[:8] in problem or repr(text)[:20] in problem
+    assert len(problem) < 500
+    assert problem.isprintable()
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_value_is_taken_in_each_form(name):
+    texts, wanted = GOOD[name]
+    settings, problems = settings_from({name: texts}, Settings(), 1)
+    assert problems == []
+    assert getattr(settings, BY_NAME[name].field) == wanted
+
+
+@pytest.mark.parametrize("item", PROPERTIES, ids=lambda item: item.name)
+@pytest.mark.parametrize("texts", [{}, {"": []}, None], ids=["missing", "another", "empty array"])
+def test_what_is_not_set_has_its_default_whatever_was_before(item, texts):
+    settings, problems = settings_from({item.name: []} if texts is None else texts, BEFORE, 1)
+    assert problems == []
+    assert getattr(settings, item.field) == getattr(Settings(), item.field)
+
+
+@pytest.mark.parametrize("item", PROPERTIES, ids=lambda item: item.name)
+def test_an_empty_text_is_none_for_several_values_and_the_default_for_one(item):
+    settings, problems = settings_from({item.name: [" "]}, BEFORE, 1)
+    assert problems == []
+    assert getattr(settings, item.field) == (() if item.several else getattr(Settings(), item.field))
+
+
+@pytest.mark.parametrize("item", [item for item in PROPERTIES if not item.several], ids=lambda item: item.name)
+def test_several_values_for_a_property_of_one_are_refused(item):
+    good = GOOD[item.name][0][0]
+    settings, problems = settings_from({item.name: [good, good]}, Settings(), 1)
+    assert getattr(settings, item.field) == getattr(Settings(), item.field)
+    assert "has 2 values" in problems[0]
+    assert item.rule in problems[0]
+
+
+def test_the_subarray_is_the_devices_where_no_property_says_another():
+    assert settings_from({}, Settings(), 5)[0].subarray_id == 5
+    assert settings_from({"SubarrayId": ["0"]}, Settings(), 5)[0].subarray_id == 5
+    assert settings_from({"SubarrayId": ["9"]}, Settings(), 5)[0].subarray_id == 9
+
+
+@pytest.mark.parametrize(
+    ("device", "number"),
+    [
+        ("mid-oet/subarray/01", 1),
+        ("a/b/16", 16),
+        ("a/b/c", None),
+        ("a/b/-1", None),
+        ("a/b/\u0663", None),
+        ("a/b/" + "9" * 5000, None),
+    ],
+)
+def test_the_number_in_a_devices_name(device, number):
+    assert number_in(device) == number
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(BY_NAME)), st.lists(st.text(max_size=30) | st.from_regex(r"[-+0-9.eE]{1,8}"), max_size=3)
+    )
+)
+def test_no_text_raises(texts):
+    settings, problems = settings_from(texts, BEFORE, 1)
+    for item in PROPERTIES:
+        named = any(problem.startswith(f"Property {item.name}: ") for problem in problems)
+        assert not named or getattr(settings, item.field) == getattr(BEFORE, item.field)
