@@ -25,9 +25,8 @@ from ..application import (
 from ..domain import ExecutableScript, FileSystemScript, GitArgs, GitScript, ProcedureInput, ProcedureState
 from ..history import LifecycleEvent, StoredRequest
 from ..output import Page
+from ._problems import explain, shorten
 
-_SHOWN_ERRORS = 3
-_LONGEST_VALUE = 100
 _LARGEST_NUMBER = 2**63 - 1
 _DEEPEST = 100
 _MOST_BITS = 10_000  # Python writes no integer of more than 4,300 digits
@@ -194,7 +193,7 @@ def parse_output(text: str) -> OutputRequest:
 
 def parse_requests(text: str) -> RequestsRequest:
     """Parse the argument of Requests: JSON, or nothing at all for the newest; raises as `parse_prepare`."""
-    request = _parse(_Requests, text.strip() or "{}", _bare_id)
+    request = _parse(_Requests, text.strip() or "{}", _nothing_bare)
     return RequestsRequest(request.before, request.limit)
 
 
@@ -206,7 +205,7 @@ def script_of_uri(uri: str) -> ExecutableScript:
     try:
         return FileSystemScript(uri)
     except ValueError as error:
-        hint = f"; did you mean file://{_shorten(uri)}?" if "://" not in uri and uri else ""
+        hint = f"; did you mean file://{shorten(uri)}?" if "://" not in uri and uri else ""
         raise InvalidArgumentError(f"{error}{hint}") from None
 
 
@@ -226,7 +225,7 @@ def _parse(model: type[_R], text: str, bare: Any) -> _R:
             return model.model_validate_json(stripped)
         return model.model_validate(bare(stripped))
     except ValidationError as error:
-        raise InvalidArgumentError(_explain(error)) from None
+        raise InvalidArgumentError(explain(error, model)) from None
 
 
 def _bare_script(text: str) -> dict[str, Any]:
@@ -237,24 +236,12 @@ def _bare_script(text: str) -> dict[str, Any]:
 def _bare_id(text: str) -> dict[str, Any]:
     # isdigit alone would let other alphabets' digits and thousands of them through.
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidArgumentError(f"{_shorten(text)!r} is neither a JSON object nor a procedure id")
+        raise InvalidArgumentError(f"{shorten(text)!r} is neither a JSON object nor a procedure id")
     return {"process_uid": int(text)}
 
 
-def _explain(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_context=False)
-    sentences = []
-    for item in found[:_SHOWN_ERRORS]:
-        where = ".".join(str(part) for part in item["loc"]) or "argument"
-        given = "" if item["type"] in ("missing", "json_invalid") else f" (given: {_shorten(repr(item['input']))})"
-        sentences.append(f"{where}: {item['msg']}{given}")
-    if len(found) > _SHOWN_ERRORS:
-        sentences.append(f"and {len(found) - _SHOWN_ERRORS} more")
-    return "; ".join(sentences)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+def _nothing_bare(text: str) -> dict[str, Any]:
+    raise InvalidArgumentError(f"{shorten(text)!r} is no JSON object")
 
 
 def _is_finite(value: Any) -> bool:
