@@ -1,6 +1,15 @@
 """healthState and Status tell whether this server can do its job."""
 
-from support.tango_server import EventRecorder
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.tango_server import Database, EventRecorder, Oet, program
 from support.waiting import wait_until
 
 
@@ -53,3 +62,102 @@ def test_an_abort_script_that_is_no_uri_is_told_of(oet):
     with oet.properties(AbortScript="abort.py"):
         assert "Property AbortScript: 'abort.py' is not the URI of a script" in oet.proxy.Status()
     assert "AbortScript" not in oet.proxy.Status()
+
+
+# -- the shell command
+
+
+def _health(oet: Oet, *arguments: str, host: str = "") -> tuple[int, str, float]:
+    """Run `oet health`; returns exit status, what it said, and seconds."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [program("oet"), "health", *arguments],
+        env={**os.environ, "TANGO_HOST": host or oet.database.host},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr, time.monotonic() - began
+
+
+@contextlib.contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_the_command_says_ok_in_a_line(oet):
+    status, text, _ = _health(oet, oet.name)
+    assert (status, text) == (0, f"OK {oet.name}: Ready: no procedure is alive.\n")
+
+
+def test_the_command_takes_little_more_than_the_import_of_tango(oet):
+    """0.3 s on a machine that does nothing else; here others may be at work, so both are measured."""
+
+    def seconds_of_import() -> float:
+        began = time.monotonic()
+        subprocess.run([program("python"), "-c", "import tango, os; os._exit(0)"], check=True)
+        return time.monotonic() - began
+
+    _health(oet, oet.name)
+    runs = [(_health(oet, oet.name)[2], seconds_of_import()) for _ in range(8)]
+    assert min(run for run, _ in runs) < min(imported for _, imported in runs) + 0.1
+
+
+def test_the_command_names_what_degrades(oet):
+    with oet.properties(Preload=["no_such_module_at_all"]):
+        oet.recorder.wait_for("healthState", lambda value: value == 1)
+        status, text, _ = _health(oet, oet.name)
+        assert (status, text.split()[0]) == (0, "DEGRADED")
+        assert "no_such_module_at_all" in text
+
+
+@pytest.mark.parametrize("seconds", ["0.6", "1.5"])
+def test_the_command_answers_in_time_when_the_device_server_is_stopped(own_server, seconds):
+    oet = own_server()
+    with _stopped(oet.server.device_server().pid):
+        status, text, took = _health(oet, oet.name, "--timeout", seconds)
+        assert status == 1
+        assert re.match(rf"FAILED {oet.name}: no answer from .* within {seconds} s$", text.strip())
+        assert took < float(seconds) + 0.1
+
+
+def test_the_command_says_why_when_main_is_stopped(own_server):
+    oet = own_server()
+    with _stopped(oet.server.pid):
+        status, text, _ = _health(oet, oet.name)
+        assert (status, text.split()[0]) == (1, "FAILED")
+        assert "main process" in text
+
+
+def test_the_command_answers_in_time_when_the_database_is_stopped_or_away(oet, tmp_path):
+    database = Database(tmp_path)
+    try:
+        with _stopped(database.pid):
+            status, text, took = _health(oet, oet.name, "--timeout", "1", host=database.host)
+            assert (status, took < 1.1) == (1, True), took
+            assert f"no answer from the Tango database {database.host}" in text
+    finally:
+        database.stop()
+    status, text, took = _health(oet, oet.name, "--timeout", "2", host=database.host)
+    assert (status, took < 2.1) == (1, True), took
+    assert f"FAILED {oet.name}: Failed to connect to database on host 127.0.0.1 with port" in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["no/such/device", "garbage", "a b/c|d/\u20ac"])
+def test_the_command_says_that_there_is_no_such_device(oet, name):
+    status, text, _ = _health(oet, name)
+    assert status == 1
+    assert text.startswith(f"FAILED {name}: ")
+    assert "not defined in the database" in text
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "soon", "1e9"])
+def test_the_command_refuses_a_time_that_is_none(oet, timeout):
+    status, text, _ = _health(oet, oet.name, f"--timeout={timeout}")
+    assert status == 2
+    assert f"'{timeout}' must be a number of seconds, more than 0" in text
