@@ -16,7 +16,8 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-from .logs import configure_logging
+from . import __version__
+from .logs import configure_server_logging
 from .mptools import (
     BrokenPipeProtocolError,
     Channel,
@@ -84,6 +85,7 @@ class DeviceServerKeeper:
         argv = [*own_python(), "-m", "ska_oet_device.procedure.ui", str(LINK_FD), *self._arguments]
         with theirs:
             self._pid = spawn(argv, dict(os.environ), {LINK_FD: theirs.fileno()})
+        _log.info("the device server is started: process %d", self._pid)
         self._ready_at = None
         self._channel = Channel(ours, corked=True)
         self._loop.watch(self._channel, self._readable, self._writable)
@@ -146,6 +148,7 @@ class DeviceServerKeeper:
             channel.close()
         self._on_uncongested()  # nobody listens any more: scripts need not wait
         if self._ending or status.exit_code == 0:
+            _log.info("the device server has ended: %s", status)
             self._on_final_end(0)
             return
         code = status.exit_code or 1
@@ -232,12 +235,14 @@ class MainProcess:
     def shut_down(self) -> None:
         """SIGTERM or SIGINT: end the scripts with grace, the device server, the rest; at once if asked twice."""
         if self._shutting_down:
+            _log.warning("asked to end for the second time: what runs is killed")
             self.supervisor.kill_all()
         else:
             self._begin_shutdown()
 
     def _begin_shutdown(self) -> None:
         if not self._shutting_down:
+            _log.info("the server was asked to end")
             self._shutting_down = True
             self.supervisor.on_idle = self.keeper.shut_down
             self.supervisor.stop_all("the server was shut down")
@@ -291,6 +296,10 @@ def _end_all_children(children: Children) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; the arguments are those of any Tango device server, the instance name first."""
-    configure_logging()
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    configure_server_logging(arguments)
+    _log.info("ska-oet-device %s is started: process %d, %s", __version__, os.getpid(), " ".join(arguments))
     become_subreaper()
-    return MainProcess(sys.argv[1:] if argv is None else argv).run()
+    status = MainProcess(arguments).run()
+    _log.info("the server has ended with status %d", status)
+    return status

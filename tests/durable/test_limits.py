@@ -43,7 +43,7 @@ def test_RunTimeout_is_named(made):
 
 def test_MaxProcedures_is_named(made):
     uids = [made.oet.prepare("quick.py") for _ in range(3)]
-    with pytest.raises(tango.DevFailed, match=r"OET_TooMany: 3 procedures are alive, and MaxProcedures is 3"):
+    with pytest.raises(tango.DevFailed, match=r"3 procedures are alive, and MaxProcedures is 3 \[OET_TooMany\]"):
         made.oet.prepare("quick.py")
     for uid in uids:
         made.oet.stop(uid)

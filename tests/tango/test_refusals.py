@@ -1,10 +1,12 @@
 """A refused request says why, changes nothing, and the next one works."""
 
 import json
+import os
+import subprocess
 
 import pytest
 import tango
-from support.tango_server import SCRIPTS, filesystem, reason_of
+from support.tango_server import SCRIPTS, filesystem, program, reason_of
 
 SCRIPT = filesystem("good.py")
 
@@ -20,7 +22,8 @@ def refused(oet):
             getattr(oet.proxy, command)(argument)
         given, description = reason_of(caught.value)
         assert given == reason, description
-        assert description.startswith(f"{reason}: ")
+        assert description.endswith(f" [{reason}]")
+        assert description.count("OET_") == 1
         for mention in mentions:
             assert str(mention) in description
         assert list(oet.proxy.procedureIds) == ids
@@ -191,7 +194,7 @@ def test_more_procedures_than_allowed_are_refused(oet):
                 getattr(oet.proxy, command)("file://good.py")
             reason, description = reason_of(caught.value)
             assert reason == "OET_TooMany"
-            assert description.startswith("OET_TooMany: ")
+            assert description.endswith(" [OET_TooMany]")
             assert "MaxProcedures is 2" in description
         oet.stop(first)
         oet.recorder.wait_for_end(first)
@@ -219,3 +222,16 @@ def test_json_nested_beyond_all_reason_is_refused(refused):
     deep = "[" * 100_000 + "]" * 100_000
     argument = '{"script": %s, "init_args": {"args": %s}}' % (json.dumps(SCRIPT), deep)  # noqa: UP031
     refused("Prepare", argument, "OET_InvalidArgument")
+
+
+def test_itango_shows_reason_and_description_without_a_stutter(oet, tmp_path):
+    done = subprocess.run(
+        [program("itango"), "--simple-prompt", "--no-banner", "-c", f"DeviceProxy({oet.url!r}).Start('987654')"],
+        env={**os.environ, "TANGO_HOST": oet.database.host, "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+    shown = f"OET_UnknownProcedure: there is no procedure 987654 on {oet.name} [OET_UnknownProcedure]"
+    assert shown in done.stdout.splitlines(), done

@@ -26,6 +26,7 @@ from ...errors import (
     UnknownProcedureError,
 )
 from ...event import Bus, topic_name, topics
+from ...logs import about
 from ..domain import (
     ExecutableScript,
     GitScript,
@@ -337,7 +338,7 @@ class ScriptExecutionService:
                 if not self.history.is_there:
                     self._take_up_living(item, untold)
                     continue
-                _log.warning("procedure %d lives, but is not in the history", pid)
+                _log.warning("procedure %d lives, but is not in the history", pid, extra=about(self.device, pid))
                 self._record_living(summary_of(stored_of_living(item, f"{self._uri()}#{pid}")))
             self._failure = self._failure_before()
             self.history.reserve_ids(max(self._summaries, default=0))
@@ -467,14 +468,25 @@ class ScriptExecutionService:
         with self._lock:
             summary = self._summaries.get(msg_src)
             if summary is None:
-                _log.error("a change of procedure %s, which is not known, to %s", msg_src, new_state.name)
+                _log.error(
+                    "a change of procedure %s, which is not known, to %s",
+                    msg_src,
+                    new_state.name,
+                    extra=about(self.device),
+                )
                 done()
                 return
             if (new_state, time) in summary.history.process_states:  # main has said so before, to an earlier server
                 done()
                 return
             if not may_follow(summary.state, new_state):
-                _log.error("procedure %d is %s, which %s may not follow", msg_src, summary.state.name, new_state.name)
+                _log.error(
+                    "procedure %d is %s, which %s may not follow",
+                    msg_src,
+                    summary.state.name,
+                    new_state.name,
+                    extra=about(self.device, msg_src, summary.run_id),
+                )
                 done()
                 return
             self._note_function(msg_src, summary.state, new_state, fn_name)
@@ -508,7 +520,7 @@ class ScriptExecutionService:
             else:
                 self._notice = f"{dropped}; procedure {msg_src} stays READY."
         self.audit("Start", Caller("main"), msg_src, f"dropped: {self._notice}")
-        _log.warning("%s", self._notice)
+        _log.warning("%s", self._notice, extra=about(self.device, msg_src))
 
     def _on_script_message(self, msg_src: int, topic: str, data: dict[str, Any], time: float) -> None:
         if topic != topic_name(topics.script.progress):
@@ -516,7 +528,9 @@ class ScriptExecutionService:
         try:
             progress = Progress(float(data["percent"]), str(data["activity"]))
         except (KeyError, TypeError, ValueError):
-            _log.warning("procedure %d reports progress as %r, which is none", msg_src, data)
+            _log.warning(
+                "procedure %d reports progress as %r, which is none", msg_src, data, extra=about(self.device, msg_src)
+            )
             return
         with self._lock:
             if msg_src in self._summaries:
@@ -667,7 +681,7 @@ class ScriptExecutionService:
             summary = self._prepare("Stop", abort, caller, abort_of=cmd.process_uid)
         except OetError as error:  # Stop is never refused
             self._notice = f"Procedure {cmd.process_uid} was stopped, but its abort script cannot be run: {error}."
-            _log.error("%s", self._notice)
+            _log.error("%s", self._notice, extra=about(self.device, cmd.process_uid))
             return []
         self._aborts[cmd.process_uid] = summary.id
         self._held_aborts.add(summary.id)
@@ -751,6 +765,7 @@ class ScriptExecutionService:
             self._ended[pid] = None  # in the order of their ends, whatever the clock has done
             self._forget_oldest()
         change = Change(event, self.snapshot())
+        self._log_change(event)
 
         def tell() -> None:
             self.bus.publish(topics.procedure.lifecycle.recorded, msg_src=pid, change=change)
@@ -759,6 +774,18 @@ class ScriptExecutionService:
             self.history.add_procedure(stored(changed, abort_of), event, tell)
         else:
             self.history.keep(event, self._values(changed), tell, number, done)
+
+    def _log_change(self, event: LifecycleEvent) -> None:
+        state = event.state
+        _log.log(
+            _SEVERITY.get(state, logging.INFO),
+            "procedure %d is %s%s%s",
+            event.process_uid,
+            state.name,
+            f" after {event.previous.name}" if event.previous is not None else "",
+            f": {event.reason}" if event.reason else "",
+            extra=about(self.device, event.process_uid, event.run_id),
+        )
 
     def _values(self, summary: ProcedureSummary) -> dict[str, Any]:
         """Return the fields of StoredProcedure that change with the state."""
@@ -796,6 +823,7 @@ class ScriptExecutionService:
 _FAILED = (ProcedureState.FAILED, ProcedureState.UNKNOWN)
 _DECIDING = (*_FAILED, ProcedureState.RUNNING)
 _CALLING = (ProcedureState.INITIALISING, ProcedureState.RUNNING)
+_SEVERITY = {ProcedureState.FAILED: logging.ERROR, ProcedureState.UNKNOWN: logging.CRITICAL}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from ...event import AUTO_TOPIC, prepare_script_bus, publish_to_script
-from ...logs import configure_logging
+from ...logs import about, configure_logging
 from ...mptools import EndOfWork, InterruptGate, ProcWorker, TerminateInterrupt
 from . import _loader as loader
 from ._marks import RUN_ID_VARIABLE, run_title
@@ -333,7 +333,7 @@ def set_title(title: str) -> None:
 def _take_identity(message: Load) -> None:
     """Mark this process, and all it will start, as belonging to the procedure."""
     os.environ[RUN_ID_VARIABLE] = message.run_id
-    configure_logging(f"tango-device:{message.device},procedure:{message.process_uid}")
+    configure_logging(str(about(message.device, message.process_uid, message.run_id)["tags"]))
     sys.argv = [message.path]
 
 

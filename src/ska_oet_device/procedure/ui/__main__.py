@@ -18,11 +18,12 @@ from typing import NoReturn
 import tango
 from tango.server import run
 
-from ...logs import configure_logging
+from ...logs import configure_server_logging, tango_arguments
 from ..domain._link import Link
 from ..domain._messages import ServerReady, StopEverything
 from ._host import Runtime
 from ._start_check import fault_of_start
+from ._tango_logs import TangoLogs
 from .device import OetDevice
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def _end(runtime: Runtime) -> None:
         end = time.monotonic() + _FAREWELL
         runtime.reap_abandoned()
         time.sleep(max(0.0, end - time.monotonic()))
+        logging.shutdown()
         os._exit(1)
     runtime.flush()
     runtime.shut_down.set()
@@ -59,6 +61,8 @@ def _leave(runtime: Runtime) -> NoReturn:
     runtime.close()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    _log.info("the device server ends")
+    logging.shutdown()
     os._exit(0)  # threads that still push or read must not see the interpreter taken apart
 
 
@@ -101,13 +105,15 @@ def _check_start(runtime: Runtime) -> None:
                 continue
             if fault:
                 _log.error("Tango has not started as it should: %s; it starts anew", fault)
+                logging.shutdown()
                 os._exit(1)
             return
 
 
 def main(argv: list[str]) -> int:
     """Serve until Tango's Kill, a signal, or the end of main, which exit with 0; returns if it cannot serve."""
-    configure_logging()
+    logs = TangoLogs(argv[2:])
+    logs.serve(configure_server_logging(argv[2:], threaded=True))
     # A script that floods the bus keeps one thread busy: commands would wait 5 ms for each of their turns.
     sys.setswitchinterval(_SWITCH_INTERVAL)
     os.set_inheritable(int(argv[1]), False)
@@ -117,6 +123,7 @@ def main(argv: list[str]) -> int:
     link.on_shutdown = lambda: threading.Thread(target=_end, args=(runtime,), daemon=True).start()
     link.start()
     OetDevice.runtime = runtime
+    OetDevice.logs = logs
 
     def ready() -> None:
         link.drop_unclaimed()
@@ -126,10 +133,10 @@ def main(argv: list[str]) -> int:
         # What exists now is there for good: a collection need not look through all of it again and again.
         gc.collect()
         gc.freeze()
-        _log.info("ready")
+        _log.info("the device server is ready: process %d, devices %s", os.getpid(), ", ".join(runtime.devices))
 
     try:
-        run([OetDevice], args=[SERVER_NAME, *argv[2:]], post_init_callback=ready, raises=True)
+        run([OetDevice], args=[SERVER_NAME, *tango_arguments(argv[2:])], post_init_callback=ready, raises=True)
     except tango.DevFailed as error:
         _log.error("the device server cannot run: %s", " ".join(entry.desc for entry in error.args))
         return 1

@@ -20,6 +20,7 @@ import tango
 from ...config import state_directory
 from ...errors import OetError
 from ...event import Bus, topics
+from ...logs import about
 from ..application import Change, ScriptExecutionService
 from ..domain._link import Link
 from ..domain._messages import Configure
@@ -109,7 +110,7 @@ class DeviceHost:
         try:
             self._settle(self.service.recall())
         except OetError as error:
-            _log.error("what happened before this server started cannot be told: %s", error)
+            _log.error("what happened before this server started cannot be told: %s", error, extra=about(self.name))
 
     def configure(self) -> None:
         """Take over what the device's properties say now, and what was found of what they name."""

@@ -14,10 +14,11 @@ from typing import Any
 
 import tango
 
+from ...logs import about
 from ..application import Change, ScriptExecutionService, Snapshot
 from ..domain import ProcedureState
 from ..domain._link import Link
-from ._health import Diagnosis, diagnose
+from ._health import Diagnosis, Health, diagnose
 from ._views import Standing, SummaryViews, device_state, procedure_rows, progress_values
 from .codec import event_data, latin1, to_json
 
@@ -33,6 +34,8 @@ _PRINTING = (ProcedureState.LOADING, ProcedureState.INITIALISING, ProcedureState
 _KINDS = (tango.EventType.CHANGE_EVENT, tango.EventType.ARCHIVE_EVENT, tango.EventType.ALARM_EVENT)
 ROWS = ("procedureIds", "procedureScripts", "procedureStates")
 _LARGE = (*ROWS, "procedures")
+
+_SEVERITY = {tango.DevState.ALARM: logging.WARNING, tango.DevState.FAULT: logging.ERROR}
 
 _NOTHING = "nothing has happened, but it is time to look at the output or to push a script's message"
 
@@ -185,7 +188,7 @@ class EventPusher:
                 try:
                     self._step()
                 except Exception:  # top of a thread: one event that cannot be pushed must not end the others
-                    _log.exception("an event could not be pushed")
+                    _log.exception("an event could not be pushed", extra=about(self._service.device))
 
     def _step(self) -> None:
         now = clock.monotonic()
@@ -244,7 +247,7 @@ class EventPusher:
     def _push_rest(self, device: tango.server.Device) -> None:
         """Push what is not part of a lifecycle change, and whatever a new device object has never pushed."""
         now = clock.time()
-        self._diagnosis = self.diagnosis()
+        self._note_health(self.diagnosis())
         for name in _LARGE:
             self._hears(device, name)
         self._push(device, "waitForQaReady", self._service.script_context.wait_for_qa_ready, now)
@@ -322,6 +325,13 @@ class EventPusher:
         self._send(device, "scriptEvent", self._script_text[0], time)
         self._push_progress(device, time)
 
+    def _note_health(self, found: Diagnosis) -> None:
+        before, self._diagnosis = self._diagnosis, found
+        if found != before:
+            level = logging.INFO if found.health == Health.OK else logging.WARNING
+            reasons = " ".join(found.reasons) or "all is well"
+            _log.log(level, "healthState is %s: %s", found.health.name, reasons, extra=about(self._service.device))
+
     # -- State and Status, which take their value from the device object
 
     def _set_state(self, device: tango.server.Device, snapshot: Snapshot) -> tuple[bool, bool]:
@@ -329,6 +339,9 @@ class EventPusher:
         changed = (device.get_state() != state, device.get_status() != status)
         device.set_state(state)
         device.set_status(status)
+        if any(changed):
+            level = _SEVERITY.get(state, logging.INFO) if changed[0] else logging.DEBUG
+            _log.log(level, "State is %s: %s", state, status, extra=about(self._service.device))
         return changed
 
     def _push_state(self, device: tango.server.Device, changed: tuple[bool, bool]) -> None:

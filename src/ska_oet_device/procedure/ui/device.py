@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -14,6 +15,7 @@ from tango.server import attribute, command
 
 from ... import __version__
 from ...errors import OetError
+from ...logs import about
 from ..application import Caller, PrepareProcessCommand, StartProcessCommand, StopProcessCommand
 from ..domain import ProcedureState
 from ._clients import ClientNames
@@ -23,6 +25,7 @@ from ._properties import DeviceProperties
 from ._pusher import PUSHED
 from ._start_check import own_address
 from ._summaries import summaries_json, summary_json
+from ._tango_logs import TangoLogs
 from ._views import procedure_rows, progress_values
 from .codec import (
     RunRequest,
@@ -44,29 +47,51 @@ _log = logging.getLogger(__name__)
 _CLIENTS = ClientNames()
 _IDS = range(1, 2**63)
 _MOST_PROCEDURES = 100_000
+_LOGGED = 200  # characters of an argument and of an answer
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 _Act = Callable[[_T, Caller], str]
 
 
+class _Asking(threading.local):
+    """What is known of the request that a thread is doing."""
+
+    caller: Caller | None = None
+    process_uid = 0
+
+
+_ASKING = _Asking()
+
+
 def _refuse(reason: str, text: str, origin: str) -> None:
-    # TangoGQL passes on the description alone, so the reason stands there, too.
-    tango.Except.throw_exception(reason, latin1(f"{reason}: {text}"), origin)
+    # itango shows reason and description, TangoGQL the description alone: the reason stands there, too, at its end.
+    tango.Except.throw_exception(reason, latin1(f"{text} [{reason}]"), origin)
+
+
+def _brief(value: object) -> str:
+    """Return the beginning of an argument or an answer, as the log shows it."""
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}… ({len(text)} characters)"
 
 
 def _answers_dev_failed(method: _F) -> _F:
-    """Turn an error into DevFailed: the one place where that is done."""
+    """Log a request with its answer, and turn an error into DevFailed: the one place where that is done."""
 
     @functools.wraps(method)
     def wrapper(self: OetDevice, *args: Any) -> Any:
+        _ASKING.caller, _ASKING.process_uid = None, 0
         try:
-            return method(self, *args)
+            answer = method(self, *args)
+            self._log_request(method.__name__, args, "done" if answer is None else f"answered {_brief(answer)}")
+            return answer
         except OetError as error:
+            self._log_request(method.__name__, args, f"refused, {error.reason}: {error}")
             _refuse(error.reason, str(error), f"OetDevice.{method.__name__}")
         except tango.DevFailed:
             raise
         except Exception as error:  # the Tango boundary
-            _log.exception("%s failed", method.__name__)
+            self._log_request(method.__name__, args, f"failed, OET_Internal: {type(error).__name__}: {error}")
+            _log.exception("%s failed", method.__name__, extra=about(self.get_name()))
             _refuse("OET_Internal", f"{type(error).__name__}: {error}", f"OetDevice.{method.__name__}")
 
     return cast(_F, wrapper)
@@ -77,11 +102,14 @@ class OetDevice(DeviceProperties):
 
     runtime: ClassVar[Runtime]
     """Set once, before the server runs: what outlives a device object."""
+    logs: ClassVar[TangoLogs]
+    """Likewise: the levels and the targets of the log."""
 
     # -- life
 
     def init_device(self) -> None:
         super().init_device()
+        self.logs.attach(self, is_new=not hasattr(self, "_host"))
         self.set_state(tango.DevState.INIT)
         self.set_status("The device is being initialised.")
         for name in ("State", "Status", *PUSHED):
@@ -98,6 +126,7 @@ class OetDevice(DeviceProperties):
         host = getattr(self, "_host", None)
         if host is not None:
             host.pusher.detach(ends=not self._is_in_init())
+        self.logs.detach(self.get_name())
         super().delete_device()
 
     def _is_in_init(self) -> bool:
@@ -117,13 +146,26 @@ class OetDevice(DeviceProperties):
 
     # -- commands
 
+    def _log_request(self, name: str, arguments: tuple[Any, ...], result: str) -> None:
+        caller = _ASKING.caller or self._caller(None)
+        _log.info(
+            "request %s(%s) from client %s, user %s: %s",
+            name,
+            ", ".join(map(_brief, arguments)),
+            caller.client or "unknown",
+            caller.user or "not named",
+            result,
+            extra=about(self.get_name(), _ASKING.process_uid),
+        )
+
     def _audited(self, name: str, text: str, parse: Callable[[str], tuple[_T, str | None]], act: _Act[_T]) -> str:
         """Parse a request, do it for its caller, and keep a refusal in the history; acceptances are kept below."""
         user, uid = None, 0
         try:
             request, user = parse(text)
             uid = getattr(request, "process_uid", 0)
-            return act(request, self._caller(user))
+            _ASKING.caller, _ASKING.process_uid = self._caller(user), uid
+            return act(request, _ASKING.caller)
         except OetError as error:
             uid = uid if uid in _IDS else 0
             self._service.audit(name, self._caller(user), uid, f"{error.reason}: {error}")
@@ -347,10 +389,13 @@ class OetDevice(DeviceProperties):
     def waitForQaReady(self, enabled: bool) -> None:
         self._service.audit("waitForQaReady", self._caller(None), 0, f"accepted; set to {bool(enabled)}")
         self._service.set_wait_for_qa_ready(bool(enabled), self.get_name())
+        _ASKING.caller, _ASKING.process_uid = None, 0
+        self._log_request("waitForQaReady", (bool(enabled),), "done")
 
     @attribute(dtype=Health, doc="Whether this server can do its job")
     def healthState(self) -> Health:
         self._host.link.ping()  # whoever looks again learns whether main has answered
+        self._host.pusher.refresh()  # and finds the reasons in Status
         return self._host.pusher.diagnosis().health
 
     @attribute(dtype=str, doc="Version of this program")
