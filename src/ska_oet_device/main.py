@@ -29,6 +29,7 @@ from .mptools import (
     become_subreaper,
     own_python,
     send_signal,
+    set_up_process,
     spawn,
 )
 from .procedure.domain import _messages as messages
@@ -178,6 +179,7 @@ class MainProcess:
     def __init__(self, arguments: Sequence[str]) -> None:
         self.loop = EventLoop()
         self.children = Children()
+        self.children.disclaim_present()
         self.pool = WorkerPool(self.loop, self.children, WORKER_ENTRY, imports=TEMPLATE_IMPORTS)
         self.journal = Journal()
         self.supervisor = ScriptSupervisor(
@@ -289,6 +291,8 @@ def _end_all_children(children: Children) -> None:
         except ChildProcessError:
             return
         if pid == 0:
+            if not children.present():
+                return
             for orphan in children.orphans():
                 send_signal(orphan, signal.SIGKILL)
             time.sleep(0.002)
@@ -296,6 +300,7 @@ def _end_all_children(children: Children) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; the arguments are those of any Tango device server, the instance name first."""
+    set_up_process()
     arguments = sys.argv[1:] if argv is None else list(argv)
     configure_server_logging(arguments)
     _log.info("ska-oet-device %s is started: process %d, %s", __version__, os.getpid(), " ".join(arguments))

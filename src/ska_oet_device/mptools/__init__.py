@@ -18,6 +18,7 @@ from ._process import (
     title_of,
 )
 from ._signals import InterruptGate, TerminateInterrupt, become_subreaper, die_with_parent
+from ._surroundings import replace_standard_streams, set_up_process
 from ._template import READY, TEMPLATE_TITLE
 from ._worker import EndOfWork, ProcWorker
 
@@ -50,7 +51,9 @@ __all__ = [
     "loads",
     "machine_boot",
     "own_python",
+    "replace_standard_streams",
     "send_signal",
+    "set_up_process",
     "spawn",
     "stat_of",
     "title_of",

@@ -14,6 +14,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 _UNCLAIMED_KEPT = 256
+_RESET_IN_CHILDREN = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,15 @@ def own_python() -> list[str]:
 def spawn(argv: Sequence[str], env: Mapping[str, str], fds: Mapping[int, int]) -> int:
     """Start a fresh program in a session of its own and return its process id.
 
+    No signal is blocked or ignored in it, whatever this process does.
+
     :param fds: what descriptor of ours becomes which number of the child's, {child's: ours}
     :raises OSError: the program cannot be started
     """
     actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in fds.items()]
-    return os.posix_spawn(argv[0], list(argv), env, file_actions=actions, setsid=True)
+    return os.posix_spawn(
+        argv[0], list(argv), env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_RESET_IN_CHILDREN
+    )
 
 
 def send_signal(pid: int, signum: int) -> bool:
@@ -82,7 +87,12 @@ class Children:
     def __init__(self) -> None:
         self._watched: dict[int, Callable[[ExitStatus], None]] = {}
         self._unclaimed: OrderedDict[int, ExitStatus] = OrderedDict()
+        self._not_ours: set[int] = set()
         self.on_orphan_reaped: Callable[[int], None] = lambda pid: None
+
+    def disclaim_present(self) -> None:
+        """Leave the children alone that there are now: a shell had started them before it became this program (exec)."""
+        self._not_ours = set(self.present())
 
     def watch(self, pid: int, on_exit: Callable[[ExitStatus], None]) -> None:
         """Call `on_exit` when `pid` has ended and been reaped; at once if that has happened already."""
@@ -102,6 +112,7 @@ class Children:
                 return
             if pid == 0:
                 return
+            self._not_ours.discard(pid)
             on_exit = self._watched.pop(pid, None)
             if on_exit is not None:
                 on_exit(ExitStatus.from_wait_status(status))
@@ -120,13 +131,17 @@ class Children:
         except ChildProcessError:  # reaped, or not adopted yet
             return False
 
-    def orphans(self) -> list[int]:
-        """Return the living children that nobody watches."""
+    def present(self) -> list[int]:
+        """Return the children that there are, dead ones that are not reaped yet included."""
         try:
             text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
         except OSError:
             text = _children_from_stat()
-        return [pid for pid in map(int, text.split()) if pid not in self._watched]
+        return [pid for pid in map(int, text.split()) if pid not in self._not_ours]
+
+    def orphans(self) -> list[int]:
+        """Return the living children that nobody watches."""
+        return [pid for pid in self.present() if pid not in self._watched]
 
 
 def _children_from_stat() -> str:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+_PYTHONS_OWN: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGPIPE: signal.SIG_IGN,
+    signal.SIGXFSZ: signal.SIG_IGN,
+}
+# What faulthandler, if somebody has asked for it, answers with a traceback.
+_FAULTS = (signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
 
 
 class TerminateInterrupt(KeyboardInterrupt):
@@ -94,10 +104,15 @@ def die_with_parent(parent: int, signum: signal.Signals = signal.SIGKILL) -> Non
         os.kill(os.getpid(), signum)
 
 
-def reset_signals() -> None:
-    """Give every signal that Python can handle its default action: for a fresh child."""
-    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(signum, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def reset_signals(keep: Collection[int] = ()) -> None:
+    """Give every signal the action that Python gives it, and block none: for a fresh process, whatever it inherited.
+
+    What is blocked or ignored is handed down to every child and through every exec.
+
+    :param keep: signals that are left as they are
+    """
+    left_alone = {signal.SIGKILL, signal.SIGSTOP, *keep, *(_FAULTS if faulthandler.is_enabled() else ())}
+    for signum in signal.valid_signals() - left_alone:
+        signal.signal(signum, _PYTHONS_OWN.get(signum, signal.SIG_DFL))
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

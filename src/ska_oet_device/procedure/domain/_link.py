@@ -74,6 +74,7 @@ class Link:
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self.main_pid: int | None = None
         self.boot = ""
+        self.restarted = False
         self.living: list[dict[str, Any]] = []
         self._recorded: set[int] = set()
         self._acknowledged: int | None = None
@@ -220,6 +221,7 @@ class Link:
         message = messages.from_payload(frame.payload)
         if isinstance(message, messages.Welcome):
             self.main_pid, self.boot, self.living = message.main_pid, message.boot, message.living
+            self.restarted = message.restarted
             self._note_supply(message)
         elif isinstance(message, messages.CaughtUp):
             self._welcomed.set()

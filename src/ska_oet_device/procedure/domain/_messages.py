@@ -256,6 +256,14 @@ class ServerReady:
 
 @_message
 @dataclass(frozen=True)
+class CannotServe:
+    """The device server ends, because it cannot start."""
+
+    reason: str
+
+
+@_message
+@dataclass(frozen=True)
 class StopEverything:
     """The server was told to end: stop every procedure, then say Shutdown."""
 
@@ -309,7 +317,8 @@ class Welcome:
     """The first message to a device server: what lives, and how main does.
 
     `boot` tells this main process from any other; `living` describes each living procedure:
-    device, process_uid, run_id, script, path, os_pid and states.
+    device, process_uid, run_id, script, path, os_pid and states.  `restarted` says that an earlier
+    device server of this main has served.
     """
 
     main_pid: int
@@ -318,6 +327,7 @@ class Welcome:
     problems: list[str] = field(default_factory=list)
     supplying: bool = True
     template_pid: int | None = None
+    restarted: bool = False
 
 
 @_message

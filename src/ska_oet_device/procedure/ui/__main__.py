@@ -19,6 +19,7 @@ import tango
 from tango.server import run
 
 from ...logs import configure_server_logging, tango_arguments
+from ...mptools import replace_standard_streams
 from ..domain._link import Link
 from ..domain._messages import ServerReady, StopEverything
 from ._host import Runtime
@@ -112,6 +113,7 @@ def _check_start(runtime: Runtime) -> None:
 
 def main(argv: list[str]) -> int:
     """Serve until Tango's Kill, a signal, or the end of main, which exit with 0; returns if it cannot serve."""
+    replace_standard_streams()
     logs = TangoLogs(argv[2:])
     logs.serve(configure_server_logging(argv[2:], threaded=True))
     # A script that floods the bus keeps one thread busy: commands would wait 5 ms for each of their turns.
@@ -136,7 +138,14 @@ def main(argv: list[str]) -> int:
         _log.info("the device server is ready: process %d, devices %s", os.getpid(), ", ".join(runtime.devices))
 
     try:
-        run([OetDevice], args=[SERVER_NAME, *tango_arguments(argv[2:])], post_init_callback=ready, raises=True)
+        # The stream by default is the one that Python made at the start.
+        run(
+            [OetDevice],
+            args=[SERVER_NAME, *tango_arguments(argv[2:])],
+            msg_stream=sys.stdout,
+            post_init_callback=ready,
+            raises=True,
+        )
     except tango.DevFailed as error:
         _log.error("the device server cannot run: %s", " ".join(entry.desc for entry in error.args))
         return 1
