@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from . import __version__
+from .config import Settings, state_directory
 from .logs import configure_server_logging
 from .mptools import (
     BrokenPipeProtocolError,
@@ -35,6 +38,7 @@ from .mptools import (
 from .procedure.domain import _messages as messages
 from .procedure.domain._journal import Journal
 from .procedure.domain._supervisor import ScriptSupervisor
+from .procedure.domain._unheard import UnheardFile
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +56,10 @@ class DeviceServerKeeper:
     """Starts the device server process, speaks with it, and starts it again when it crashes.
 
     Exit status 0 means that it was ended on purpose.  One that fails before it has ever served
-    is not tried again: its status tells the caller what is wrong with the configuration.
+    is not tried again: its status tells the caller what is wrong with the configuration.  One that
+    has served is given up after some crashes, unless it is needed.
+
+    :param is_needed: whether scripts live, or something that happened is not recorded yet
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class DeviceServerKeeper:
         on_message: Callable[[object], None],
         on_uncongested: Callable[[], None],
         on_final_end: Callable[[int], None],
+        is_needed: Callable[[], bool],
     ) -> None:
         self._loop = loop
         self._children = children
@@ -72,10 +80,12 @@ class DeviceServerKeeper:
         self._on_message = on_message
         self._on_uncongested = on_uncongested
         self._on_final_end = on_final_end
+        self._is_needed = is_needed
+        self._problem = ""
         self._channel: Channel | None = None
         self._pid: int | None = None
         self._ready_at: float | None = None
-        self._has_served = False
+        self.has_served = False
         self._crashes = 0
         self._ending = False
         self.welcome: Callable[[], messages.Welcome] = lambda: messages.Welcome(os.getpid(), "", [])
@@ -88,6 +98,7 @@ class DeviceServerKeeper:
             self._pid = spawn(argv, dict(os.environ), {LINK_FD: theirs.fileno()})
         _log.info("the device server is started: process %d", self._pid)
         self._ready_at = None
+        self._problem = ""
         self._channel = Channel(ours, corked=True)
         self._loop.watch(self._channel, self._readable, self._writable)
         self._children.watch(self._pid, self._ended)
@@ -97,8 +108,12 @@ class DeviceServerKeeper:
 
     def note_ready(self) -> None:
         """The devices are exported."""
-        self._has_served = True
+        self.has_served = True
         self._ready_at = time.monotonic()
+
+    def note_problem(self, reason: str) -> None:
+        """It is about to end, since it cannot start."""
+        self._problem = reason
 
     def shut_down(self) -> None:
         """Have it end; `on_final_end` is called when it has."""
@@ -153,19 +168,19 @@ class DeviceServerKeeper:
             self._on_final_end(0)
             return
         code = status.exit_code or 1
-        if not self._has_served:
-            _log.error("the device server could not start: %s", status)
+        if not self.has_served:
+            _log.error("the device server could not start: %s", self._problem or status)
             self._on_final_end(code)
             return
         if self._ready_at is not None and time.monotonic() - self._ready_at > _STABLE_AFTER:
             self._crashes = 0
         self._crashes += 1
-        if self._crashes > _CRASHES_IN_A_ROW:
+        if self._crashes > _CRASHES_IN_A_ROW and not self._is_needed():
             _log.critical("the device server crashed %d times in a row, last with %s: giving up", self._crashes, status)
             self._on_final_end(code)
             return
-        pause = min(_FIRST_PAUSE * 2 ** (self._crashes - 1), _LONGEST_PAUSE)
-        _log.error("the device server ended with %s; it is started again in %g s", status, pause)
+        pause = min(_FIRST_PAUSE * 2 ** min(self._crashes - 1, 30), _LONGEST_PAUSE)
+        _log.error("the device server ended with %s; it is started again in %g s", self._problem or status, pause)
         self._loop.call_later(pause, self._start_again)
 
     def _start_again(self) -> None:
@@ -193,7 +208,11 @@ class MainProcess:
             on_message=self._handle,
             on_uncongested=self.supervisor.resume_paused,
             on_final_end=self._device_server_is_gone,
+            is_needed=lambda: bool(self.supervisor.living) or self.journal.has_unheard,
         )
+        self._unheard = UnheardFile(_unheard_path(arguments))
+        self.journal.repeat(self._unheard.read())
+        self.journal.on_all_heard = self._forget_unheard
         self.boot = uuid.uuid4().hex
         self.keeper.welcome = lambda: messages.Welcome(
             os.getpid(),
@@ -202,6 +221,7 @@ class MainProcess:
             list(self.pool.problems),
             self.pool.supplying,
             self.pool.template_pid,
+            self.keeper.has_served,
         )
         self.pool.on_change = lambda: self.journal.send(
             messages.to_frame(messages.Supply(list(self.pool.problems), self.pool.supplying, self.pool.template_pid))
@@ -217,6 +237,7 @@ class MainProcess:
             messages.Acknowledge: lambda message: self.journal.acknowledge(message.number),
             messages.Ping: self._answer_ping,
             messages.ServerReady: lambda message: self.keeper.note_ready(),
+            messages.CannotServe: lambda message: self.keeper.note_problem(message.reason),
             messages.StopEverything: lambda message: self._begin_shutdown(),
         }
 
@@ -226,6 +247,10 @@ class MainProcess:
             self.supervisor.stop(messages.StopProcess(message.device, message.process_uid))
             return
         self._handlers[type(message)](message)
+
+    def _forget_unheard(self) -> None:
+        self._unheard.remove()
+        self.journal.on_all_heard = lambda: None
 
     def _answer_ping(self, message: messages.Ping) -> None:
         """Somebody asks for the health of this server: answer, and try whether a worker can be made."""
@@ -261,11 +286,19 @@ class MainProcess:
     def run(self) -> int:
         """Run until the end; returns the exit status."""
         main_loop(self)
+        self._unheard.write(self.journal.unheard())
         self.pool.close()
         self.supervisor.close()
         _end_all_children(self.children)
         self.loop.close()
         return self.exit_status
+
+
+def _unheard_path(arguments: Sequence[str]) -> Path:
+    """Return where what cannot be told is kept: for this server of this Tango database alone."""
+    host, instance = os.environ.get("TANGO_HOST", ""), next(iter(arguments), "")
+    name = re.sub(r"[^\w.-]", "_", f"unheard-{host}-{instance}")
+    return state_directory(Settings()) / f"{name}.json"
 
 
 def main_loop(process: MainProcess) -> None:

@@ -70,7 +70,8 @@ def test_closed_standard_descriptors_lead_nowhere_and_every_stream_is_there(clos
         "import os, sys\nfrom ska_oet_device.mptools import set_up_process\nset_up_process()\n"
         "print('to nobody', flush=True)\nprint('to nobody', file=sys.stderr, flush=True)\n"
         f"with open({str(told)!r}, 'w') as file:\n"
-        "    print(file.fileno(), sys.stdin.read(), *[os.readlink(f'/proc/self/fd/{n}') for n in range(3)], file=file)\n"
+        "    standard = [os.readlink(f'/proc/self/fd/{n}') for n in range(3)]\n"
+        "    print(file.fileno(), sys.stdin.read(), *standard, file=file)\n"
     )
     close = ";".join(f"os.close({descriptor})" for descriptor in closed)
     start = f"import os, sys; {close}; os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"

@@ -91,7 +91,7 @@ class Children:
         self.on_orphan_reaped: Callable[[int], None] = lambda pid: None
 
     def disclaim_present(self) -> None:
-        """Leave the children alone that there are now: a shell had started them before it became this program (exec)."""
+        """Leave the children alone that there are now: who started them became this program by exec."""
         self._not_ours = set(self.present())
 
     def watch(self, pid: int, on_exit: Callable[[ExitStatus], None]) -> None:

@@ -46,7 +46,7 @@ def set_up_process() -> None:
 
 
 def open_standard_descriptors() -> None:
-    """Open those of the descriptors 0 to 2 that are closed on /dev/null: the next file opened would be taken for one."""
+    """Open closed ones of the descriptors 0 to 2 on /dev/null: the next file opened would be taken for one."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...mptools import Channel
-from ._messages import CaughtUp, ProcedureChanged, ProvenanceKnown, StartDropped, to_frame
+from ...mptools import Channel, FrameReader
+from ._messages import CaughtUp, ProcedureChanged, ProvenanceKnown, StartDropped, from_payload, to_frame
 from ._state import ProcedureState
 
 _CONGESTED = 4 * 1024 * 1024  # bytes waiting for the device server, beyond which scripts have to wait
@@ -25,6 +25,12 @@ class Journal:
         self._number = 0
         self._channel: Channel | None = None
         self._after_send: Callable[[], None] = lambda: None
+        self.on_all_heard: Callable[[], None] = lambda: None
+
+    def repeat(self, announcements: Iterable[Any]) -> None:
+        """Announce, under numbers of our own, what an earlier main could tell nobody."""
+        for announcement in announcements:
+            self._announce(announcement)
 
     def connect(self, channel: Channel, after_send: Callable[[], None]) -> None:
         """Speak over `channel` from now on, beginning with everything that was not acknowledged."""
@@ -41,6 +47,17 @@ class Journal:
         """Forget the announcements up to this number."""
         while self._entries and self._entries[0][0] <= number:
             self._entries.popleft()
+        if not self._entries:
+            self.on_all_heard()
+
+    @property
+    def has_unheard(self) -> bool:
+        """Whether something is not known to be recorded."""
+        return bool(self._entries)
+
+    def unheard(self) -> list[Any]:
+        """Return what is not known to be recorded, oldest first."""
+        return [from_payload(bytes(FrameReader().feed(frame)[0].payload)) for _, frame in self._entries]
 
     def send(self, frame: bytes) -> None:
         """Send a frame that need not be kept."""

@@ -21,7 +21,8 @@ from tango.server import run
 from ...logs import configure_server_logging, tango_arguments
 from ...mptools import replace_standard_streams
 from ..domain._link import Link
-from ..domain._messages import ServerReady, StopEverything
+from ..domain._messages import CannotServe, ServerReady, StopEverything
+from ._before_tango import database_problem, port_problem, uses_database, wait_for_database
 from ._host import Runtime
 from ._start_check import fault_of_start
 from ._tango_logs import TangoLogs
@@ -111,8 +112,25 @@ def _check_start(runtime: Runtime) -> None:
             return
 
 
-def main(argv: list[str]) -> int:
-    """Serve until Tango's Kill, a signal, or the end of main, which exit with 0; returns if it cannot serve."""
+def _look_for_database(link: Link, arguments: list[str]) -> None:
+    """Wait for the Tango database if this server has served before; at the very first start it must be there."""
+    if not uses_database(arguments):
+        return
+    if link.restarted:
+        wait_for_database()
+    elif problem := database_problem():
+        _give_up(link, problem)
+
+
+def _give_up(link: Link, reason: str) -> NoReturn:
+    """End with a status that is not 0, and tell main why."""
+    _log.error("the device server cannot run: %s", reason)
+    link.send(CannotServe(reason))
+    os._exit(1)  # Tango may have threads already, which must not see the interpreter taken apart
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Serve until Tango's Kill, a signal, or the end of main, which exit with 0; if it cannot serve, with 1."""
     replace_standard_streams()
     logs = TangoLogs(argv[2:])
     logs.serve(configure_server_logging(argv[2:], threaded=True))
@@ -137,20 +155,23 @@ def main(argv: list[str]) -> int:
         gc.freeze()
         _log.info("the device server is ready: process %d, devices %s", os.getpid(), ", ".join(runtime.devices))
 
+    arguments = argv[2:]
     try:
+        _look_for_database(link, arguments)
         # The stream by default is the one that Python made at the start.
         run(
             [OetDevice],
-            args=[SERVER_NAME, *tango_arguments(argv[2:])],
+            args=[SERVER_NAME, *tango_arguments(arguments)],
             msg_stream=sys.stdout,
             post_init_callback=ready,
             raises=True,
         )
     except tango.DevFailed as error:
-        _log.error("the device server cannot run: %s", " ".join(entry.desc for entry in error.args))
-        return 1
+        _give_up(link, " ".join(entry.desc for entry in error.args))
+    except (OSError, RuntimeError) as error:  # omniORB's: "Caught an unknown exception!"
+        _give_up(link, port_problem(arguments) or f"{type(error).__name__}: {error}")
     _leave(runtime)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    main(sys.argv)

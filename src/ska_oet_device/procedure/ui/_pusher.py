@@ -160,7 +160,10 @@ class EventPusher:
             self._items.put(None)
 
     def flush(self, seconds: float) -> None:
-        """Wait until everything put before has been pushed, at most so long."""
+        """Wait until everything put before has been pushed, at most so long; at once if there is no device any more."""
+        with self._attached:
+            if self._device is None:
+                return
         done = threading.Event()
         self._items.put(done)
         done.wait(seconds)

@@ -1,0 +1,71 @@
+"""What main could tell nobody before it ended: kept in a file for the next one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...mptools import NotPlainError, dumps
+from ._messages import ProcedureChanged, ProvenanceKnown, from_payload
+from ._state import ProcedureState
+
+_log = logging.getLogger(__name__)
+
+
+class UnheardFile:
+    """The file in which one main leaves to the next what no device server has recorded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[Any]:
+        """Return the announcements that an earlier main has left; empty, and a line in the log, if they are no use."""
+        try:
+            return [from_payload(dumps(item)) for item in json.loads(self.path.read_text())]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, NotPlainError) as error:
+            _log.error("what an earlier server left in %s cannot be read: %s", self.path, error)
+            return []
+
+    def write(self, announcements: Sequence[Any]) -> None:
+        """Keep announcements, whole or not at all; says so in the log.  A start that was dropped is of no use later."""
+        kept = [each for each in announcements if isinstance(each, ProcedureChanged | ProvenanceKnown)]
+        for each in kept:
+            _tell(each)
+        if not kept:
+            return
+        items = [(type(each).__name__, list(dataclasses.asdict(each).values())) for each in kept]
+        new = self.path.with_suffix(".new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(json.dumps(items))
+            os.replace(new, self.path)
+        except (OSError, TypeError, ValueError) as error:
+            _log.error("it cannot be kept in %s either: %s", self.path, error)
+        else:
+            _log.error("the next server will tell it: it is kept in %s", self.path)
+
+    def remove(self) -> None:
+        """Forget it: everything has been heard."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.error("%s cannot be removed: %s", self.path, error)
+
+
+def _tell(announcement: Any) -> None:
+    if isinstance(announcement, ProcedureChanged) and ProcedureState(announcement.state).is_terminal:
+        _log.error(
+            "nobody has recorded that procedure %s#%d ended at %.3f: %s, %s",
+            announcement.device,
+            announcement.process_uid,
+            announcement.time,
+            ProcedureState(announcement.state).name,
+            announcement.reason,
+        )

@@ -1,0 +1,200 @@
+"""The Tango database is away and the device server dies: scripts run on, and what happens is told afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.tango_server import SCRIPTS, Database, Oet, Server, is_alive
+from support.waiting import wait_until
+
+from .conftest import BIND, QUICK
+
+NAME = "mid-oet/subarray/01"
+PROPERTIES = {"ScriptRoots": [SCRIPTS], "SubarrayId": 1, **QUICK}
+WAITING = "the start waits for it"
+IMPATIENT = (
+    "import sys, ska_oet_device.main as m; m._CRASHES_IN_A_ROW, m._LONGEST_PAUSE = 1, 0.2; "
+    "sys.exit(m.main(sys.argv[1:]))"
+)
+
+
+@pytest.fixture
+def lasting(tmp_path: Path) -> Iterator[Database]:
+    """A Tango database that keeps its content when it is killed."""
+    database = Database(tmp_path, lasting=True)
+    database.add_server("01", {NAME: PROPERTIES})
+    yield database
+    database.stop()
+
+
+def _server(database: Database, tmp_path: Path, command: list[str] | None = None) -> tuple[Server, Oet]:
+    server = Server(["01", *BIND], tmp_path / "server", database.host, command)
+    try:
+        return server, Oet(database, NAME, server)
+    except BaseException:
+        server.clean_up()
+        raise
+
+
+def _kill_device_server(server: Server) -> None:
+    victim = server.device_server()
+    victim.kill()
+    wait_until(lambda: not is_alive(victim.pid), 5, "the device server is gone")
+
+
+def _all_events(oet: Oet, uid: int) -> list[str]:
+    return [event["state"] for event in json.loads(oet.proxy.LifecycleEvents(0)) if event["process_uid"] == uid]
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_scripts_run_on_until_the_database_is_back_and_nothing_is_lost(lasting, tmp_path, how):
+    server, oet = _server(lasting, tmp_path)
+    try:
+        path = tmp_path / "said"
+        ends = oet.ready("own_threads.py")
+        oet.start(ends, str(path), 1.0)
+        oet.recorder.wait_for_state(ends, "RUNNING")
+        waits = oet.ready("good.py")
+        pid = oet.pid(waits)
+        if how == "killed":
+            lasting.stop()
+        else:
+            os.kill(lasting.pid, signal.SIGSTOP)
+        _kill_device_server(server)
+        wait_until(lambda: WAITING in server.log_text(), 20, "the device server waits for the database")
+        assert lasting.host in server.log_text()
+        wait_until(path.exists, 10, "a script has ended")
+        wait_until(lambda: len(server.workers()) == 1, 10, "its process is gone")
+        assert is_alive(pid)
+        back = time.time()
+        if how == "killed":
+            lasting.kill_and_start_again()
+        else:
+            os.kill(lasting.pid, signal.SIGCONT)
+        oet.reconnect()
+        assert server.log_text().count(WAITING) == 1
+        assert (oet.state(waits), oet.pid(waits)) == ("READY", pid)
+        assert _all_events(oet, ends)[-3:] == ["RUNNING", "READY", "COMPLETE"]
+        assert oet.summary(ends)["history"]["process_states"][-1][1] < back
+        oet.start(waits)
+        assert oet.recorder.wait_for_end(waits)["state"] == "COMPLETE"
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+def test_a_server_that_is_ended_while_it_waits_ends_at_once_and_the_next_one_tells_the_truth(lasting, tmp_path):
+    server, oet = _server(lasting, tmp_path)
+    try:
+        path = tmp_path / "said"
+        lives, ends = oet.ready("good.py"), oet.ready("own_threads.py")
+        oet.start(ends, str(path), 1.0)
+        oet.recorder.wait_for_state(ends, "RUNNING")
+        oet.close()
+        lasting.stop()
+        _kill_device_server(server)
+        wait_until(lambda: WAITING in server.log_text(), 20, "the device server waits for the database")
+        wait_until(path.exists, 10, "a script has ended")
+        wait_until(lambda: len(server.workers()) == 1, 10, "its process is gone")
+        assert server.stop(seconds=4) == 0
+        assert f"{NAME}#{lives} ended" in server.log_text()
+        assert f"{NAME}#{ends} ended" in server.log_text()
+    finally:
+        server.clean_up()
+    left = list((tmp_path / "server" / "state").glob("unheard-*.json"))
+    assert len(left) == 1
+    refused = Server(["01", *BIND], tmp_path / "server", lasting.host)  # one that cannot start loses nothing
+    try:
+        assert refused.wait() != 0
+    finally:
+        refused.clean_up()
+    lasting.kill_and_start_again()
+    server, oet = _server(lasting, tmp_path)
+    try:
+        ended = {summary["id"]: summary for summary in oet.summaries()}
+        assert ended[ends]["state"] == "COMPLETE"
+        assert ended[lives]["state"] == "STOPPED"
+        assert ended[lives]["history"]["exit"]["reason"] == "the server was shut down"
+        assert _all_events(oet, ends)[-3:] == ["RUNNING", "READY", "COMPLETE"]
+        wait_until(lambda: not left[0].exists(), 10, "what is told is kept no more")
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+def test_a_device_server_that_crashes_again_and_again_is_not_given_up_while_a_script_lives(lasting, tmp_path):
+    """The database knows the server no more, so that Tango ends each start: "the device server is not defined"."""
+    server, oet = _server(lasting, tmp_path, [sys.executable, "-c", IMPATIENT])
+    try:
+        uid = oet.ready("good.py")
+        pid = oet.pid(uid)
+        lasting.tango.delete_server("OetDevice/01")
+        _kill_device_server(server)
+        wait_until(lambda: server.log_text().count("it is started again") > 4, 40, "it has crashed several times")
+        assert is_alive(pid)
+        lasting.add_server("01", {NAME: PROPERTIES})
+        oet.reconnect()
+        assert (oet.state(uid), oet.pid(uid)) == ("READY", pid)
+        oet.start(uid)
+        assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+def test_a_device_server_that_nobody_needs_is_given_up_after_some_crashes(lasting, tmp_path):
+    server, oet = _server(lasting, tmp_path, [sys.executable, "-c", IMPATIENT])
+    try:
+        oet.close()
+        lasting.tango.delete_server("OetDevice/01")
+        _kill_device_server(server)
+        assert server.wait(20) not in (0, None)
+        assert "giving up" in server.log_text()
+        assert server.leftovers([]) == []
+    finally:
+        server.clean_up()
+
+
+@pytest.mark.parametrize("what", ["nobody", "deaf"])
+def test_a_first_start_without_a_database_names_it_within_seconds(tmp_path, what):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if what == "deaf":
+            listener.listen()
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        server = Server(["01", *BIND], tmp_path, host)
+        try:
+            assert server.wait(20) not in (0, None)
+            assert f"could not start: the Tango database at TANGO_HOST={host} does not answer" in server.log_text()
+            assert server.leftovers([]) == []
+        finally:
+            server.clean_up()
+
+
+def test_a_port_that_is_in_use_is_named(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        end_point = f"giop:tcp:127.0.0.1:{port}"
+        server = Server(["nodb", "-nodb", "-dlist", NAME, "-ORBendPoint", end_point], tmp_path, None)
+        try:
+            assert server.wait(20) not in (0, None)
+            expected = (
+                f"could not start: the server cannot listen at port {port} (-ORBendPoint {end_point}): Address already"
+            )
+            assert expected in server.log_text()
+            assert "Traceback" not in server.log_text()
+        finally:
+            server.clean_up()
