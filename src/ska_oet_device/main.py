@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from . import __version__
@@ -27,6 +27,7 @@ from .mptools import (
     Children,
     EventLoop,
     ExitStatus,
+    Frame,
     NotPlainError,
     WorkerPool,
     become_subreaper,
@@ -148,6 +149,9 @@ class DeviceServerKeeper:
         except (EOFError, BrokenPipeProtocolError):
             self._loop.unwatch(self._channel)
             return
+        self._take(frames)
+
+    def _take(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
             try:
                 message = messages.from_payload(frame.payload)
@@ -160,6 +164,7 @@ class DeviceServerKeeper:
         channel, self._channel, self._pid = self._channel, None, None
         self._journal.disconnect()
         if channel is not None:
+            self._take(channel.drain())  # its last words arrive in the same instant as its end
             self._loop.unwatch(channel)
             channel.close()
         self._on_uncongested()  # nobody listens any more: scripts need not wait

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 
 import pytest
 import tango
@@ -32,6 +33,12 @@ def test_a_signal_to_main_ends_scripts_and_server_with_status_zero(own_server, t
     pids = _busy(oet, tmp_path)
     assert oet.server.stop(signum) == 0
     assert not any(map(is_alive, pids))
+    _everything_was_recorded(oet)
+
+
+def _everything_was_recorded(oet):
+    assert "nobody has recorded" not in oet.server.log_text()
+    assert list(oet.server.log.parent.rglob("unheard-*")) == []
 
 
 def test_scripts_are_ended_with_grace_and_their_end_is_told(own_server, tmp_path):
@@ -62,6 +69,26 @@ def test_the_admin_devices_kill_ends_everything_with_status_zero(own_server, tmp
         admin.Kill()
     assert oet.server.wait() == 0
     wait_until(lambda: not any(map(is_alive, pids)), 2, "nothing is left")
+    _everything_was_recorded(oet)
+
+
+def test_sixteen_idle_devices_do_not_wait_for_each_other_when_they_end(database, tmp_path):
+    names = [f"mid-oet/subarray/many-{number:02}" for number in range(1, 17)]
+    database.add_server("many", {name: {"ScriptRoots": [SCRIPTS], "SubarrayId": 1} for name in names})
+    server = Server(["many", "-ORBendPoint", BIND], tmp_path, database.host)
+    try:
+        oet = Oet(database, names[-1], server)
+        oet.recorder.wait_for_end(oet.run("good.py"))
+        oet.close()
+        began = time.monotonic()
+        with contextlib.suppress(tango.DevFailed):
+            tango.DeviceProxy(f"tango://{database.host}/dserver/OetDevice/many").Kill()
+        assert server.wait() == 0
+        assert time.monotonic() - began < 3  # 0.15 s on a quiet machine; what does not end within 5 s is killed
+        assert "it is killed" not in server.log_text()
+        assert "nobody has recorded" not in server.log_text()
+    finally:
+        server.clean_up()
 
 
 def test_python_dash_m_is_the_same_program(own_server):

@@ -61,6 +61,7 @@ def _leave(runtime: Runtime) -> NoReturn:
         runtime.link.send(StopEverything())
         runtime.shut_down.wait()
     runtime.close()
+    runtime.link.tell_recorded()  # what main knows to be recorded it need not leave to the next one
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     _log.info("the device server ends")
