@@ -91,6 +91,7 @@ def _watch_devices(runtime: Runtime) -> None:
                 _log.error(
                     "Tango has lost the device %s, and the database is there again: the server starts anew", name
                 )
+                logging.shutdown()
                 os._exit(1)
 
 
@@ -127,6 +128,7 @@ def _give_up(link: Link, reason: str) -> NoReturn:
     """End with a status that is not 0, and tell main why."""
     _log.error("the device server cannot run: %s", reason)
     link.send(CannotServe(reason))
+    logging.shutdown()
     os._exit(1)  # Tango may have threads already, which must not see the interpreter taken apart
 
 
