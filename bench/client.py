@@ -35,9 +35,9 @@ class Client:
 
     def _note(self, data: tango.EventData) -> None:
         now = time.perf_counter()
-        if data.err or not data.attr_value.value:
+        event = json.loads(data.attr_value.value) if not data.err else {}
+        if not event:
             return
-        event = json.loads(data.attr_value.value)
         with self._condition:
             self.sequences.append(event["sequence"])
             self._arrived[event["process_uid"], event["state"]].append(now)

@@ -115,10 +115,8 @@ def _messages(report: Report, stack: Stack, count: int) -> None:
     counted, last = [0], [0.0]
 
     def note(data: tango.EventData) -> None:
-        if data.err or not data.attr_value.value:
-            return
-        message = json.loads(data.attr_value.value)
-        if message["topic"] == "flood":
+        message = json.loads(data.attr_value.value) if not data.err else {}
+        if message.get("topic") == "flood":
             counted[0] += 1 + message["skipped"]
             last[0] = time.perf_counter()
 

@@ -98,6 +98,30 @@ class TestDeviceServerKilled:
         assert made.wait_for(ready, "COMPLETE")
         assert made.oet.run("quick.py") == sleeping + 1
 
+    @pytest.mark.parametrize("heard", [True, False], ids=["recorded", "while no server listens"])
+    def test_a_start_that_was_dropped_is_told_once(self, station, tmp_path, heard):
+        made = station()
+        busy, late = made.oet.running("waits.py"), made.oet.prepare("late.py", str(tmp_path))
+        made.oet.start(late, force=True)
+        made.oet.recorder.wait_for_state(late, "INITIALISING")
+        if not heard:
+            made.server.device_server().send_signal(signal.SIGSTOP)
+        (tmp_path / "go").touch()
+        if heard:
+            wait_until(lambda: made.oet.recorder.states(late)[-2:] == ["READY", "READY"], 10, "it was dropped")
+        made.kill_device_server()
+        wait_until(lambda: made.oet.summary(late)["history"]["dropped_starts"], 10, "it is known")
+        for _ in range(2):
+            reason = f"the start of main was dropped, since procedure {busy} was RUNNING"
+            events = made.events()
+            assert gapless(events)
+            dropped = [event for event in events if event["previous"] == event["state"]]
+            assert [(event["process_uid"], event["reason"]) for event in dropped] == [(late, reason)]
+            (told,) = made.oet.summary(late)["history"]["dropped_starts"]
+            assert told == {"time": dropped[0]["time"], "reason": reason}
+            assert f"The start of main of procedure {late} was dropped" in made.proxy.Status()
+            made.kill_device_server()
+
     def test_a_crash_loop_backs_off_and_ends_with_a_clear_line(self, station):
         faster = "main._FIRST_PAUSE, main._LONGEST_PAUSE, main._CRASHES_IN_A_ROW = 0.05, 0.2, 3"
         made = station(python_with(faster))

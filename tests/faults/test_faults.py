@@ -155,8 +155,9 @@ class Witness:
             raise AssertionError(f"the server says {terms}") from failure
 
     def _note(self, data: Any) -> None:
-        if not data.err and data.attr_value.value:
-            self.told.append(json.loads(data.attr_value.value))
+        event = json.loads(data.attr_value.value) if not data.err else {}
+        if event:
+            self.told.append(event)
 
     def close(self) -> None:
         with contextlib.suppress(*_NOT_SERVED):

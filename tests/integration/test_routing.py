@@ -27,15 +27,35 @@ DEAF = """
 class TestArbitration:
     def test_a_start_that_finds_another_running_is_dropped_and_the_procedure_stays_ready(self, main, script):
         busy, other = main.running(script(SLEEPING)), main.ready(script(NOTHING))
+        before = time.time()
         main.run(other, force=True)
         wait_until(lambda: main.told.dropped, what="the dropped start")
         dropped = main.told.dropped[0]
         assert (dropped.process_uid, dropped.fn_name, dropped.running) == (other, "main", busy)
+        assert not dropped.reserved
+        assert before <= dropped.time <= time.time()
         main.stop(busy)
         main.wait_for_end(busy)
         assert main.states(other)[-1] == "READY"  # dropped, never kept for later
         main.run(other)
         assert main.wait_for_end(other).reason == "completed"
+
+    def test_a_start_that_finds_the_turn_of_an_abort_script_is_dropped_for_that(self, main, script):
+        stopped, abort, late = (main.ready(script(NOTHING)) for _ in range(3))
+        main.run(abort, force=True, after=stopped)  # held until that one has ended
+        main.run(late, force=True)
+        dropped = wait_until(lambda: main.told.dropped, what="the dropped start")[0]
+        assert (dropped.process_uid, dropped.running, dropped.reserved) == (late, abort, True)
+
+    def test_a_start_behind_main_takes_nobodys_turn(self, main, script):
+        path = script("def main():\n    pass\ndef other():\n    pass\n")
+        others = [main.ready(path) for _ in range(5)]
+        for uid in others:
+            for fn_name in ("main", "other"):
+                main.run(uid, fn_name, force=True)
+            main.wait_for_end(uid)
+        assert main.told.dropped == []
+        assert all(main.states(uid).count("RUNNING") == 1 for uid in others)
 
     def test_of_many_asked_ahead_of_time_one_runs(self, main, script):
         path = script("import time\ntime.sleep(0.2)\ndef main():\n    time.sleep(600)\n")

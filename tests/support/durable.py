@@ -221,6 +221,17 @@ def main(**kwargs):
         (marks / "count").write_text(str(number))
         time.sleep(0.01)
 """,
+    "late.py": """
+import time
+from pathlib import Path
+
+def init(folder):
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.01)
+
+def main(**kwargs):
+    pass
+""",
     "waits.py": "import time\ndef main(seconds=300.0):\n    time.sleep(seconds)\n",
     "prints.py": """
 import os, subprocess, sys

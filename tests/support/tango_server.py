@@ -302,9 +302,9 @@ class EventRecorder:
             else:
                 value = data.attr_value
                 event = Event(value.value, value.time.totime(), value.quality, time.time())
-            parsed = json.loads(event.value) if name == "lifecycleEvent" and event.value else None
+            parsed = json.loads(event.value) if name == "lifecycleEvent" and event.value else {}
             with self._lock:
-                if parsed is not None:
+                if parsed:
                     self._lifecycle.append(parsed)
                 events.append(event)
                 self.arrivals.append((name, event))
@@ -480,7 +480,7 @@ class Oet:
         uid = self.run(script, *args, **kwargs)
 
         def is_its(text: str) -> bool:
-            message = json.loads(text) if text else {}
+            message = json.loads(text)
             return message.get("process_uid") == uid and message["topic"] == "armed"
 
         self.recorder.wait_for("scriptEvent", is_its)

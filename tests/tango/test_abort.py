@@ -97,3 +97,18 @@ def test_an_abort_script_is_not_kept_out_by_max_procedures(oet):
         uid = oet.running("sleepy.py")
         abort = oet.stop(uid)[0]["id"]
         assert oet.recorder.wait_for_end(abort)["state"] == "COMPLETE"
+
+
+def test_an_abort_script_that_is_dropped_says_so_and_is_stopped(aborting):
+    busy = aborting.running("sleepy.py")
+    other = aborting.ready("good.py")
+    abort = aborting.stop(other)[0]["id"]
+    assert aborting.recorder.wait_for_end(abort)["state"] == "STOPPED"
+    dropped, end = aborting.recorder.lifecycle(abort)[-2:]
+    assert (dropped["previous"], dropped["state"]) == ("READY", "READY")
+    assert dropped["reason"] == f"the start of main was dropped, since procedure {busy} was RUNNING"
+    assert end["previous"] == "READY"
+    assert "the abort script has not run" in aborting.proxy.Status()
+    aborting.stop(busy, run_abort=False)
+    aborting.recorder.wait_for_end(busy)
+    aborting.recorder.wait_for_end(aborting.run("good.py"))  # no ALARM any more

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 import tango
-from support.tango_server import PUSHED, EventRecorder
+from support.tango_server import PUSHED, SCRIPTS, EventRecorder, Oet, Server
 from support.waiting import wait_until
 
 import ska_oet_device
@@ -38,6 +38,11 @@ CHANGING = tuple(set(PUSHED) - {"healthState", "versionId", "buildState", "waitF
 def test_an_attribute_has_the_type_of_the_contract(oet, name):
     config = oet.proxy.get_attribute_config(name)
     assert (config.data_type, config.data_format) == TYPES[name]
+
+
+def test_progress_has_its_limits_in_its_configuration(oet):
+    config = oet.proxy.get_attribute_config("activeProgress")
+    assert (float(config.min_value), float(config.max_value), config.unit) == (0.0, 100.0, "%")
 
 
 def test_states_are_named_as_in_the_specification(oet):
@@ -246,3 +251,20 @@ def test_a_new_client_gets_the_current_values_first(oet):
         assert newcomer.values("healthState") == [0]
     finally:
         newcomer.close()
+
+
+def test_before_the_first_event_there_is_an_empty_object(database, tmp_path):
+    name = "mid-oet/subarray/empty"
+    database.add_server("empty", {name: {"ScriptRoots": [SCRIPTS]}})
+    server = Server(["empty", "-ORBendPoint", "giop:tcp:127.0.0.1:0"], tmp_path, database.host)
+    try:
+        oet = Oet(database, name, server)
+        for attribute in ("lifecycleEvent", "scriptEvent"):
+            assert json.loads(oet.proxy.read_attribute(attribute).value) == {}
+            assert [json.loads(text) for text in oet.recorder.values(attribute)] == [{}]
+        assert json.loads(oet.proxy.procedures) == []
+        assert json.loads(oet.proxy.LifecycleEvents(0)) == json.loads(oet.proxy.ScriptEvents(0)) == []
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()

@@ -39,8 +39,8 @@ def test_an_event_is_in_the_history_before_it_is_pushed_and_the_device_shows_it(
 
     def look(data):
         # Reading in the callback itself: nothing is closer to the event.
-        event = json.loads(data.attr_value.value) if not data.err and data.attr_value.value else None
-        if event is None or done.is_set():
+        event = json.loads(data.attr_value.value) if not data.err else {}
+        if not event or done.is_set():
             return
         arrived.append(event["sequence"])
         known = json.loads(proxy.LifecycleEvents(event["sequence"] - 1))

@@ -1,5 +1,7 @@
 """Whose turn it is: starts asked ahead of time, and what becomes of those that come too late."""
 
+import json
+
 import pytest
 import tango
 from support.tango_server import reason_of
@@ -91,3 +93,55 @@ def test_a_second_start_right_behind_the_first_is_refused(oet):
     with pytest.raises(tango.DevFailed) as caught:
         oet.start(first)
     assert reason_of(caught.value)[0] == "OET_InvalidState"
+
+
+def test_who_follows_the_lifecycle_events_alone_learns_that_a_start_was_dropped(oet):
+    running = oet.running("sleepy.py")
+    late = oet.run("good.py")
+
+    def last_word():
+        """A sequencer waits for the end, or for the news that there will be none."""
+        for event in oet.recorder.lifecycle(late):
+            if event["state"] in ("COMPLETE", "STOPPED", "FAILED", "UNKNOWN"):
+                return event
+            if event["state"] == event["previous"] == "READY":
+                return event
+        return None
+
+    event = wait_until(last_word, 10, "the last word on the Run")
+    reason = f"the start of main was dropped, since procedure {running} was RUNNING"
+    assert (event["state"], event["reason"]) == ("READY", reason)
+    assert json.loads(oet.proxy.LifecycleEvents(event["sequence"] - 1))[0] == event
+    assert json.loads(oet.proxy.lifecycleEvent) == event
+    history = oet.summary(late)["history"]
+    assert history["process_states"][-2:] == [["READY", history["process_states"][-2][1]], ["READY", event["time"]]]
+    assert history["dropped_starts"] == [{"time": event["time"], "reason": reason}]
+    assert oet.summary(running)["history"]["dropped_starts"] == []
+
+
+def test_each_start_that_was_dropped_is_an_event_and_in_status(oet):
+    running = oet.running("sleepy.py")
+    uids = [oet.run("good.py", fn=fn) for fn in ("main", "calibrate")]
+    for uid in uids:
+        wait_until(lambda uid=uid: oet.recorder.states(uid)[-2:] == ["READY", "READY"], 10, "it was dropped")
+    status = oet.proxy.Status()
+    for uid, fn in zip(uids, ("main", "calibrate"), strict=True):
+        assert f"The start of {fn} of procedure {uid} was dropped, since procedure {running} was RUNNING" in status
+    oet.stop(uids[0])
+    oet.recorder.wait_for_end(uids[0])
+    oet.stop(running)
+    oet.recorder.wait_for_end(running)
+    status = oet.proxy.Status()
+    assert f"procedure {uids[0]} was dropped" not in status
+    assert f"procedure {uids[1]} was dropped" in status
+    oet.start(oet.ready("good.py"), fn="calibrate")  # of another one
+    oet.settle()
+    assert f"procedure {uids[1]} was dropped" in oet.proxy.Status()
+
+
+def test_starts_that_waited_behind_main_are_told_of_at_the_end(oet):
+    uid = oet.running("sleepy.py", 0.5)
+    oet.start(uid, fn="nap", force=True)
+    end = oet.recorder.wait_for_end(uid)
+    assert (end["state"], end["reason"]) == ("COMPLETE", "completed; 1 start that waited for its turn came to nothing")
+    assert oet.recorder.states(uid).count("RUNNING") == 1

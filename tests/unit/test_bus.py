@@ -19,7 +19,8 @@ DOCUMENTED = {
     "request.procedure.list": ("msg_src request_id pids", ""),
     "procedure.lifecycle.statechange": ("msg_src new_state", "time reason stacktrace exit os_pid fn_name number done"),
     "procedure.lifecycle.loaded": ("msg_src provenance", "number done"),
-    "procedure.lifecycle.startdropped": ("msg_src fn_name running", ""),
+    "procedure.lifecycle.startdropped": ("msg_src fn_name running", "reserved time number done"),
+    "procedure.lifecycle.progress": ("msg_src progress time", ""),
     "procedure.lifecycle.recorded": ("msg_src change", ""),
     "procedure.management.create": ("msg_src script init_args", ""),
     "procedure.management.run": ("msg_src call run_args force_start", "after"),
@@ -29,7 +30,7 @@ DOCUMENTED = {
     "operator.wait_for_qa_ready.override": ("msg_src", ""),
     "operator.override.state": ("msg_src wait_for_qa_ready", ""),
     "script.progress": ("percent activity", ""),
-    "script.message": ("msg_src topic data time", ""),
+    "script.message": ("msg_src topic data time", "payload"),
     "supervisor.health": ("problems", ""),
     "supervisor.lost": ("reason", ""),
 }

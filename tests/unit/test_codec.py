@@ -342,6 +342,7 @@ class TestAnswers:
                 "process_states": [["CREATING", 1.5], ["COMPLETE", 2.5]],
                 "stacktrace": "Traceback …",
                 "exit": ended,
+                "dropped_starts": [],
             },
             "requested_by": [
                 {"command": "Prepare", "client": "python pid 4711 on host ws1", "user": "Ada", "time": 1.5}

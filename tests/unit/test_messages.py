@@ -125,12 +125,12 @@ class TestJournal:
         journal.connect(reader.channel, reader.after_send)
         journal.changed(KEY, ProcedureState.READY, time=1.5, os_pid=17)
         journal.provenance(KEY, {"path": "/a.py"})
-        journal.start_dropped(KEY, "main", 2)
+        journal.start_dropped(KEY, "main", 2, reserved=False, time=2.5)
         assert reader.heard() == [
             messages.CaughtUp(),
             messages.ProcedureChanged(1, *KEY, int(ProcedureState.READY), 1.5, os_pid=17),
             messages.ProvenanceKnown(2, *KEY, {"path": "/a.py"}),
-            messages.StartDropped(3, *KEY, "main", 2),
+            messages.StartDropped(3, *KEY, "main", 2, False, 2.5),
         ]
         assert reader.flushed == 4
 

@@ -74,8 +74,8 @@ class FakeLink:
         for state in states:
             self._bus.publish(LIFECYCLE.statechange, msg_src=pid, new_state=state, **details)
 
-    def drop_start(self, pid: int, running: int) -> None:
-        self._bus.publish(LIFECYCLE.startdropped, msg_src=pid, fn_name="main", running=running)
+    def drop_start(self, pid: int, running: int, **details: Any) -> None:
+        self._bus.publish(LIFECYCLE.startdropped, msg_src=pid, fn_name="main", running=running, **details)
 
     def say(self, pid: int, topic: str, **data: Any) -> None:
         self._bus.publish(topics.script.message, msg_src=pid, topic=topic, data=data, time=1.0)
@@ -303,11 +303,77 @@ class TestStart:
         link.enter(pid, *TO_READY)
         link.drop_start(pid, 77)
         assert state_of(service, pid) is S.READY
-        notice = service.snapshot().notice
+        (notice,) = service.notices().sentences
         assert f"procedure {pid}" in notice
         assert "procedure 77 was RUNNING" in notice
         service.start(StartProcessCommand(pid, "main", NONE))
-        assert service.snapshot().notice == ""
+        link.enter(pid, S.RUNNING, fn_name="main")
+        assert service.notices().sentences == ()
+
+    def test_that_was_dropped_is_a_lifecycle_event(self, service, link, dashboard):
+        pid = prepared(service, link)
+        link.drop_start(pid, 77, time=12.5)
+        event, snapshot = dashboard.changes[-1].event, dashboard.changes[-1].snapshot
+        reason = "the start of main was dropped, since procedure 77 was RUNNING"
+        assert (event.previous, event.state, event.time, event.reason) == (S.READY, S.READY, 12.5, reason)
+        history = snapshot.summaries[0].history
+        assert history.process_states[-1] == (S.READY, 12.5)
+        assert history.dropped_starts == ((12.5, reason),)
+
+    def test_that_was_dropped_for_an_abort_script_says_so(self, service, link, dashboard):
+        link.drop_start(prepared(service, link), 77, reserved=True)
+        reason = "the start of main was dropped, since abort script 77 runs next"
+        assert dashboard.changes[-1].event.reason == reason
+
+    def test_that_was_dropped_is_told_once_however_often_main_says_it(self, service, link, dashboard):
+        pid, done = prepared(service, link), []
+        for number in range(3):
+            link.drop_start(pid, 77, time=12.5, number=7, done=lambda number=number: done.append(number))
+        assert [change.event.state for change in dashboard.changes].count(S.READY) == 2
+        assert done == [0, 1, 2]
+        assert len(service.notices().sentences) == 1
+
+    @pytest.mark.parametrize("path", [(), TO_READY[:2], (*TO_READY, S.RUNNING), (*TO_READY, S.STOPPED)])
+    def test_that_was_dropped_of_what_is_not_ready_changes_nothing(self, service, link, path):
+        pid, done = service.prepare(HELLO).id, []
+        link.enter(pid, *path)
+        with Unchanged(service, link):
+            link.drop_start(pid, 77, done=lambda: done.append(pid))
+            link.drop_start(99, 77, done=lambda: done.append(99))
+        assert done == [pid, 99]
+
+    def test_each_that_was_dropped_is_in_status_until_its_procedure_runs_or_ends(self, service, link):
+        first, second = prepared(service, link), prepared(service, link)
+        for pid in (first, second, first):
+            link.drop_start(pid, 77)
+        assert len(service.notices().sentences) == 3
+        link.enter(first, S.RUNNING, fn_name="f")
+        (left,) = service.notices().sentences
+        assert f"procedure {second}" in left
+        link.enter(second, S.STOPPED)
+        assert service.notices().sentences == ()
+
+    @pytest.mark.parametrize(("force", "count"), [((True,), "1 start that"), ((True, True), "2 starts that")])
+    def test_that_came_to_nothing_behind_main_is_told_at_the_end(self, service, link, dashboard, force, count):
+        pid = running(service, link)
+        for each in force:
+            service.start(StartProcessCommand(pid, "main", NONE, each))
+        link.enter(pid, S.READY, S.COMPLETE, reason="completed")
+        assert dashboard.changes[-1].event.reason == f"completed; {count} waited for its turn came to nothing"
+
+    @pytest.mark.parametrize("ahead", [True, False])
+    def test_that_were_all_called_are_no_matter_at_the_end(self, service, link, dashboard, ahead):
+        pid = service.prepare(HELLO).id
+        if not ahead:
+            link.enter(pid, *TO_READY)
+        for _ in range(3):
+            service.start(StartProcessCommand(pid, "f", NONE, True))
+        if ahead:
+            link.enter(pid, *TO_READY)
+        for _ in range(3):
+            link.enter(pid, S.RUNNING, S.READY, fn_name="f")
+        link.enter(pid, S.COMPLETE, reason="completed")
+        assert dashboard.changes[-1].event.reason == "completed"
 
 
 class TestRun:
@@ -534,13 +600,41 @@ class TestTheActiveProcedure:
         assert service.progress() == Progress(40.0, "slewing")
 
     @pytest.mark.parametrize(
-        "data", [{}, {"percent": 3}, {"percent": "much", "activity": ""}, {"percent": None, "activity": ""}]
+        "data",
+        [
+            {},
+            {"percent": 3},
+            *({"percent": percent, "activity": ""} for percent in ("much", None, 150, -0.1, "nan", 10**400)),
+        ],
     )
     def test_progress_that_is_none_is_logged_and_ignored(self, service, link, caplog, data):
         pid = running(service, link)
         link.say(pid, "script.progress", **data)
         assert service.progress() is None
         assert "which is none" in caplog.text
+
+    def test_progress_that_is_none_is_logged_once_for_each_procedure(self, service, link, caplog):
+        pid = running(service, link)
+        for percent in range(101, 200):
+            link.say(pid, "script.progress", percent=percent, activity="")
+        assert caplog.text.count("which is none") == 1
+
+    @pytest.mark.parametrize("percent", [0, 100, "42.5", -0.0])
+    def test_progress_is_told_on_the_bus(self, service, link, percent):
+        heard = []
+
+        def progress(msg_src, progress, time):
+            heard.append((msg_src, progress, time))
+
+        service.bus.subscribe(progress, LIFECYCLE.progress)
+        pid = running(service, link)
+        link.say(pid, "script.progress", percent=percent, activity="slewing")
+        assert heard == [(pid, Progress(float(percent), "slewing"), 1.0)]
+
+    def test_the_newest_change_of_each_is_known(self, service, link, dashboard):
+        first, second = prepared(service, link), prepared(service, link)
+        newest = {change.event.process_uid: change.event.sequence for change in dashboard.changes}
+        assert [service.newest_change(pid) for pid in (first, second, 99)] == [newest[first], newest[second], 0]
 
 
 class TestTheHistoryLength:

@@ -103,11 +103,15 @@ class procedure:
         class startdropped:
             """A start that was asked ahead of time found another procedure RUNNING, and was dropped."""
 
-            def msgDataSpec(msg_src, fn_name, running):
+            def msgDataSpec(msg_src, fn_name, running, reserved=False, time=None, number=0, done=None):
                 """
                 - msg_src: id of the procedure that stays READY
                 - fn_name: the function that is not called
                 - running: id of the procedure that is RUNNING
+                - reserved: it is not, but it is an abort script, whose turn is next
+                - time: Unix time at which the start was dropped
+                - number: main's number of the announcement
+                - done: to be called once it is recorded
                 """
 
         class recorded:
@@ -117,6 +121,16 @@ class procedure:
                 """
                 - msg_src: id of the procedure
                 - change: the LifecycleEvent, and how things stood right after it
+                """
+
+        class progress:
+            """A procedure has reported how far it has come, by a message that is one."""
+
+            def msgDataSpec(msg_src, progress, time):
+                """
+                - msg_src: id of the procedure
+                - progress: the Progress
+                - time: Unix time of the report
                 """
 
     class management:
@@ -211,12 +225,13 @@ class script:
     class message:
         """Any message that a script sent over pypubsub, as it reaches the device."""
 
-        def msgDataSpec(msg_src, topic, data, time):
+        def msgDataSpec(msg_src, topic, data, time, payload=b""):
             """
             - msg_src: id of the procedure
             - topic: name of the topic the script used
             - data: the message's keyword arguments, as plain data
             - time: Unix time at which it was sent
+            - payload: all of it as it came over the pipe
             """
 
 

@@ -67,11 +67,13 @@ class ProcedureHistory:
     - process_states: every state entered, with the time (Unix seconds)
     - stacktrace: the script's traceback if it raised
     - exit: exit_code, signal, reason, signals_sent and reaped, once the process has ended
+    - dropped_starts: every start that was dropped, as time (Unix seconds) and reason
     """
 
     process_states: tuple[tuple[ProcedureState, float], ...] = ()
     stacktrace: str | None = None
     exit: dict[str, Any] | None = None
+    dropped_starts: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True)

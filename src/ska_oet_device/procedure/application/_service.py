@@ -36,6 +36,7 @@ from ..domain import (
     may_follow,
 )
 from ..domain._link import Launch
+from ..domain._messages import reason_of_drop
 from ..environment import EnvironmentInfo, EnvironmentManager
 from ..gitmanager import script_path
 from ..history import LifecycleEvent, MemoryHistory, StoredCall, StoredProcedure, StoredRequest
@@ -130,6 +131,9 @@ class ScriptExecutionService:
         self._newest_failure = ""
         self._failure: Failure | None = None
         self._notice = ""
+        self._dropped: dict[int, tuple[str, ...]] = {}
+        self._newest: dict[int, int] = {}
+        self._misreporting: set[int] = set()
         self._launching: _Launching | None = None
         self._request_ids = itertools.count(1)
         lifecycle, operator = topics.procedure.lifecycle, topics.operator.wait_for_qa_ready
@@ -299,7 +303,8 @@ class ScriptExecutionService:
     def notices(self) -> Notices:
         """Return what Status is to say beside the state."""
         with self._lock:
-            sentences = (*self._stopping.values(), self._notice)
+            dropped = itertools.chain.from_iterable(self._dropped.values())
+            sentences = (*self._stopping.values(), *dropped, self._notice)
             return Notices(tuple(filter(None, sentences)), self._abort_failed)
 
     def snapshot(self) -> Snapshot:
@@ -312,6 +317,10 @@ class ScriptExecutionService:
         """Return what the active procedure reports of itself; None where it reports nothing."""
         with self._lock:
             return self._progress.get(self._active().process_uid)
+
+    def newest_change(self, pid: int) -> int:
+        """Return the sequence number of a procedure's newest lifecycle event, which may still be on its way; else 0."""
+        return self._newest.get(pid, 0)
 
     def shutdown(self) -> None:
         """Stop every procedure without abort scripts.  Main ends and reaps the processes."""
@@ -385,9 +394,10 @@ class ScriptExecutionService:
     def _record_living(self, summary: ProcedureSummary) -> None:
         """Record what main knows of a procedure that an earlier device server could not record."""
         states = summary.history.process_states
-        summary = replace(summary, history=ProcedureHistory())
+        dropped = dict(summary.history.dropped_starts)
+        summary = replace(summary, history=ProcedureHistory(dropped_starts=summary.history.dropped_starts))
         for state, time in states:
-            self._enter(summary, state, time, None)
+            self._enter(summary, state, time, dropped.get(time))
             summary = self._summaries[summary.id]
 
     def _take_up(self, procedure: StoredProcedure) -> None:
@@ -397,6 +407,8 @@ class ScriptExecutionService:
         self._functions[pid] = procedure.function
         if procedure.state.is_terminal:
             self._ended[pid] = None
+        elif procedure.state is ProcedureState.READY and procedure.dropped:
+            self._dropped[pid] = _dropped_since_last_run(procedure)
         if procedure.abort_of is not None:
             self._aborts[procedure.abort_of] = pid
         if procedure.function == "main" and procedure.state is ProcedureState.READY:
@@ -489,6 +501,8 @@ class ScriptExecutionService:
                 )
                 done()
                 return
+            if new_state is ProcedureState.COMPLETE:
+                reason = self._with_uncalled(msg_src, reason)
             self._note_function(msg_src, summary.state, new_state, fn_name)
             before = summary.history
             history = replace(before, stacktrace=stacktrace or before.stacktrace, exit=exit or before.exit)
@@ -505,36 +519,82 @@ class ScriptExecutionService:
                 self._summaries[msg_src] = replace(self._summaries[msg_src], provenance=provenance)
             self.history.update(msg_src, {"provenance": provenance}, number, done)
 
-    def _on_startdropped(self, msg_src: int, fn_name: str, running: int) -> None:
+    def _on_startdropped(
+        self,
+        msg_src: int,
+        fn_name: str,
+        running: int,
+        reserved: bool = False,
+        time: float | None = None,
+        number: int = 0,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        done = done or _nothing
+        time = time or clock.time()
         with self._lock:
-            if self._starting == msg_src:
-                self._starting = None
-            self._queued.pop(msg_src, None)
-            self._held_aborts.discard(msg_src)
-            dropped = (
-                f"The start of {fn_name} of procedure {msg_src} was dropped, since procedure {running} was RUNNING"
-            )
-            if msg_src in self._aborts.values():  # nobody else will ever start it
-                self._notice = self._abort_failed = f"{dropped}: the abort script has not run."
-                self._manager.stop(msg_src)
-            else:
-                self._notice = f"{dropped}; procedure {msg_src} stays READY."
-        self.audit("Start", Caller("main"), msg_src, f"dropped: {self._notice}")
-        _log.warning("%s", self._notice, extra=about(self.device, msg_src))
+            summary = self._summaries.get(msg_src)
+            if summary is None or summary.state is not ProcedureState.READY:
+                _log.error(
+                    "a start of procedure %s was dropped, which is not READY",
+                    msg_src,
+                    extra=about(self.device, msg_src),
+                )
+                done()
+                return
+            if (ProcedureState.READY, time) in summary.history.process_states:  # as in _on_statechange
+                done()
+                return
+            reason = reason_of_drop(fn_name, running, reserved=reserved)
+            sentence = self._note_drop(msg_src, reason)
+            history = replace(summary.history, dropped_starts=(*summary.history.dropped_starts, (time, reason)))
+            again = replace(summary, history=history)
+            self._enter(again, ProcedureState.READY, time, reason, number=number, done=done)
+        self.audit("Start", Caller("main"), msg_src, f"dropped: {sentence}")
+        _log.warning("%s", sentence, extra=about(self.device, msg_src))
 
-    def _on_script_message(self, msg_src: int, topic: str, data: dict[str, Any], time: float) -> None:
-        if topic != topic_name(topics.script.progress):
+    def _note_drop(self, pid: int, reason: str) -> str:
+        """Note for Status that a start was dropped; an abort script's procedure is ended: nobody will ever start it."""
+        dropped = _sentence_of_drop(pid, reason)
+        if self._starting == pid:
+            self._starting = None
+        elif self._queued.get(pid):
+            self._queued[pid] -= 1
+        self._held_aborts.discard(pid)
+        if pid in self._aborts.values():
+            self._notice = self._abort_failed = f"{dropped}: the abort script has not run."
+            self._manager.stop(pid)  # before it is recorded: should this process die in between, main tells it again
+            return self._notice
+        self._dropped[pid] = (*self._dropped.get(pid, ()), f"{dropped}; procedure {pid} stays READY.")
+        return self._dropped[pid][-1]
+
+    def _with_uncalled(self, pid: int, reason: str | None) -> str | None:
+        """Return why a procedure is COMPLETE, and how many starts were accepted that its end has come before."""
+        count = self._queued.get(pid, 0) + (self._starting == pid)
+        if not count:
+            return reason
+        return f"{reason}; {count} start{'s' if count > 1 else ''} that waited for its turn came to nothing"
+
+    def _on_script_message(
+        self, msg_src: int, topic: str, data: dict[str, Any], time: float, payload: bytes = b""
+    ) -> None:
+        if topic != _PROGRESS:
             return
-        try:
-            progress = Progress(float(data["percent"]), str(data["activity"]))
-        except (KeyError, TypeError, ValueError):
-            _log.warning(
-                "procedure %d reports progress as %r, which is none", msg_src, data, extra=about(self.device, msg_src)
-            )
+        progress = _progress_of(data)
+        if progress is None:
+            self._note_misreport(msg_src, data)
             return
         with self._lock:
-            if msg_src in self._summaries:
-                self._progress[msg_src] = progress
+            if msg_src not in self._summaries:
+                return
+            self._progress[msg_src] = progress
+        self.bus.publish(topics.procedure.lifecycle.progress, msg_src=msg_src, progress=progress, time=time)
+
+    def _note_misreport(self, pid: int, data: dict[str, Any]) -> None:
+        """Say once for each procedure that its progress is none: it may report thousands of times a second."""
+        if pid not in self._misreporting:
+            self._misreporting.add(pid)
+            text = "procedure %d reports progress as %.300r, which is none; it is ignored"
+            _log.warning(text, pid, data, extra=about(self.device, pid))
 
     def _on_lost(self, reason: str) -> None:
         self.lost = reason
@@ -644,7 +704,7 @@ class ScriptExecutionService:
         summary = self._summaries[pid]
         capture = ArgCapture(cmd.fn_name, cmd.run_args, clock.time())
         self._summaries[pid] = replace(summary, script_args=(*summary.script_args, capture))
-        if summary.state is ProcedureState.READY and after is None:
+        if summary.state is ProcedureState.READY and after is None and self._starting != pid:
             self._starting = pid
         else:
             self._queued[pid] = self._queued.get(pid, 0) + 1
@@ -719,6 +779,7 @@ class ScriptExecutionService:
 
     def _note_end(self, pid: int, state: ProcedureState, reason: str | None) -> None:
         self._stopping.pop(pid, None)
+        self._dropped.pop(pid, None)
         self._held_aborts.discard(pid)
         if state in _FAILED and pid in self._aborts.values():
             self._abort_failed = f"Abort script (procedure {pid}) {state.name}: {reason}."
@@ -730,7 +791,8 @@ class ScriptExecutionService:
             self._held_aborts.discard(pid)
             self._abort_failed = ""
             self._failure = None
-            if self._queued.get(pid):
+            self._dropped.pop(pid, None)
+            if self._starting != pid and self._queued.get(pid):
                 self._queued[pid] -= 1
         if self._starting == pid:
             self._starting = None
@@ -760,6 +822,7 @@ class ScriptExecutionService:
         self._last_changed = pid
         if state in _FAILED:
             self._failure = Failure(pid, summary.script.script_uri, state, reason or "", event.time)
+        self._newest[pid] = event.sequence
         if state.is_terminal:
             self._note_end(pid, state, reason)
             self._ended[pid] = None  # in the order of their ends, whatever the clock has done
@@ -807,9 +870,11 @@ class ScriptExecutionService:
                 self._progress,
                 self._aborts,
                 self._queued,
+                self._newest,
             ):
                 table.pop(pid, None)
             self._main_ended.discard(pid)
+            self._misreporting.discard(pid)
 
     def _active(self) -> Active:
         pid = next((pid for pid, state in self._states.items() if state is ProcedureState.RUNNING), self._last_changed)
@@ -824,6 +889,31 @@ _FAILED = (ProcedureState.FAILED, ProcedureState.UNKNOWN)
 _DECIDING = (*_FAILED, ProcedureState.RUNNING)
 _CALLING = (ProcedureState.INITIALISING, ProcedureState.RUNNING)
 _SEVERITY = {ProcedureState.FAILED: logging.ERROR, ProcedureState.UNKNOWN: logging.CRITICAL}
+_PROGRESS = topic_name(topics.script.progress)
+
+
+def _sentence_of_drop(pid: int, reason: str) -> str:
+    """Return the reason of a dropped start as the beginning of a sentence that names the procedure, too."""
+    what, _, why = reason.removeprefix("the start of ").partition(" was dropped, ")
+    return f"The start of {what} of procedure {pid} was dropped, {why}"
+
+
+def _dropped_since_last_run(procedure: StoredProcedure) -> tuple[str, ...]:
+    """Return what Status says of the starts that were dropped since a procedure was RUNNING."""
+    reasons, states = dict(procedure.dropped), procedure.states
+    last = max((i for i, (state, _) in enumerate(states) if state is ProcedureState.RUNNING), default=-1)
+    dropped = [reasons[time] for state, time in states[last + 1 :] if time in reasons]
+    sentences = (_sentence_of_drop(procedure.id, reason) for reason in dropped)
+    return tuple(f"{sentence}; procedure {procedure.id} stays READY." for sentence in sentences)
+
+
+def _progress_of(data: dict[str, Any]) -> Progress | None:
+    """Return what a message on the topic of progress reports; None if that is nothing from 0 to 100."""
+    try:
+        percent, activity = float(data["percent"]), str(data["activity"])
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
+    return Progress(percent, activity) if 0.0 <= percent <= 100.0 else None
 
 
 @dataclass(frozen=True)

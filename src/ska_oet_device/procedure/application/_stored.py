@@ -35,6 +35,7 @@ def stored_of_living(item: dict[str, Any], uri: str) -> StoredProcedure:
         state=states[-1][0],
         os_pid=item["os_pid"],
         states=states,
+        dropped=tuple((float(time), str(reason)) for time, reason in item["dropped"]),
     )
 
 
@@ -45,7 +46,7 @@ def summary_of(stored: StoredProcedure) -> ProcedureSummary:
         script_args=tuple(
             ArgCapture(call.fn, ProcedureInput.from_data(call.fn_args), call.time) for call in stored.calls
         ),
-        history=ProcedureHistory(stored.states, stored.stacktrace, stored.exit),
+        history=ProcedureHistory(stored.states, stored.stacktrace, stored.exit, stored.dropped),
         state=stored.state,
         uri=stored.uri,
         run_id=stored.run_id,

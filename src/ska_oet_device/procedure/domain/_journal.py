@@ -71,8 +71,8 @@ class Journal:
     def provenance(self, key: tuple[str, int], provenance: dict[str, Any]) -> None:
         self._announce(ProvenanceKnown(0, *key, provenance))
 
-    def start_dropped(self, key: tuple[str, int], fn_name: str, running: int) -> None:
-        self._announce(StartDropped(0, *key, fn_name, running))
+    def start_dropped(self, key: tuple[str, int], fn_name: str, running: int, *, reserved: bool, time: float) -> None:
+        self._announce(StartDropped(0, *key, fn_name, running, reserved, time))
 
     def pubsub(self, frame: bytes) -> bool:
         """Pass a script's message on; False if the device server takes no more for now."""

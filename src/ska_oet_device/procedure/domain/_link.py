@@ -268,15 +268,22 @@ class Link:
         elif isinstance(message, messages.ProvenanceKnown):
             route.bus.publish(lifecycle.loaded, msg_src=uid, provenance=message.provenance, number=number, done=done)
         elif isinstance(message, messages.StartDropped):
-            route.bus.publish(lifecycle.startdropped, msg_src=uid, fn_name=message.fn_name, running=message.running)
-            done()
-            self.tell_recorded()  # nothing in the history would tell that this one has been heard
+            route.bus.publish(
+                lifecycle.startdropped,
+                msg_src=uid,
+                fn_name=message.fn_name,
+                running=message.running,
+                reserved=message.reserved,
+                time=message.time,
+                number=number,
+                done=done,
+            )
 
     def _script_message(self, payload: bytes) -> None:
         device, uid, topic, data, sent = loads(payload)
         route = self._routes.get(device)
         if route is not None:
-            route.bus.publish(topics.script.message, msg_src=uid, topic=topic, data=data, time=sent)
+            route.bus.publish(topics.script.message, msg_src=uid, topic=topic, data=data, time=sent, payload=payload)
 
     def _note_supply(self, message: messages.Welcome | messages.Supply) -> None:
         problems = self.problems = message.problems

@@ -302,13 +302,24 @@ class ProvenanceKnown:
 @_message
 @dataclass(frozen=True)
 class StartDropped:
-    """A start that was asked ahead of time was dropped; numbered, and repeated until acknowledged."""
+    """A start that was asked ahead of time was dropped; numbered, and repeated until acknowledged.
+
+    `running` is the procedure that was RUNNING; with `reserved` it was not, but is an abort script, whose turn is next.
+    """
 
     number: int
     device: str
     process_uid: int
     fn_name: str
     running: int
+    reserved: bool
+    time: float
+
+
+def reason_of_drop(fn_name: str, running: int, *, reserved: bool) -> str:
+    """Return why a start was dropped, as a lifecycle event tells it."""
+    why = f"abort script {running} runs next" if reserved else f"procedure {running} was RUNNING"
+    return f"the start of {fn_name} was dropped, since {why}"
 
 
 @_message
@@ -317,8 +328,8 @@ class Welcome:
     """The first message to a device server: what lives, and how main does.
 
     `boot` tells this main process from any other; `living` describes each living procedure:
-    device, process_uid, run_id, script, path, os_pid and states.  `restarted` says that an earlier
-    device server of this main has served.
+    device, process_uid, run_id, script, path, os_pid, states, and the starts that were dropped.
+    `restarted` says that an earlier device server of this main has served.
     """
 
     main_pid: int

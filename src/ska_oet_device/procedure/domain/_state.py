@@ -38,7 +38,7 @@ TRANSITIONS: dict[ProcedureState, frozenset[ProcedureState]] = {
     _S.PREP_ENV: _ENDINGS | {_S.IDLE},
     _S.LOADING: _ENDINGS | {_S.IDLE},
     _S.INITIALISING: _ENDINGS | {_S.READY},
-    _S.READY: _ENDINGS | {_S.RUNNING, _S.COMPLETE},
+    _S.READY: _ENDINGS | {_S.RUNNING, _S.COMPLETE, _S.READY},  # READY again: a start was dropped
     _S.RUNNING: _ENDINGS | {_S.READY},
 } | {state: frozenset() for state in TERMINAL}
 """What may follow each state, as the contract draws it."""

@@ -47,6 +47,7 @@ from ._messages import (
     StateEntered,
     StopProcess,
     from_payload,
+    reason_of_drop,
     to_frame,
 )
 from ._orphans import Undertaker
@@ -79,7 +80,7 @@ class Announcer(Protocol):
 
     def provenance(self, key: Key, provenance: dict[str, Any]) -> None: ...
 
-    def start_dropped(self, key: Key, fn_name: str, running: int) -> None: ...
+    def start_dropped(self, key: Key, fn_name: str, running: int, *, reserved: bool, time: float) -> None: ...
 
     def pubsub(self, frame: bytes) -> bool:
         """Pass a script's message on; False if the device server takes no more for now."""
@@ -104,6 +105,7 @@ class SupervisedScript:
         self.signals_sent: list[str] = []
         self.listening = False
         self.starting = False
+        self.function = ""
         self.dropped_messages = 0
         self.workers_lost = 0
         self.environment: EnvironmentReady | None = None
@@ -111,6 +113,7 @@ class SupervisedScript:
         self.broken = False
         self.over = False
         self.states: list[tuple[int, float]] = []
+        self.dropped: list[tuple[float, str]] = []
         self._entered: set[tuple[int, float]] = set()
         self.note_state(int(self.state), time.time())
 
@@ -134,11 +137,17 @@ class SupervisedScript:
             "path": request.path,
             "os_pid": self.pid,
             "states": list(self.states),
+            "dropped": list(self.dropped),
         }
 
     @property
     def pid(self) -> int | None:
         return self.worker.pid if self.worker is not None else None
+
+    @property
+    def main_returned(self) -> bool:
+        """Whether the process is about to end by itself."""
+        return self.state is ProcedureState.READY and self.function == "main"
 
     def cancel_timers(self) -> None:
         for timer in (self.deadline, self.escalation, *self.reminders):
@@ -188,7 +197,7 @@ class ScriptSupervisor:
     def run(self, request: RunFunction) -> None:
         """Have a function called, now or at the procedure's turn."""
         script = self._scripts.get((request.device, request.process_uid))
-        if script is None or script.fate is not None or script.finished is not None:
+        if script is None or script.fate is not None or script.finished is not None or script.main_returned:
             return  # it has ended meanwhile, and its end is announced
         script.runs.append(request)
         self._take_turn(script)
@@ -297,10 +306,13 @@ class ScriptSupervisor:
         except ValueError as error:
             self._break(script, str(error))
             return
-        if not may_follow(script.state, state):
+        if state is script.state or not may_follow(script.state, state):
             self._break(script, f"{state.name} cannot follow {script.state.name}")
             return
         script.state = state
+        script.function = message.fn_name or script.function
+        if script.main_returned:
+            script.runs.clear()  # nothing is called behind main; the end, which follows, is what tells it
         when = script.note_state(message.state, message.time)
         script.starting = False
         self._set_deadline(script)
@@ -333,14 +345,24 @@ class ScriptSupervisor:
             if request.after is not None and (device, request.after) in self._scripts:
                 return
             script.runs.popleft()
-            running = self._running.get(device) or self._reserved(device, request)
+            running = self._running.get(device)
+            reserved = self._reserved(device, request) if running is None else None
             if running is not None and running != request.process_uid:
-                self._announce.start_dropped(script.key, request.fn_name, running)
+                self._drop(script, request.fn_name, running, reserved=False)
+                continue
+            if reserved is not None:
+                self._drop(script, request.fn_name, reserved, reserved=True)
                 continue
             self._running[device] = request.process_uid
             script.starting = True
             assert script.worker is not None
             script.worker.send(to_frame(Run(request.fn_name, request.run_args, request.context)))
+
+    def _drop(self, script: SupervisedScript, fn_name: str, running: int, *, reserved: bool) -> None:
+        """Tell that a start comes to nothing; the procedure stays READY, and enters it once more for its history."""
+        when = script.note_state(int(ProcedureState.READY), time.time())
+        script.dropped.append((when, reason_of_drop(fn_name, running, reserved=reserved)))
+        self._announce.start_dropped(script.key, fn_name, running, reserved=reserved, time=when)
 
     def _reserved(self, device: str, request: RunFunction) -> int | None:
         """Return the abort script for which the next turn is kept, unless it or another one is asking."""

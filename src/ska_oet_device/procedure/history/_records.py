@@ -61,8 +61,8 @@ class StoredRequest:
 class StoredProcedure:
     """A procedure as the history knows it.
 
-    `states` are (state, Unix time) in order; `abort_of` is the procedure that this one is the
-    abort script of.
+    `states` are (state, Unix time) in order, `dropped` the starts that were dropped as (Unix time,
+    reason); `abort_of` is the procedure that this one is the abort script of.
     """
 
     id: int
@@ -77,5 +77,6 @@ class StoredProcedure:
     function: str = ""
     abort_of: int | None = None
     states: tuple[tuple[ProcedureState, float], ...] = ()
+    dropped: tuple[tuple[float, str], ...] = ()
     calls: tuple[StoredCall, ...] = ()
     requests: tuple[StoredRequest, ...] = field(default=())

@@ -414,7 +414,7 @@ class SqlHistory(MemoryHistory):
 
 
 def _procedure(
-    row: Row[Any], events: Iterable[Row[Any]], calls: Iterable[Row[Any]], requests: Iterable[Row[Any]]
+    row: Row[Any], events: Sequence[Row[Any]], calls: Iterable[Row[Any]], requests: Iterable[Row[Any]]
 ) -> StoredProcedure:
     return StoredProcedure(
         id=row.id,
@@ -429,6 +429,7 @@ def _procedure(
         function=row.function,
         abort_of=row.abort_of,
         states=tuple((ProcedureState(event.state), event.time) for event in events),
+        dropped=tuple((event.time, event.reason or "") for event in events if event.previous == event.state),
         calls=tuple(StoredCall(item.fn, json.loads(item.fn_args), item.time) for item in calls),
         requests=tuple(_request(item) for item in requests),
     )

@@ -21,7 +21,7 @@ from ...config import state_directory
 from ...errors import OetError
 from ...event import Bus, topics
 from ...logs import about
-from ..application import Change, ScriptExecutionService
+from ..application import Change, Progress, ScriptExecutionService
 from ..domain._link import Link
 from ..domain._messages import Configure
 from ..domain._orphans import reap_escaped
@@ -83,8 +83,8 @@ class DeviceHost:
         self._next_probe = 0.0
         self._next_collection = 0.0
         self.bus.subscribe(self._on_recorded, topics.procedure.lifecycle.recorded)
-        self.bus.subscribe(self._on_startdropped, topics.procedure.lifecycle.startdropped)
         self.bus.subscribe(self._on_script_message, topics.script.message)
+        self.bus.subscribe(self._on_progress, topics.procedure.lifecycle.progress)
         self.bus.subscribe(self._on_override_state, topics.operator.override.state)
         self.bus.subscribe(self._on_health, topics.supervisor.health)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
@@ -153,11 +153,13 @@ class DeviceHost:
     def _on_recorded(self, msg_src: int, change: Change) -> None:
         self.pusher.put_change(change)
 
-    def _on_startdropped(self, **_: Any) -> None:
-        self.pusher.refresh()
+    def _on_script_message(
+        self, msg_src: int, topic: str, data: dict[str, Any], time: float, payload: bytes = b""
+    ) -> None:
+        self.pusher.put_script_message(msg_src, topic, data, time, payload)
 
-    def _on_script_message(self, msg_src: int, topic: str, data: dict[str, Any], time: float) -> None:
-        self.pusher.put_script_message(msg_src, topic, data, time)
+    def _on_progress(self, msg_src: int, progress: Progress, time: float) -> None:
+        self.pusher.put_progress(msg_src, progress, time)
 
     def _on_override_state(self, **_: Any) -> None:
         self.pusher.refresh()

@@ -15,16 +15,16 @@ from typing import Any
 import tango
 
 from ...logs import about
-from ..application import Change, ScriptExecutionService, Snapshot
+from ..application import Change, Progress, ScriptExecutionService, Snapshot
 from ..domain import ProcedureState
 from ..domain._link import Link
 from ._health import Diagnosis, Health, diagnose
+from ._script_messages import Report, ScriptMessages, Thinner, message_json
 from ._views import Standing, SummaryViews, device_state, procedure_rows, progress_values
 from .codec import event_data, latin1, to_json
 
 _log = logging.getLogger(__name__)
 
-_SCRIPT_EVENTS_APART = 0.005  # seconds: 200 a second
 _OUTPUT_APART = 0.2  # seconds: 5 a second
 _SUBSCRIPTIONS_RETURN = 3.0  # seconds within which Tango gives a new device object its subscriptions back
 _LAST_PUSHES = 5.0  # seconds that the end of a device object waits for those under way; mostly a few milliseconds
@@ -38,6 +38,7 @@ _LARGE = (*ROWS, "procedures")
 _SEVERITY = {tango.DevState.ALARM: logging.WARNING, tango.DevState.FAULT: logging.ERROR}
 
 _NOTHING = "nothing has happened, but it is time to look at the output or to push a script's message"
+_NO_EVENT = "{}"  # of the attributes that are JSON, before there is an event: every client can read it
 
 PUSHED = (
     *_LARGE,
@@ -78,12 +79,11 @@ class EventPusher:
         self._pushing = False
         self._listened: list[tuple[str, tango.EventType]] = []
         self._pushed: dict[str, Any] = {}
-        self._lock = threading.Lock()
         self._latest_event = _newest_event(service)
-        self._script_newest: tuple[int, str, dict[str, Any], float] | None = None
-        self._script_skipped = 0
-        self._script_text = ("", clock.time())
-        self._script_due = 0.0
+        self.messages = ScriptMessages()
+        self._script_text = (_NO_EVENT, clock.time())
+        self._reports: Thinner[Report] = Thinner()
+        self._reported: dict[int, Progress] = {}
         self._output_due = 0.0
         self._follows_output = False
         self._watched: set[int] = set()
@@ -150,14 +150,15 @@ class EventPusher:
         """Push whatever has changed without a lifecycle change: flags, health, notices."""
         self._items.put(None)
 
-    def put_script_message(self, uid: int, topic: str, data: dict[str, Any], time: float) -> None:
-        with self._lock:
-            waiting = self._script_newest is not None
-            if waiting:
-                self._script_skipped += 1
-            self._script_newest = (uid, topic, data, time)
-        if not waiting:
-            self._items.put(None)
+    def put_script_message(self, uid: int, topic: str, data: dict[str, Any], time: float, payload: bytes = b"") -> None:
+        # It came behind the change that is the procedure's newest, which may still be on its way through the history.
+        if self.messages.put(uid, self._service.newest_change(uid), topic, data, time, payload):
+            self._items.put(_NOTHING)
+
+    def put_progress(self, uid: int, progress: Progress, time: float) -> None:
+        """Push what a procedure reports of itself; other messages do not stand in its way, however many there are."""
+        if self._reports.put(Report(uid, self._service.newest_change(uid), progress, time)):
+            self._items.put(_NOTHING)
 
     def flush(self, seconds: float) -> None:
         """Wait until everything put before has been pushed, at most so long; at once if there is no device any more."""
@@ -194,12 +195,8 @@ class EventPusher:
                     _log.exception("an event could not be pushed", extra=about(self._service.device))
 
     def _step(self) -> None:
-        now = clock.monotonic()
-        due = [self._script_due] if self._script_newest is not None else []
-        due += [self._output_due] if self._follows_output else []
-        timeout = max(0.0, min(due) - now) if due else None
         try:
-            item = self._items.get(timeout=timeout)
+            item = self._items.get(timeout=self._seconds_until_due())
         except queue.Empty:
             item = _NOTHING
         device = self._wait_for_device()
@@ -210,14 +207,25 @@ class EventPusher:
                 self._push_rest(device)
             if clock.monotonic() >= self._output_due:
                 self._look_at_output(device)
-            if self._script_newest is not None and clock.monotonic() >= self._script_due:
-                self._push_script_event(device)
+            self._push_messages(device, all_of_them=isinstance(item, threading.Event))
         finally:
             with self._attached:
                 self._pushing = False
                 self._attached.notify_all()
             if isinstance(item, threading.Event):
                 item.set()
+
+    def _seconds_until_due(self) -> float | None:
+        told = self._latest_event[1]
+        due = [self.messages.waiting.due(told), self._reports.due(told)]
+        if self._follows_output:
+            due.append(max(0.0, self._output_due - clock.monotonic()))
+        return min((seconds for seconds in due if seconds is not None), default=None)
+
+    def _push_messages(self, device: tango.server.Device, *, all_of_them: bool) -> None:
+        """Push a message and a report of progress, if any are due: no more, for a change may be waiting."""
+        while any((self._push_script_event(device), self._push_report(device))) and all_of_them:
+            pass
 
     def _wait_for_device(self) -> tango.server.Device:
         with self._attached:
@@ -235,6 +243,7 @@ class EventPusher:
 
     def _push_change(self, device: tango.server.Device, change: Change) -> None:
         event, snapshot = change.event, change.snapshot
+        self._push_what_was_said_before(device, event.process_uid, event.sequence)
         text, time = to_json(event_data(event)), event.time
         # Not before its turn: a client that subscribes now would get it as its first value, and older ones after it.
         self._latest_event = (text, event.sequence, time)
@@ -246,6 +255,13 @@ class EventPusher:
         self._push(device, "lifecycleSequence", event.sequence, time)
         self._push_state(device, changed)
         self._push_snapshot(device, snapshot, time)
+
+    def _push_what_was_said_before(self, device: tango.server.Device, uid: int, sequence: int) -> None:
+        """Push the messages of a procedure that came before one of its changes."""
+        for _ in range(self.messages.waiting.count_before(uid, sequence)):
+            self._push_script_event(device)
+        for _ in range(self._reports.count_before(uid, sequence)):
+            self._push_report(device)
 
     def _push_rest(self, device: tango.server.Device) -> None:
         """Push what is not part of a lifecycle change, and whatever a new device object has never pushed."""
@@ -267,7 +283,7 @@ class EventPusher:
         self._push(device, "activeProcedureId", active.process_uid, time)
         self._push(device, "activeProcedureState", int(active.state), time)
         self._push(device, "activeFunction", latin1(active.fn_name), time)
-        self._push_progress(device, time)
+        self._push_progress(device, snapshot, time)
         self._push(device, "stacktrace", latin1(snapshot.newest_failure), time)
         if self._pushed.get("procedures") is not summaries and self._hears(device, "procedures"):
             self._pushed["procedures"] = summaries
@@ -306,27 +322,41 @@ class EventPusher:
             self._output_size = size
             self._push(device, "scriptOutput", latin1(output.tail(active)), clock.time())
 
-    def _push_progress(self, device: tango.server.Device, time: float) -> None:
-        progress = self._service.progress()
-        if self._pushed.get("activeProgress", ()) == progress:
-            return
+    def _push_progress(self, device: tango.server.Device, snapshot: Snapshot, time: float) -> None:
+        """Push what the active procedure has reported last, if that is another one now."""
+        progress = self._reported.get(snapshot.active.process_uid)
+        if self._pushed.get("activeProgress", ()) != progress:
+            self._send_progress(device, progress, time)
+        if len(self._reported) > 2 * len(snapshot.summaries) + 16:
+            current = {summary.id for summary in snapshot.summaries}
+            self._reported = {uid: known for uid, known in self._reported.items() if uid in current}
+
+    def _send_progress(self, device: tango.server.Device, progress: Progress | None, time: float) -> None:
         self._pushed["activeProgress"] = progress
         percent, activity, quality = progress_values(progress)
         self._send(device, "activeProgress", percent, time, quality)
         self._send(device, "activeActivity", activity, time, quality)
 
-    def _push_script_event(self, device: tango.server.Device) -> None:
-        with self._lock:
-            newest, self._script_newest = self._script_newest, None
-            skipped, self._script_skipped = self._script_skipped, 0
-        if newest is None:
-            return
-        self._script_due = clock.monotonic() + _SCRIPT_EVENTS_APART
-        uid, topic, data, time = newest
-        message = {"process_uid": uid, "topic": topic, "kwargs": data, "time": time, "skipped": skipped}
-        self._script_text = (to_json(message), time)
-        self._send(device, "scriptEvent", self._script_text[0], time)
-        self._push_progress(device, time)
+    def _push_report(self, device: tango.server.Device) -> bool:
+        """Push the next report of progress that is due, if it is the active procedure's; False if none is."""
+        waiting = self._reports.take(self._latest_event[1])
+        if waiting is None:
+            return False
+        uid, _, progress, time = waiting[0]
+        self._reported[uid] = progress
+        if uid == self._shown.active.process_uid:
+            self._send_progress(device, progress, time)
+        return True
+
+    def _push_script_event(self, device: tango.server.Device) -> bool:
+        """Push the next message that is due; False if none is."""
+        waiting = self.messages.waiting.take(self._latest_event[1])
+        if waiting is None:
+            return False
+        message, skipped = waiting
+        self._script_text = (message_json(message, skipped), message.time)
+        self._send(device, "scriptEvent", *self._script_text)
+        return True
 
     def _note_health(self, found: Diagnosis) -> None:
         before, self._diagnosis = self._diagnosis, found
@@ -402,4 +432,4 @@ def _newest_event(service: ScriptExecutionService) -> tuple[str, int, float]:
     """Return the newest lifecycle event that an earlier server has recorded, its number and its time."""
     sequence = service.history.last_sequence
     events = service.history.events_after(sequence - 1, 1) if sequence else []
-    return (to_json(event_data(events[0])), sequence, events[0].time) if events else ("", sequence, clock.time())
+    return (to_json(event_data(events[0])), sequence, events[0].time) if events else (_NO_EVENT, sequence, clock.time())

@@ -295,6 +295,7 @@ def summary_data(summary: ProcedureSummary, *, stacktrace: bool = True) -> dict[
         "process_states": [state_data(item) for item in summary.history.process_states],
         "stacktrace": summary.history.stacktrace,
         "exit": summary.history.exit,
+        "dropped_starts": [{"time": time, "reason": reason} for time, reason in summary.history.dropped_starts],
     }
     if not stacktrace:
         del history["stacktrace"]

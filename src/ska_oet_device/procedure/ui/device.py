@@ -262,6 +262,17 @@ class OetDevice(DeviceProperties):
         return to_json([event_data(event) for event in self._service.lifecycle_events(int(sequence))])
 
     @command(
+        dtype_in=tango.DevLong64,
+        doc_in="A sequence number; 0 for all that are kept",
+        dtype_out=str,
+        doc_out="JSON list of the later messages of scripts, oldest first, at most 1,000",
+    )
+    @_answers_dev_failed
+    def ScriptEvents(self, sequence: int) -> str:
+        """Return the messages of scripts that a client has missed, as far as they are kept."""
+        return self._host.pusher.messages.after(int(sequence))
+
+    @command(
         dtype_in=str,
         doc_in="JSON: process_uid, offset and limit in bytes; or a bare procedure id",
         dtype_out=str,
@@ -342,7 +353,7 @@ class OetDevice(DeviceProperties):
     def activeFunction(self) -> str:
         return latin1(self._service.snapshot().active.fn_name)
 
-    @attribute(dtype=float, unit="%", doc="How far the active script says it has come")
+    @attribute(dtype=float, unit="%", min_value=0, max_value=100, doc="How far the active script says it has come")
     def activeProgress(self) -> tuple[float, float, tango.AttrQuality]:
         percent, _, quality = progress_values(self._service.progress())
         return percent, tango.TimeVal.now().totime(), quality

@@ -1,0 +1,276 @@
+"""What scripts publish: numbered, kept for those who ask later, and thinned for those who listen.
+
+The link's thread puts messages in, the thread of events takes out what is to be pushed, and commands ask for
+what is kept.  A flood is thinned where it comes in: what is skipped is not turned into JSON.
+"""
+
+from __future__ import annotations
+
+import threading
+import time as clock
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from ...errors import InvalidArgumentError
+from ...mptools import dumps, loads
+from ..application import Progress
+from .codec import to_json
+
+BURST = 200
+"""Events that may follow each other without a pause; as many a second may follow for ever."""
+
+_MOST_READY = 1000  # events; ZMQ's queue for a subscriber holds no more
+_MOST_READY_BYTES = 16 * 1024 * 1024
+_MOST_KEPT = 10_000
+_MOST_KEPT_BYTES = 32 * 1024 * 1024
+_MOST_ANSWERED = 1000
+_LARGEST_ANSWER = 1024 * 1024  # characters, beyond which no further message is added
+_LARGEST_TOLD = 1024 * 1024  # bytes of a message as it came, and characters of its JSON
+_ANSWER_TIME = 0.05  # seconds, after which no further message is added
+_LONGEST_TOPIC = 1000  # characters
+_NODE = 2  # characters: the least that a value takes in JSON with what separates it from the next
+
+
+class Pushable(Protocol):
+    """Something of a procedure that is to be pushed once its lifecycle event number `after` has been."""
+
+    @property
+    def process_uid(self) -> int: ...
+
+    @property
+    def after(self) -> int: ...
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes, about."""
+
+
+T = TypeVar("T", bound=Pushable)
+
+
+class Thinner(Generic[T]):
+    """What waits to be pushed: all there is while tokens last, then the newest at the rate of new tokens.
+
+    The bucket holds `BURST` tokens, and gets as many a second.  A token is taken when a thing comes in, so that what
+    is skipped depends on when things came, and not on how busy this process is.  A thing that finds no token stands
+    at the door: it is let in with the next one, unless a newer thing comes before that and takes its place.
+    """
+
+    def __init__(self, now: Callable[[], float] = clock.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._tokens, self._refilled = float(BURST), now()
+        self._closed_until = 0.0
+        self._ready: deque[tuple[T, int]] = deque()
+        self._ready_bytes = 0
+        self._door: T | None = None
+        self._skipped = 0
+
+    def put(self, item: T) -> bool:
+        """Take something in; True if nothing waited before, so that whoever pushes must be woken."""
+        with self._lock:
+            if self._door is not None and (self._now() < self._closed_until or not self._let_in()):
+                self._door = item
+                self._skipped += 1
+                return False
+            waited = bool(self._ready)
+            self._door = item
+            self._let_in()
+            return not waited
+
+    def take(self, told: int) -> tuple[T, int] | None:
+        """Return what is to be pushed next, if anything is, and how many were skipped for it.
+
+        :param told: sequence number of the newest lifecycle event that has been pushed
+        """
+        with self._lock:
+            self._let_in()
+            if not self._ready or self._ready[0][0].after > told:
+                return None
+            first = self._ready.popleft()
+            self._ready_bytes -= first[0].size
+            self._closed_until = 0.0  # there is room
+            return first
+
+    def due(self, told: int) -> float | None:
+        """Return in how many seconds `take` will have something; None: not before something happens."""
+        with self._lock:
+            self._let_in()
+            first = self._ready[0][0] if self._ready else self._door
+            if first is None or first.after > told:
+                return None
+            return 0.0 if self._ready else max(0.0, self._closed_until - self._now())
+
+    def count_before(self, process_uid: int, sequence: int) -> int:
+        """Return how many must be pushed before a procedure's lifecycle event is, which came in behind them.
+
+        What stands at the door is let in: the token is owed.
+        """
+        with self._lock:
+            door = self._door
+            if door is not None and door.process_uid == process_uid and door.after < sequence:
+                self._admit(door)
+            last = 0
+            for position, (item, _) in enumerate(self._ready, 1):
+                if item.process_uid == process_uid and item.after < sequence:
+                    last = position
+            return last
+
+    def _let_in(self) -> bool:
+        """Let in what stands at the door, if there are a token and room; the lock is held."""
+        door = self._door
+        if door is None or not self._is_open():
+            return False
+        self._admit(door)
+        return True
+
+    def _is_open(self) -> bool:
+        now = self._now()
+        if now < self._closed_until:
+            return False
+        self._tokens = min(float(BURST), self._tokens + (now - self._refilled) * BURST)
+        self._refilled = now
+        if self._tokens < 1.0:
+            self._closed_until = now + (1.0 - self._tokens) / BURST
+        elif len(self._ready) >= _MOST_READY or self._ready_bytes > _MOST_READY_BYTES:
+            self._closed_until = now + 1.0 / BURST
+        else:
+            self._closed_until = 0.0
+        return not self._closed_until
+
+    def _admit(self, item: T) -> None:
+        self._tokens -= 1.0
+        self._ready.append((item, self._skipped))
+        self._ready_bytes += item.size
+        self._door, self._skipped = None, 0
+
+
+class Message(NamedTuple):
+    """One message of a script, with the bytes that came over the pipe; `after` as in `Pushable`."""
+
+    sequence: int
+    process_uid: int
+    after: int
+    topic: str
+    time: float
+    payload: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.payload)
+
+
+class Report(NamedTuple):
+    """A procedure's report of its progress; `after` as in `Pushable`."""
+
+    process_uid: int
+    after: int
+    progress: Progress
+    time: float
+
+    @property
+    def size(self) -> int:
+        return len(self.progress.activity)
+
+
+class ScriptMessages:
+    """The messages of a device's scripts: their numbers, the newest of them, and those that are to be pushed.
+
+    Numbers count up by one.  They begin at the microseconds since the machine was started, so that a device server
+    that is started anew goes on with higher ones: nobody publishes a million messages a second.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sequence = clock.clock_gettime_ns(clock.CLOCK_BOOTTIME) // 1000
+        self._kept: deque[Message] = deque()
+        self._kept_bytes = 0
+        self.waiting: Thinner[Message] = Thinner()
+
+    def put(self, process_uid: int, after: int, topic: str, data: dict[str, Any], time: float, payload: bytes) -> bool:
+        """Number and keep a message; True if whoever pushes must be woken.  The link's thread.
+
+        :param after: sequence number of the lifecycle event that must have been pushed before
+        :param payload: the message as it came; empty if it did not come over a pipe
+        """
+        payload = payload or dumps(("", process_uid, topic, data, time))
+        with self._lock:
+            self._sequence += 1
+            message = Message(self._sequence, process_uid, after, topic, time, payload)
+            self._kept.append(message)
+            self._kept_bytes += len(payload)
+            while len(self._kept) > _MOST_KEPT or (self._kept_bytes > _MOST_KEPT_BYTES and len(self._kept) > 1):
+                self._kept_bytes -= len(self._kept.popleft().payload)
+        return self.waiting.put(message)
+
+    def after(self, sequence: int) -> str:
+        """Return later messages as a JSON list, oldest first: what one answer holds.  Any thread.
+
+        :param sequence: a number that was told before; 0, or one that was never given, for all that are kept
+        :raises InvalidArgumentError: a negative sequence
+        """
+        if sequence < 0:
+            raise InvalidArgumentError(f"sequence {sequence}: 0 asks for all that are kept")
+        return _answer(self._later(sequence))
+
+    def _later(self, sequence: int) -> list[Message]:
+        with self._lock:
+            if not self._kept:
+                return []
+            first = sequence + 1 - self._kept[0].sequence if sequence <= self._sequence else 0
+            return list(islice(self._kept, max(0, first), max(0, first) + _MOST_ANSWERED))
+
+
+def _answer(messages: list[Message]) -> str:
+    """Return as many of the messages as a JSON list as one answer may hold, and one at least."""
+    deadline = clock.monotonic() + _ANSWER_TIME
+    texts: list[str] = []
+    size = 0
+    for message in messages:
+        text = message_json(message)
+        size += len(text)
+        if texts and (size > _LARGEST_ANSWER or clock.monotonic() > deadline):
+            break
+        texts.append(text)
+    return f"[{', '.join(texts)}]"
+
+
+def message_json(message: Message, skipped: int = 0) -> str:
+    """Return a message as the contract writes it; one that is too large is told without what it carries."""
+    told = {
+        "sequence": message.sequence,
+        "process_uid": message.process_uid,
+        "topic": message.topic[:_LONGEST_TOPIC],
+        "kwargs": None,
+        "time": message.time,
+        "skipped": skipped,
+    }
+    if len(message.payload) <= _LARGEST_TOLD:
+        data = loads(message.payload)[3]
+        if is_short(data, _LARGEST_TOLD):
+            text = to_json({**told, "kwargs": data})
+            if len(text) <= _LARGEST_TOLD:
+                return text
+    return to_json(told)
+
+
+def is_short(value: Any, limit: int) -> bool:
+    """Say whether `value` may have less than `limit` characters as JSON, without writing it.
+
+    A few bytes can stand for a text without end: one list that holds another twice, and so on.
+    """
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (str, bytes, bytearray)):
+            limit -= len(item)
+        elif isinstance(item, (dict, list, tuple, set, frozenset)):
+            limit -= _NODE * len(item)
+            if limit > 0:
+                stack += item
+                stack += item.values() if isinstance(item, dict) else ()
+        if limit <= 0:
+            return False
+    return True
