@@ -19,8 +19,8 @@ def test_a_failure_is_shown_after_a_restart_and_a_start_before_it_is_not(station
     assert durable.server.stop() == 0
     durable.start()
     assert said.split(" FAILED at ")[1].split(".")[0] in durable.proxy.Status()
-    durable.wait_for(durable.oet.run("quick.py"), "COMPLETE")
-    assert durable.proxy.State() == tango.DevState.ON
+    durable.oet.recorder.wait_for_end(durable.oet.run("quick.py"))
+    wait_until(lambda: durable.proxy.State() == tango.DevState.ON, 5, "a start has followed")
     durable.server.stop()
     durable.start()
     assert durable.proxy.State() == tango.DevState.ON

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -209,7 +210,7 @@ def _limit(oet):
         oet.stop(uid)
     for uid in uids:
         oet.recorder.wait_for_end(uid)
-    return int(refused.value.args[0].desc.rsplit(" ", 1)[1])
+    return int(re.search(r"MaxProcedures is (\d+)", refused.value.args[0].desc)[1])
 
 
 def test_init_while_the_database_is_away_or_hangs_keeps_the_settings_and_the_events(lonely):
