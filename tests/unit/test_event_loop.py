@@ -60,6 +60,16 @@ class TestBeforeWaiting:
 
 
 class TestDeadlines:
+    def test_may_be_further_away_than_the_system_can_wait(self, pair):
+        made = EventLoop()  # without a watchdog, whose deadline would come first
+        try:
+            made.call_later(365 * 86400.0, lambda: None)
+            made.watch(pair[0], made.stop)
+            pair[1].send(b"x")
+            made.run()
+        finally:
+            made.close()
+
     def test_come_in_the_order_of_their_times(self, loop):
         seen: list[str] = []
         loop.call_later(0.02, lambda: seen.append("second"))

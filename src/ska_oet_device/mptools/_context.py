@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 
 Callback = Callable[[], None]
 
+_LONGEST_WAIT = 86400.0  # seconds; the selector takes 2**31 ms at most, and would end the loop for more
+
 
 class HasFileno(Protocol):
     """Anything that a selector can wait on."""
@@ -146,7 +148,7 @@ class EventLoop:
     def _time_to_next(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+        return min(max(0.0, self._timers[0][0] - time.monotonic()), _LONGEST_WAIT) if self._timers else None
 
     def _run_due_timers(self) -> None:
         now = time.monotonic()

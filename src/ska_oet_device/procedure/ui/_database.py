@@ -31,6 +31,17 @@ def property_texts(device: str, names: Sequence[str]) -> dict[str, list[str]]:
     return {**of_class, **of_device}
 
 
+def free_property(name: str, of: str) -> list[str]:
+    """Return the elements of a property of a free object of the database; none where it is not set.
+
+    :raises tango.DevFailed: the database does not answer, or fails
+    """
+    if not tango.Util._UseDb or tango.Util._FileDb:
+        return []
+    database = tango.Util.instance().get_database()
+    return _parse(database.command_inout("DbGetProperty", [of, name]), [name]).get(name, [])
+
+
 def devices_of_server() -> list[str]:
     """Return the devices that the database lists for this server, in lower case.
 

@@ -263,7 +263,7 @@ class Runtime:
 
 def _database() -> str:
     """Return ``host:port`` of the Tango database of this server; ``nodb`` if it has none."""
-    if not tango.Util._UseDb:
+    if not tango.Util._UseDb or tango.Util._FileDb:
         return "nodb"
     database = tango.Util.instance().get_database()
     return f"{database.get_db_host()}:{database.get_db_port()}"

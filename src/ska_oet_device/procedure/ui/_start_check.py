@@ -16,6 +16,8 @@ import struct
 
 import tango
 
+from ._database import free_property
+
 _TANGOS_OWN = 1000  # events that are kept where the database says nothing: SUB_HWM of cppTango
 _PROPERTY = "EventBufferHwm"  # of the free object CtrlSystem
 _KEPT, _EVENTS_FROM = 2, 1  # places among the numbers and the texts that ZmqEventSubscriptionChange answers
@@ -35,7 +37,7 @@ def fault_of_start(device: str) -> str:
     if not texts[_EVENTS_FROM].rpartition(":")[2].isdecimal():
         return f"clients would look for events at {texts[_EVENTS_FROM]!r}"
     kept = int(numbers[_KEPT])
-    values = util.get_database().get_property("CtrlSystem", _PROPERTY)[_PROPERTY] if tango.Util._UseDb else []
+    values = free_property(_PROPERTY, "CtrlSystem")
     try:
         right = int(values[0]) if values else _TANGOS_OWN
     except ValueError:
