@@ -1,3 +1,3 @@
 """Fixtures that tests of several folders use."""
 
-pytest_plugins = ("support.durable", "support.bare")
+pytest_plugins = ("support.durable", "support.bare", "support.mariadb")
