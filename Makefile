@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults bench bench-quick check lint types format clean
+.PHONY: help demo up test test-all install-postgresql install-starter test-faults bench bench-quick check lint types format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,11 +26,21 @@ demo: $(STAMP)  ## run a script to its end and another one half-way, on a Tango 
 up: $(STAMP)  ## keep the same servers running for itango, until Ctrl-C
 	@$(BIN)/python -m ska_oet_device.client.up
 
-test: $(STAMP)  ## run the tests; report in build/reports
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  sh tests/support/install_postgresql.sh || echo "PostgreSQL cannot be installed: its tests are skipped" >&2; fi
+test: $(STAMP) install-postgresql  ## run the tests, but those that need other people's programs; report in build/reports
+	@mkdir -p build/reports
+	$(BIN)/python -m pytest --ignore tests/outside --junitxml=build/reports/unit-tests.xml $(ARGS)
+
+test-all: $(STAMP) install-postgresql install-starter  ## run all tests; report in build/reports
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest --junitxml=build/reports/unit-tests.xml $(ARGS)
+
+install-postgresql:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  sh tests/support/install_postgresql.sh || echo "PostgreSQL cannot be installed: its tests are skipped" >&2; fi
+
+install-starter:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  sh tests/support/install_starter.sh || echo "Tango's Starter cannot be installed: its tests are skipped" >&2; fi
 
 test-faults: $(STAMP)  ## kill and stop every process 300 times (OET_FAULT_ROUNDS); 10,000 requests of every kind
 	OET_FAULT_ROUNDS=$${OET_FAULT_ROUNDS:-300} $(BIN)/python -m pytest tests/faults $(ARGS)
@@ -45,7 +55,7 @@ bench-quick: $(STAMP)  ## measure what can be measured in two minutes; ARGS="--c
 	@mkdir -p build
 	$(BIN)/python -m bench --quick --json build/bench-quick.json --markdown build/bench-quick.md $(ARGS)
 
-check: lint types test  ## run everything that must pass before a commit
+check: lint types test-all  ## run everything that must pass before a commit
 
 lint: $(STAMP)  ## check format, style, and the direction of imports
 	$(BIN)/ruff format --check .

@@ -35,6 +35,7 @@ class Starter:
     """Tango's Starter, as its device answers."""
 
     proxy: tango.DeviceProxy
+    tango_host: str
     process: subprocess.Popen[bytes]
     logs: Path
 
@@ -45,6 +46,7 @@ def starter(database: Database, tmp_path: Path) -> Iterator[Starter]:
     if not STARTER.exists():
         pytest.skip("Debian's package tango-starter is not installed: tests/support/install_starter.sh")
     host, logs = socket.gethostname().partition(".")[0], tmp_path / "logs"
+    logs.mkdir()  # the Starter makes only the folder below
     device, info = f"tango/admin/{host}", tango.DbDevInfo()
     info.name, info._class, info.server = device, "Starter", f"Starter/{host}"
     database.tango.add_device(info)
@@ -61,7 +63,7 @@ def starter(database: Database, tmp_path: Path) -> Iterator[Starter]:
     try:
         proxy = tango.DeviceProxy(f"tango://{database.host}/{device}")
         wait_until(lambda: _answers(proxy), 30, "the Starter answers")
-        yield Starter(proxy, process, logs)
+        yield Starter(proxy, database.host, process, logs)
     finally:
         process.kill()
         process.wait()

@@ -40,11 +40,11 @@ class Started:
 
 def _main_of(starter: Starter) -> int | None:
     """Return the process that the Starter has started: one whose command line names OetDevice 01."""
-    for process in psutil.process_iter(["cmdline", "environ"]):
+    for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if [Path(word).name for word in words[-2:]] == ["OetDevice", "01"] and is_alive(process.pid):
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("TANGO_HOST") == starter.proxy.get_db_host_port():
+                if process.environ().get("TANGO_HOST") == starter.tango_host:
                     return process.pid
     return None
 
@@ -55,10 +55,12 @@ def start(starter: Starter, database: Database) -> Callable[[], Oet]:
     seen: list[int] = []
 
     def start() -> Oet:
-        starter.proxy.DevStart(SERVER)
+        wait_until(lambda: _does_start(starter), 20, "the Starter has seen that no such server runs")
         main = wait_until(lambda: _main_of(starter), 20, "the Starter has started it")
         seen.append(main)
-        return Oet(database, NAME, Started(starter, main))
+        oet = Oet(database, NAME, Started(starter, main))
+        wait_until(lambda: _knows(starter), 20, "the Starter has seen that the server runs")
+        return oet
 
     yield start
     for main in filter(is_alive, seen):
@@ -94,8 +96,6 @@ def test_after_hardkillserver_nothing_is_left_and_the_next_start_tells_the_truth
     oet.recorder.wait_for_end(ended)
     lives, ready = oet.running("sleepy.py"), oet.ready("good.py")
     pids = oet.server.tree()
-    # The Starter knows a server's process when it has looked at it; it looks every few seconds.
-    wait_until(lambda: _knows(starter), 20, "the Starter sees the server")
     starter.proxy.HardKillServer(SERVER)
     wait_until(lambda: not any(map(is_alive, pids)), 10, "nothing is left")
     oet.close()
@@ -107,6 +107,16 @@ def test_after_hardkillserver_nothing_is_left_and_the_next_start_tells_the_truth
         assert re.match(f"server restarted while the procedure was {state}", summary["history"]["exit"]["reason"])
     _runs(again)
     again.close()
+
+
+def _does_start(starter: Starter) -> bool:
+    try:
+        starter.proxy.DevStart(SERVER)
+    except tango.DevFailed as failure:
+        if failure.args[0].reason != "ALREADY_RUNNING":  # it looks every few seconds
+            raise
+        return False
+    return True
 
 
 def _knows(starter: Starter) -> bool:

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from support.waiting import wait_until
 
 GRACE = 0.5  # the shared server's StopGracePeriod
 SLACK = 1.0  # 0.1 s on a quiet machine
@@ -83,17 +84,22 @@ def test_a_procedure_is_stopped_right_after_it_was_asked_for(oet):
     assert oet.state(oet.ready("good.py")) == "READY"
 
 
-def test_a_procedure_that_has_no_worker_yet_is_stopped(oet):
-    """Without spares, many at once have to wait in CREATING for a process to be forked."""
-    with oet.properties(SpareWorkers=0):
+def test_a_procedure_that_has_no_worker_yet_is_stopped(own_server):
+    """Without spares, and with a template that does not get to fork, all have to wait in CREATING."""
+    oet = own_server(SpareWorkers=0)
+    wait_until(lambda: not oet.server.spares(), 10, "there are no spares")
+    template = oet.server.template()
+    template.suspend()
+    try:
         uids = [oet.prepare("good.py") for _ in range(10)]
         for uid in reversed(uids):
             oet.stop(uid)
         for uid in uids:
-            assert oet.recorder.wait_for_end(uid, 20)["state"] == "STOPPED"
-        in_creating = [uid for uid in uids if oet.recorder.lifecycle(uid)[-1]["previous"] == "CREATING"]
-        assert in_creating
-        assert oet.ready("good.py") > uids[-1]
+            end = oet.recorder.wait_for_end(uid, 20)
+            assert (end["state"], end["previous"]) == ("STOPPED", "CREATING")
+    finally:
+        template.resume()
+    assert oet.ready("good.py") > uids[-1]
 
 
 def test_a_second_stop_is_harmless(oet):
