@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...mptools import NotPlainError, dumps
-from ._messages import ProcedureChanged, ProvenanceKnown, from_payload
+from ._messages import ProcedureChanged, from_payload
 from ._state import ProcedureState
 
 _log = logging.getLogger(__name__)
@@ -34,13 +34,12 @@ class UnheardFile:
             return []
 
     def write(self, announcements: Sequence[Any]) -> None:
-        """Keep announcements, whole or not at all; says so in the log.  A start that was dropped is of no use later."""
-        kept = [each for each in announcements if isinstance(each, ProcedureChanged | ProvenanceKnown)]
-        for each in kept:
-            _tell(each)
-        if not kept:
+        """Keep announcements, whole or not at all, and say so in the log."""
+        if not announcements:
             return
-        items = [(type(each).__name__, list(dataclasses.asdict(each).values())) for each in kept]
+        for each in announcements:
+            _tell(each)
+        items = [(type(each).__name__, list(dataclasses.asdict(each).values())) for each in announcements]
         new = self.path.with_suffix(".new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -361,7 +361,7 @@ class _LenientFile(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             return len(data)
 
@@ -378,8 +378,10 @@ def _limit_memory(size: int) -> None:
         return
     with open("/proc/self/status") as status:
         has = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
-    limit = has + size
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit + _MEMORY_RESERVE))
+    limit, most = has + size, resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if most == resource.RLIM_INFINITY:
+        most = limit + _MEMORY_RESERVE
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limit, most), min(limit + _MEMORY_RESERVE, most)))
 
 
 def _use_memory_reserve() -> None:

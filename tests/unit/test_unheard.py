@@ -1,0 +1,50 @@
+"""What one main leaves to the next, for want of a device server to tell it to."""
+
+from ska_oet_device.procedure.domain import _messages as messages
+from ska_oet_device.procedure.domain._journal import Journal
+from ska_oet_device.procedure.domain._state import ProcedureState
+from ska_oet_device.procedure.domain._unheard import UnheardFile
+
+KEY = ("mid-oet/subarray/01", 3)
+HOW = {"exit_code": None, "signal": 9, "reason": "häßlich", "signals_sent": ["SIGTERM"], "reaped": [1]}
+
+
+def test_the_next_main_announces_what_this_one_could_tell_nobody(tmp_path):
+    journal, file = Journal(), UnheardFile(tmp_path / "made" / "unheard.json")
+    journal.provenance(KEY, {"path": "/a.py", "sha256": "…"})
+    journal.changed(KEY, ProcedureState.READY, time=1.5)
+    journal.changed(KEY, ProcedureState.FAILED, time=2.5, reason="häßlich", exit=HOW)
+    journal.acknowledge(1)
+    file.write(journal.unheard())
+    later = Journal()
+    later.repeat(file.read())
+    ready, failed = later.unheard()
+    assert (ready.number, ready.state, ready.time) == (1, int(ProcedureState.READY), 1.5)
+    assert failed == messages.ProcedureChanged(2, *KEY, int(ProcedureState.FAILED), 2.5, "häßlich", None, HOW)
+
+
+def test_the_file_goes_when_all_of_it_is_heard(tmp_path):
+    journal, file = Journal(), UnheardFile(tmp_path / "unheard.json")
+    journal.changed(KEY, ProcedureState.READY, time=1.5)
+    journal.changed(KEY, ProcedureState.FAILED, time=2.5)
+    file.write(journal.unheard())
+    journal.on_all_heard = file.remove
+    journal.acknowledge(1)
+    assert file.path.exists()
+    journal.acknowledge(2)
+    assert not file.path.exists()
+    assert file.read() == []
+
+
+def test_a_file_that_cannot_be_read_or_written_is_told_of_and_harms_nobody(tmp_path, caplog):
+    broken = UnheardFile(tmp_path / "unheard.json")
+    broken.path.write_text('[["NoMessage", [1]]]')
+    assert broken.read() == []
+    broken.path.write_text("[[")
+    assert broken.read() == []
+    journal = Journal()
+    journal.changed(KEY, ProcedureState.STOPPED, time=1.5, reason="the server was shut down")
+    UnheardFile(broken.path / "in" / "a-file.json").write(journal.unheard())
+    assert caplog.text.count("cannot be read") == 2
+    assert "mid-oet/subarray/01#3 ended at 1.500: STOPPED, the server was shut down" in caplog.text
+    assert "cannot be kept" in caplog.text
