@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all install-postgresql install-starter test-faults bench bench-quick check lint types format clean
+.PHONY: help demo up test test-all install-postgresql install-outside test-faults bench bench-quick check lint types format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,7 +30,7 @@ test: $(STAMP) install-postgresql  ## run the tests, but those that need other p
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest --ignore tests/outside --junitxml=build/reports/unit-tests.xml $(ARGS)
 
-test-all: $(STAMP) install-postgresql install-starter  ## run all tests; report in build/reports
+test-all: $(STAMP) install-postgresql install-outside  ## run all tests; report in build/reports
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest --junitxml=build/reports/unit-tests.xml $(ARGS)
 
@@ -38,9 +38,10 @@ install-postgresql:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  sh tests/support/install_postgresql.sh || echo "PostgreSQL cannot be installed: its tests are skipped" >&2; fi
 
-install-starter:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  sh tests/support/install_starter.sh || echo "Tango's Starter cannot be installed: its tests are skipped" >&2; fi
+install-outside:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb; do \
+	  sh tests/support/install_$$each.sh || echo "install_$$each.sh has failed: the tests that need it are skipped" >&2; \
+	done; fi
 
 test-faults: $(STAMP)  ## kill and stop every process 300 times (OET_FAULT_ROUNDS); 10,000 requests of every kind
 	OET_FAULT_ROUNDS=$${OET_FAULT_ROUNDS:-300} $(BIN)/python -m pytest tests/faults $(ARGS)
