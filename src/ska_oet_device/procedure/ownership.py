@@ -114,6 +114,13 @@ class Claim:
     lock: FileLock
     previous: Owner | None
 
+    def let_go(self) -> None:
+        """Say that nobody owns it any more, though the owner still lives: it is ending.
+
+        The lock is kept to the end of this process, for which whoever comes next waits.
+        """
+        os.ftruncate(self.lock.fileno(), 0)
+
 
 def claim_folder(folder: Path, owner: Owner, patience: float = _PATIENCE) -> Claim:
     """Make `owner` the owner of a folder.  In the device server process, which holds the lock on behalf of its main.

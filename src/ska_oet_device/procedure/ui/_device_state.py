@@ -37,6 +37,12 @@ class DeviceState:
         self.problem = self.problem or self.output.prepare()
         self.numbers = Numbers(folder / "numbers")
 
+    def let_go(self) -> None:
+        """Leave it to another server: main, which owns it, outlives this process by a moment."""
+        if self._claim is not None:
+            with contextlib.suppress(OSError):  # of a disk that has gone: the lock goes with this process
+                self._claim.let_go()
+
     @property
     def previous(self) -> Owner | None:
         """Who owned it before, if anybody did."""

@@ -239,11 +239,12 @@ class Runtime:
             host.pusher.flush(1.0)
 
     def close(self) -> None:
-        """Wait a moment until everything is in the history."""
+        """Wait a moment until everything is in the history, and leave the devices' state to whoever comes next."""
         for host in self._hosts.values():
             host.history.close()
         for host in self._hosts.values():
             host.history.wait(_LAST_WORDS)
+            host.state.let_go()
 
     def reap_abandoned(self) -> None:
         """Kill what the scripts have started and main, which is gone, cannot kill any more."""
