@@ -26,9 +26,9 @@ demo: $(STAMP)  ## run a script to its end and another one half-way, on a Tango 
 up: $(STAMP)  ## keep the same servers running for itango, until Ctrl-C
 	@$(BIN)/python -m ska_oet_device.client.up
 
-test: $(STAMP) install-postgresql  ## run the tests, but those that need other people's programs; report in build/reports
+test: $(STAMP) install-postgresql  ## run the tests, but those that take long or need other people's programs; report in build/reports
 	@mkdir -p build/reports
-	$(BIN)/python -m pytest --ignore tests/outside --junitxml=build/reports/unit-tests.xml $(ARGS)
+	$(BIN)/python -m pytest --ignore tests/outside -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
 
 test-all: $(STAMP) install-postgresql install-outside  ## run all tests; report in build/reports
 	@mkdir -p build/reports

@@ -65,6 +65,7 @@ class TestFullDisk:
         is_complete(made)
 
 
+@pytest.mark.long
 class TestPostgreSQL:
     @pytest.fixture
     def made(self, station, postgresql):

@@ -98,6 +98,7 @@ class TestMaxOutput:
         assert text.count("bytes of output were dropped here: MaxOutput") == 1
         assert len(text) < 1.1 * MIB
 
+    @pytest.mark.long
     def test_a_flood_harms_neither_the_server_nor_another_script(self, made, tmp_path):
         other = made.oet.ready("step.py", str(tmp_path))
         flood = made.oet.run("floods.py", 4000)

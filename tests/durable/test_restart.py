@@ -70,6 +70,7 @@ class TestDeviceServerKilled:
         made.kill_device_server()
         assert (made.proxy.lifecycleEvent, made.proxy.lifecycleSequence, made.proxy.stacktrace) == before
 
+    @pytest.mark.long
     def test_subscriptions_recover_and_no_event_is_lost(self, station, tmp_path):
         made = station()
         uid = made.oet.ready("step.py", str(tmp_path))

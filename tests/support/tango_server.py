@@ -542,7 +542,7 @@ class Oet:
         wait_until(
             lambda: newest in self.recorder.values("lifecycleSequence") or newest <= self.recorder._last_cleared,
             10,
-            f"the recorder has event {newest}",
+            f"the recorder has event {newest} (errors: {self.recorder.errors()[-3:]})",
         )
         wait_until(
             lambda: self.recorder.latest.get("procedures") == self.proxy.procedures,

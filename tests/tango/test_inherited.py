@@ -11,6 +11,9 @@ import pytest
 from support.tango_server import Oet, Server, is_alive, program
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
+
 SETTABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 PYTHONS_OWN = {signal.SIGPIPE, signal.SIGXFSZ}
 STARTERS_MASK = [number for number in SETTABLE if 0xFFFFFFFE3FF3E007 >> (number - 1) & 1]

@@ -87,6 +87,7 @@ if "ska_oet_device.procedure.ui" in sys.orig_argv:
 """
 
 
+@pytest.mark.long
 def test_a_device_is_not_destroyed_while_events_are_pushed_to_it(own_server, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(SLOW_PUSHES)
     # What is freed is overwritten (mallopt(3)): who still uses it fails at once.

@@ -213,6 +213,7 @@ def _limit(oet):
     return int(re.search(r"MaxProcedures is (\d+)", refused.value.args[0].desc)[1])
 
 
+@pytest.mark.long
 def test_init_while_the_database_is_away_or_hangs_keeps_the_settings_and_the_events(lonely):
     oet = lonely
     oet.database.put_properties(oet.name, {"MaxProcedures": 2})
@@ -240,6 +241,7 @@ def test_init_while_the_database_is_away_or_hangs_keeps_the_settings_and_the_eve
     assert oet.recorder.errors() == []
 
 
+@pytest.mark.long
 def test_a_device_that_tango_has_lost_comes_back_with_the_database(lonely):
     oet = lonely
     uid = oet.running("sleepy.py")

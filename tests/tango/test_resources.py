@@ -61,6 +61,7 @@ def _tree_of(oet, count):
         raise AssertionError(f"not {count} processes with two spares: {oet.server.tree()}") from None
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60 + CYCLES)
 def test_many_procedures_lose_no_event_and_leave_nothing_behind(own_server):
     oet = own_server(HistoryLength=20)
