@@ -185,6 +185,7 @@ def station(database: Database, folder: Path, tmp_path: Path) -> Iterator[Statio
         station.clean_up()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_nothing_is_lost_and_everything_said_is_true(station, database, rounds, seed, capsys):
     chance = random.Random(seed)

@@ -175,6 +175,7 @@ def test_up_serves_until_it_is_told_to_end(
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.long
 def test_two_demonstrations_do_not_disturb_one_another(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with running(UP, home, tmp_path_factory) as up, running(DEMO, home, tmp_path_factory) as demo:
         demo.ends_with(0)

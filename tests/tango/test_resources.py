@@ -97,6 +97,7 @@ def _spent(processes):
     return spent
 
 
+@pytest.mark.long
 def test_ten_prepared_scripts_cost_nothing(own_server):
     oet = own_server()
     for _ in range(10):

@@ -4,6 +4,7 @@ import pytest
 from support.tango_server import TERMINAL
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_hundred_scripts_call_another_device_and_get_its_events(oet, other):
     waiting, done = [], {}

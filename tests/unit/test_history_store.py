@@ -256,6 +256,7 @@ class TestRetention:
         assert again.add_request("Stop", "c", None, uid, 1.0, "accepted").number == 2
 
 
+@pytest.mark.long
 class TestPostgreSQLThatFails:
     """`postgresql` is the real one; it is killed, or stopped so that it hangs."""
 
@@ -670,6 +671,7 @@ while True:
 """
 
 
+@pytest.mark.long
 class TestPowerLoss:
     """A copy of the files as they are at some moment is what a computer finds when power is back."""
 
