@@ -196,6 +196,8 @@ def _changes(report: Report, running: Running, rounds: int, count: int) -> None:
 def _multiply(path: Path, device: str, count: int) -> None:
     """Copy the newest procedure of a history, and all that belongs to it, until there are `count`."""
     with contextlib.closing(sqlite3.connect(path)) as database, database:
+        # What the history calls a device begins with the Tango database.
+        (device,) = database.execute("SELECT name FROM device WHERE name LIKE '%/' || lower(?)", (device,)).fetchone()
         (newest,) = database.execute("SELECT max(id) FROM procedure WHERE device = ?", (device,)).fetchone()
         (events, last) = database.execute(
             "SELECT (SELECT count(*) FROM lifecycle WHERE device = ? AND process_uid = ?), last_sequence FROM device"
