@@ -97,7 +97,7 @@ class SqlHistory(MemoryHistory):
         """
         with self._writer.engine.begin() as connection:
             schema.prepare_tables(connection)
-            found = self._row.claim(connection, Counts(self._last_id, self._sequence, self._last_request))
+            found = self._row.claim(connection, self._given)
         with self._lock:
             late = self._is_late
             counts = found.counts.at_least(self._given) if late else found.counts

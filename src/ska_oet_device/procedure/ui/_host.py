@@ -100,7 +100,7 @@ class DeviceHost:
         """End the procedures `left` by an earlier server, {id: run id}; their processes are killed if they are here."""
         alive = [uid for uid in self.service.unfinished if uid not in left]
         previous = self.history.previous or self.state.previous
-        if previous is None or previous.is_of_this_machine or previous.host == socket.gethostname():
+        if previous is None or previous.host == socket.gethostname():
             self.service.settle(alive, reap_escaped(left))
         else:
             self.service.settle(alive, {}, previous.host)
