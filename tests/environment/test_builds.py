@@ -144,7 +144,7 @@ class TestTheServersPackages:
     def test_run_a_template_process(self, manager, tmp_path):
         environment = manager.prepare(make_project(tmp_path / "p", requirements_txt="shared==1.0\n"), "c1")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        entry = "ska_oet_device.procedure.domain._worker_process:worker_main"
+        entry = "ska_oet_device.procedure.worker._process:worker_main"
         # The template wants its control socket at descriptor 3.
         command = 'exec 3<&"$0" "$@"'
         arguments = [environment.python, "-m", "ska_oet_device.mptools", str(os.getpid()), entry, "tango", "shared"]

@@ -16,9 +16,9 @@ import sys
 from ska_oet_device.logs import configure_logging
 from ska_oet_device.main import WORKER_ENTRY, _end_all_children
 from ska_oet_device.mptools import Channel, Children, EventLoop, WorkerPool, become_subreaper
-from ska_oet_device.procedure.domain import _messages as messages
-from ska_oet_device.procedure.domain._journal import Journal
-from ska_oet_device.procedure.domain._supervisor import ScriptSupervisor
+from ska_oet_device.procedure import messages
+from ska_oet_device.procedure.supervision._journal import Journal
+from ska_oet_device.procedure.supervision._supervisor import ScriptSupervisor
 
 
 class Driver:

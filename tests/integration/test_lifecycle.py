@@ -369,7 +369,7 @@ class TestScriptsThatMeddle:
     @pytest.mark.parametrize("claim", ["float('nan')", "'noon'", "5.0"])
     def test_a_time_that_cannot_be_is_replaced_and_no_two_changes_are_alike(self, main, script, claim):
         path = script(f"""
-            from ska_oet_device.procedure.domain import _worker
+            from ska_oet_device.procedure.worker import _worker
             def init():
                 _worker.now.__kwdefaults__["clock"] = lambda: {claim}
             def f(): pass

@@ -8,7 +8,7 @@ import time
 import pytest
 from support.waiting import wait_until
 
-from ska_oet_device.procedure.domain import _messages as messages
+from ska_oet_device.procedure import messages
 
 ONE, TWO = "mid-oet/subarray/01", "mid-oet/subarray/02"
 NOTHING = "def main():\n    pass\n"
@@ -208,7 +208,7 @@ ON_THE_PIPE = """
             "no such state": None,
         }
         if frames[kind] is None:
-            from ska_oet_device.procedure.domain._messages import StateEntered, to_frame
+            from ska_oet_device.procedure.messages import StateEntered, to_frame
             frames[kind] = to_frame(StateEntered(99, 1.0))
         pipe.send_frame(frames[kind])
         time.sleep(600)

@@ -13,7 +13,7 @@ from support.main_process import MainProcess, is_gone
 from support.waiting import wait_until
 
 from ska_oet_device.mptools import stat_of, title_of
-from ska_oet_device.procedure.domain import _messages as messages
+from ska_oet_device.procedure import messages
 
 NOTHING = "def main():\n    pass\n"
 SLEEPING = "import time\ndef main():\n    time.sleep(600)\n"

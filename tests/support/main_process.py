@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ska_oet_device.mptools import Connection, loads, stat_of
+from ska_oet_device.procedure import messages
 from ska_oet_device.procedure.domain import ProcedureState
-from ska_oet_device.procedure.domain import _messages as messages
 
 from .waiting import wait_until
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ska_oet_device.procedure.domain import FileSystemScript, GitScript, ModuleFactory, ProcedureInput
-from ska_oet_device.procedure.domain import _loader as loader
+from ska_oet_device.procedure.worker import _loader as loader
 
 CONTEXT = {"wait_for_qa_ready": True}
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ska_oet_device.mptools import Channel, FrameReader, NotPlainError, dumps
+from ska_oet_device.procedure import messages
 from ska_oet_device.procedure.domain import ProcedureState
-from ska_oet_device.procedure.domain import _messages as messages
-from ska_oet_device.procedure.domain._journal import _CONGESTED, Journal
 from ska_oet_device.procedure.history import MemoryHistory
+from ska_oet_device.procedure.supervision._journal import _CONGESTED, Journal
 
 VALUES = {
     "str": st.text(),

@@ -1,9 +1,9 @@
 """What one main leaves to the next, for want of a device server to tell it to."""
 
-from ska_oet_device.procedure.domain import _messages as messages
-from ska_oet_device.procedure.domain._journal import Journal
-from ska_oet_device.procedure.domain._state import ProcedureState
-from ska_oet_device.procedure.domain._unheard import UnheardFile
+from ska_oet_device.procedure import messages
+from ska_oet_device.procedure.state import ProcedureState
+from ska_oet_device.procedure.supervision._journal import Journal
+from ska_oet_device.procedure.supervision._unheard import UnheardFile
 
 KEY = ("mid-oet/subarray/01", 3)
 HOW = {"exit_code": None, "signal": 9, "reason": "häßlich", "signals_sent": ["SIGTERM"], "reaped": [1]}

@@ -12,8 +12,8 @@ import pytest
 from support.forked import in_a_child
 
 from ska_oet_device.mptools import EndOfWork, InterruptGate, ProcWorker, TerminateInterrupt
+from ska_oet_device.procedure import messages
 from ska_oet_device.procedure.domain import ProcedureState, RunThreadState, ScriptWorker, script_signal_handler
-from ska_oet_device.procedure.domain import _messages as messages
 
 CONTEXT = {"wait_for_qa_ready": True}
 NONE = {"args": [], "kwargs": {}}

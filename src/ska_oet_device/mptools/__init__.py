@@ -19,11 +19,12 @@ from ._process import (
 )
 from ._signals import InterruptGate, TerminateInterrupt, become_subreaper, die_with_parent
 from ._surroundings import replace_standard_streams, set_up_process
-from ._template import READY, TEMPLATE_TITLE
+from ._template import READY, SPARE_TITLE, TEMPLATE_TITLE
 from ._worker import EndOfWork, ProcWorker
 
 __all__ = [
     "READY",
+    "SPARE_TITLE",
     "TEMPLATE_TITLE",
     "BrokenPipeProtocolError",
     "Channel",

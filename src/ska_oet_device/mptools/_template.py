@@ -33,8 +33,8 @@ CONTROL_FD = 3
 REQUEST_SIZE = 16
 REPORT_SIZE = 64 * 1024
 
-TEMPLATE_TITLE = "oet-template"
-"""The title of the process."""
+TEMPLATE_TITLE, SPARE_TITLE = "oet-template", "oet-spare"
+"""The titles of the process, and of a worker that has no work yet."""
 
 WorkerEntry = Callable[[socket.socket], None]
 

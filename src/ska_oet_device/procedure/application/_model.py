@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..domain import ExecutableScript, ProcedureInput, ProcedureState
 from ..history import LifecycleEvent
+from ..script import ExecutableScript, ProcedureInput
+from ..state import ProcedureState
 
 # -- commands
 

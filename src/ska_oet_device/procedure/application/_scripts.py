@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ...config import Settings
 from ...errors import InvalidArgumentError
-from ..domain import ExecutableScript, FileSystemScript, GitScript, check_syntax, locate
+from ..domain import check_syntax, locate
 from ..gitmanager import check_git_args, script_path
+from ..script import ExecutableScript, FileSystemScript, GitScript
 
 
 def find_script(script: ExecutableScript, settings: Settings) -> str:

@@ -27,20 +27,14 @@ from ...errors import (
 )
 from ...event import Bus, topic_name, topics
 from ...logs import about
-from ..domain import (
-    ExecutableScript,
-    GitScript,
-    ProcedureInput,
-    ProcedureState,
-    ProcessManager,
-    may_follow,
-)
-from ..domain._link import Launch
-from ..domain._messages import reason_of_drop
+from ..domain import ProcessManager
 from ..environment import EnvironmentInfo, EnvironmentManager
 from ..gitmanager import script_path
 from ..history import LifecycleEvent, MemoryHistory, StoredCall, StoredProcedure, StoredRequest
+from ..messages import Launch, reason_of_drop
 from ..output import OutputFiles, Page
+from ..script import ExecutableScript, GitScript, ProcedureInput
+from ..state import ProcedureState, may_follow
 from ._model import (
     Active,
     ArgCapture,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..domain import ProcedureInput, ProcedureState, script_from_data
 from ..history import StoredCall, StoredProcedure
+from ..script import ProcedureInput, script_from_data
+from ..state import ProcedureState
 from ._model import ArgCapture, ProcedureHistory, ProcedureSummary, RequestRecord
 
 

@@ -1,19 +1,18 @@
 """Domain entities of script execution: scripts, states, workers, and who supervises them."""
 
 from ..gitmanager import GitArgs
-from ._loader import ModuleFactory
-from ._locate import check_syntax, locate
-from ._manager import ProcessManager
-from ._messages import LifecycleMessage
-from ._script import (
+from ..messages import LifecycleMessage
+from ..script import (
     ExecutableScript,
     FileSystemScript,
     GitScript,
     ProcedureInput,
     script_from_data,
 )
-from ._state import TERMINAL, TRANSITIONS, ProcedureState, may_follow
-from ._worker import RunThreadState, ScriptWorker, script_signal_handler
+from ..state import TERMINAL, TRANSITIONS, ProcedureState, may_follow
+from ..worker import ModuleFactory, RunThreadState, ScriptWorker, script_signal_handler
+from ._locate import check_syntax, locate
+from ._manager import ProcessManager
 
 __all__ = [
     "TERMINAL",

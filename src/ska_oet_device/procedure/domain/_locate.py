@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ...errors import InvalidArgumentError, NotAllowedError, ScriptNotFoundError
-from ._script import FileSystemScript
+from ..script import FileSystemScript
 
 LARGEST_SCRIPT = 10 * 1024 * 1024
 _CHECKED_AT_ONCE = 64 * 1024  # bytes; compiling more than this may take longer than a command may

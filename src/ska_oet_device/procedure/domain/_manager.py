@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...event import Bus, topics
-from ._script import ExecutableScript, ProcedureInput
-from ._state import ProcedureState
+from ..script import ExecutableScript, ProcedureInput
+from ..state import ProcedureState
 
 
 class ProcessManager:

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..domain import ProcedureState
 from ..ownership import Owner
+from ..state import ProcedureState
 from ._numbers import Counts, Numbers
 from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..domain import ProcedureState
+from ..state import ProcedureState
 
 
 def readable(text: str | None) -> str | None:

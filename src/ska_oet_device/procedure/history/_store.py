@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
 
 from ...errors import HistoryError
-from ..domain import TERMINAL, ProcedureState
 from ..ownership import Owner
+from ..state import TERMINAL, ProcedureState
 from . import _schema as schema
 from ._device_row import DeviceRow
 from ._memory import MemoryHistory, Then

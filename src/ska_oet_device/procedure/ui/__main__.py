@@ -20,8 +20,8 @@ from tango.server import run
 
 from ...logs import configure_server_logging, tango_arguments
 from ...mptools import replace_standard_streams
-from ..domain._link import Link
-from ..domain._messages import CannotServe, ServerReady, StopEverything
+from ..link import Link
+from ..messages import CannotServe, ServerReady, StopEverything
 from ._before_tango import database_problem, port_problem, uses_database, wait_for_database
 from ._host import Runtime
 from ._start_check import fault_of_start

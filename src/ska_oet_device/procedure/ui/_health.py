@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from ...mptools import stat_of
-from ..domain._link import Link
+from ..link import Link
 
 _PATIENCE = 2.0  # seconds within which main answers; it never waits for anyone
 

@@ -22,10 +22,9 @@ from ...errors import OetError
 from ...event import Bus, topics
 from ...logs import about
 from ..application import Change, Progress, ScriptExecutionService
-from ..domain._link import Link
-from ..domain._messages import Configure
-from ..domain._orphans import reap_escaped
 from ..history import HistoryStore
+from ..link import Link, reap_escaped
+from ..messages import Configure
 from ..ownership import Owner
 from ._database import devices_of_server
 from ._device_state import DeviceState

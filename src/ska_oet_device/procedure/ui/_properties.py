@@ -20,7 +20,7 @@ from ...config import Settings
 from ...errors import OetError
 from ...properties import BY_NAME, Texts, number_in, settings_from
 from ..application import find_script
-from ..domain import ExecutableScript
+from ..script import ExecutableScript
 from ._database import property_texts
 from .codec import script_of_uri
 

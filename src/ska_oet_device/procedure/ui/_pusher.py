@@ -16,8 +16,8 @@ import tango
 
 from ...logs import about
 from ..application import Change, Progress, ScriptExecutionService, Snapshot
-from ..domain import ProcedureState
-from ..domain._link import Link
+from ..link import Link
+from ..state import ProcedureState
 from ._health import Diagnosis, Health, diagnose
 from ._script_messages import Report, ScriptMessages, Thinner, message_json
 from ._views import Standing, SummaryViews, device_state, procedure_rows, progress_values

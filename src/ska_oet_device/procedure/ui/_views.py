@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import tango
 
 from ..application import Failure, Notices, ProcedureSummary, Progress, Snapshot
-from ..domain import TERMINAL, ProcedureState
+from ..state import TERMINAL, ProcedureState
 from ._health import Diagnosis, Health
 from ._summaries import summary_json
 from .codec import latin1

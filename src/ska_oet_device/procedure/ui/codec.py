@@ -22,9 +22,11 @@ from ..application import (
     StartProcessCommand,
     StopProcessCommand,
 )
-from ..domain import ExecutableScript, FileSystemScript, GitArgs, GitScript, ProcedureInput, ProcedureState
+from ..gitmanager import GitArgs
 from ..history import LifecycleEvent, StoredRequest
 from ..output import Page
+from ..script import ExecutableScript, FileSystemScript, GitScript, ProcedureInput
+from ..state import ProcedureState
 from ._problems import explain, shorten
 
 _LARGEST_NUMBER = 2**63 - 1

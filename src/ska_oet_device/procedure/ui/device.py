@@ -17,7 +17,7 @@ from ... import __version__
 from ...errors import OetError
 from ...logs import about
 from ..application import Caller, PrepareProcessCommand, StartProcessCommand, StopProcessCommand
-from ..domain import ProcedureState
+from ..state import ProcedureState
 from ._clients import ClientNames
 from ._health import Health
 from ._host import DeviceHost, Runtime

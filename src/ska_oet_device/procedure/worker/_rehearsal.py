@@ -16,12 +16,13 @@ from typing import Any
 
 from ...logs import configure_logging
 from ...mptools import Connection, InterruptGate
+from ..marks import RUN_ID_VARIABLE
+from ..messages import Finished, Load, Run, from_payload
+from ..script import ProcedureInput
 from . import _loader as loader
-from ._marks import RUN_ID_VARIABLE
-from ._messages import Finished, Load, Run, from_payload
-from ._script import ProcedureInput
-from ._worker import ScriptWorker, text_stream
-from ._worker_pipe import PipeEvents, PipeWork
+from ._pipe import PipeEvents, PipeWork
+from ._surroundings import text_stream
+from ._worker import ScriptWorker
 
 _NOTHING = ProcedureInput().as_data()
 _NOWHERE = os.devnull  # an empty script

@@ -12,8 +12,8 @@ import signal
 from typing import Any
 
 from ...mptools import Connection, InterruptGate, dumps, loads
-from ._messages import CONTROL, LISTENING, PUBSUB, Load, PubSub, StateEntered, from_payload, to_frame
-from ._state import ProcedureState
+from ..messages import CONTROL, LISTENING, PUBSUB, Load, PubSub, StateEntered, from_payload, to_frame
+from ..state import ProcedureState
 from ._worker import ScriptWorker, now
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from ...errors import OetError
-from ._script import ExecutableScript, FileSystemScript, ProcedureInput
+from ..script import ExecutableScript, FileSystemScript, ProcedureInput
 
 MODULE_NAME = "user_module"
 _LONGEST_TRACE = 64 * 1024

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...mptools import NotPlainError, dumps
-from ._messages import ProcedureChanged, from_payload
-from ._state import ProcedureState
+from ..messages import ProcedureChanged, from_payload
+from ..state import ProcedureState
 
 _log = logging.getLogger(__name__)
 

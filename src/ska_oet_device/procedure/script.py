@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..gitmanager import GitArgs
+from .gitmanager import GitArgs
 
 _NO_REPOSITORY = GitArgs("")
 

@@ -13,45 +13,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from ...event import Bus, topic_name, topics
+from ...event import Bus, topics
 from ...mptools import BrokenPipeProtocolError, Channel, Frame, loads
-from . import _messages as messages
-from ._script import ExecutableScript, ProcedureInput
-from ._state import ProcedureState
+from .. import messages
+from ..messages import Launcher
+from ..state import ProcedureState
+from ._route import Route
 
 _log = logging.getLogger(__name__)
 
 _ACKNOWLEDGED_TOGETHER = 64
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What main must know to launch a script, beside the script itself; times in seconds."""
-
-    run_id: str
-    path: str
-    roots: list[str]
-    timeouts: dict[str, float]
-    grace: float
-    output: str = ""
-    max_memory: int = 0
-    source: dict[str, Any] | None = None
-
-
-class Launcher(Protocol):
-    """A device's service, as the link sees it."""
-
-    def launch(self, process_uid: int) -> Launch:
-        """Return how to launch a procedure that is being created."""
-
-    def context(self) -> dict[str, Any]:
-        """Return the context that scripts are given now."""
-
-    def last_number(self, boot: str) -> int:
-        """Return the number of main's newest announcement that is recorded already."""
 
 
 class Link:
@@ -65,7 +38,7 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self._channel = Channel(sock)
         self._lock = threading.Lock()
-        self._routes: dict[str, _Route] = {}
+        self._routes: dict[str, Route] = {}
         self._early: dict[str, list[Any]] = {}
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -100,7 +73,7 @@ class Link:
 
     def connect(self, device: str, bus: Bus, launcher: Launcher) -> None:
         """Join the bus of a device with main; what was announced for it before is published now."""
-        route = _Route(self, device, bus, launcher)
+        route = Route(self, device, bus, launcher)
         while True:
             with self._lock:
                 early = self._early.pop(device, [])
@@ -244,7 +217,7 @@ class Link:
                 return
         self._publish(route, message)
 
-    def _publish(self, route: _Route, message: Any) -> None:
+    def _publish(self, route: Route, message: Any) -> None:
         lifecycle = topics.procedure.lifecycle
         uid, number = message.process_uid, message.number
         if number <= route.last_number:  # recorded by an earlier device server, which died before it said so
@@ -303,68 +276,3 @@ class _NoContext:
     def __enter__(self) -> None: ...
 
     def __exit__(self, *exc: object) -> None: ...
-
-
-class _Route:
-    """The listeners that carry one device's requests to main."""
-
-    def __init__(self, link: Link, device: str, bus: Bus, launcher: Launcher) -> None:
-        self._link = link
-        self._device = device
-        self._launcher = launcher
-        self.bus = bus
-        self.last_number = launcher.last_number(link.boot)
-        management, operator = topics.procedure.management, topics.operator
-        bus.subscribe(self._create, management.create)
-        bus.subscribe(self._run, management.run)
-        bus.subscribe(self._stop, management.stop)
-        bus.subscribe(self._enable, operator.wait_for_qa_ready.enable)
-        bus.subscribe(self._disable, operator.wait_for_qa_ready.disable)
-        bus.subscribe(self._override, operator.wait_for_qa_ready.override)
-        bus.subscribe(self._state, operator.override.state)
-
-    def _create(self, msg_src: int, script: ExecutableScript, init_args: ProcedureInput) -> None:
-        launch = self._launcher.launch(msg_src)
-        self._link.send(
-            messages.CreateProcess(
-                self._device,
-                msg_src,
-                launch.run_id,
-                script.as_data(),
-                launch.path,
-                launch.roots,
-                init_args.as_data(),
-                self._launcher.context(),
-                launch.timeouts,
-                launch.grace,
-                launch.output,
-                launch.max_memory,
-                launch.source,
-            )
-        )
-
-    def _run(
-        self, msg_src: int, call: str, run_args: ProcedureInput, force_start: bool, after: int | None = None
-    ) -> None:
-        context = self._launcher.context()
-        self._link.send(
-            messages.RunFunction(self._device, msg_src, call, run_args.as_data(), context, force_start, after)
-        )
-
-    def _stop(self, msg_src: int) -> None:
-        self._link.send(messages.StopProcess(self._device, msg_src))
-
-    def _enable(self, msg_src: object) -> None:
-        self._broadcast(topics.operator.wait_for_qa_ready.enable, {"msg_src": msg_src})
-
-    def _disable(self, msg_src: object) -> None:
-        self._broadcast(topics.operator.wait_for_qa_ready.disable, {"msg_src": msg_src})
-
-    def _override(self, msg_src: object) -> None:
-        self._broadcast(topics.operator.wait_for_qa_ready.override, {"msg_src": msg_src})
-
-    def _state(self, msg_src: object, wait_for_qa_ready: bool) -> None:
-        self._broadcast(topics.operator.override.state, {"msg_src": msg_src, "wait_for_qa_ready": wait_for_qa_ready})
-
-    def _broadcast(self, topic: type, data: dict[str, Any]) -> None:
-        self._link.send(messages.Broadcast(self._device, topic_name(topic), data))

@@ -15,13 +15,11 @@ import weakref
 from typing import NoReturn
 
 from ...event import define_script_topics
-from ...mptools import READY, TEMPLATE_TITLE, Connection, InterruptGate, TerminateInterrupt
+from ...mptools import READY, SPARE_TITLE, TEMPLATE_TITLE, Connection, InterruptGate, TerminateInterrupt
+from ._pipe import PipeEvents, PipeWork
 from ._rehearsal import rehearse
-from ._worker import TERMINATED_STATUS, ScriptWorker, script_signal_handler, set_title
-from ._worker_pipe import PipeEvents, PipeWork
-
-SPARE = "oet-spare"
-"""The title of a worker that has no script yet."""
+from ._surroundings import set_title
+from ._worker import TERMINATED_STATUS, ScriptWorker, script_signal_handler
 
 _REHEARSALS = 20  # the interpreter adapts its code to what it does within some ten calls
 
@@ -72,12 +70,12 @@ def worker_main(sock: socket.socket) -> NoReturn:
     connection = Connection(sock, gate)
     signal.signal(signal.SIGTERM, functools.partial(script_signal_handler, gate, TerminateInterrupt))
     os.register_at_fork(after_in_child=functools.partial(_leave_to_parent, connection))
-    set_title(SPARE)
+    set_title(SPARE_TITLE)
     _own_random_numbers()
     events, work = PipeEvents(connection), PipeWork(connection, gate)
     worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate)
     threading.Thread(target=work.read_for, args=(worker, events), name="messages", daemon=True).start()
-    rehearse(SPARE)
+    rehearse(SPARE_TITLE)
     connection.send(READY, b"")
     worker.run()
     _end(worker)

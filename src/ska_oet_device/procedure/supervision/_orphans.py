@@ -8,16 +8,14 @@ when it was started.
 
 from __future__ import annotations
 
-import os
 import signal
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-from ...mptools import Children, EventLoop, Timer, all_pids, carries_mark, send_signal, stat_of, title_of
-from ._marks import RUN_ID_VARIABLE, run_title
+from ...mptools import SPARE_TITLE, TEMPLATE_TITLE, Children, EventLoop, Timer, send_signal, stat_of, title_of
+from ..marks import carries_run
 
 # A worker that the template has just made is nobody's orphan, though main has not read of its birth yet.
-SPARE_TITLES = ("oet-spare", "oet-template")
+_NOBODYS = (SPARE_TITLE, TEMPLATE_TITLE)
 
 _LOOK_AGAIN = 0.01  # seconds; children of the killed fall to main a moment later
 _ANNOUNCE_AFTER = 0.04  # seconds after which an end is announced though something still dies
@@ -77,7 +75,7 @@ class Undertaker:
 
     def _is_mine(self, orphan: int) -> bool:
         stat = stat_of(orphan)
-        if stat is None or stat.state == "Z" or title_of(orphan).startswith(SPARE_TITLES):
+        if stat is None or stat.state == "Z" or title_of(orphan).startswith(_NOBODYS):
             return False
         if stat.session == self._pid or carries_run(orphan, self._run_id):
             return True
@@ -87,36 +85,3 @@ class Undertaker:
         done, self._done = self._done, None
         if done is not None:
             done(self._killed)
-
-
-def carries_run(pid: int, run_id: str) -> bool:
-    """Say whether a process is of the run `run_id`: a worker, what it forked, or what that executed."""
-    return bool(run_id) and carries_mark(pid, run_title(run_id), f"{RUN_ID_VARIABLE}={run_id}")
-
-
-def reap_escaped(run_ids: Mapping[int, str], patience: float = 1.0) -> dict[int, list[int]]:
-    """Kill the processes that an earlier main, which died, has left behind; runs in the device server.
-
-    :param run_ids: {procedure id: the run id that its processes carry}
-    :param patience: seconds to wait until they are gone
-    :return: {procedure id: ids of the processes that were killed}
-    """
-    reaped: dict[int, list[int]] = {}
-    deadline = time.monotonic() + patience
-    while run_ids and time.monotonic() < deadline:
-        found = {pid: uid for pid in all_pids() for uid, mark in run_ids.items() if _escaped(pid, mark)}
-        if not found:
-            break
-        for pid, uid in found.items():
-            if pid not in reaped.setdefault(uid, []):
-                reaped[uid].append(pid)
-            send_signal(pid, signal.SIGKILL)
-        time.sleep(_LOOK_AGAIN)
-    return reaped
-
-
-def _escaped(pid: int, mark: str) -> bool:
-    if pid == os.getpid() or not carries_run(pid, mark):
-        return False
-    stat = stat_of(pid)
-    return stat is not None and stat.state != "Z"

@@ -31,8 +31,7 @@ from ...mptools import (
     send_signal,
     stat_of,
 )
-from ._environment_pools import EnvironmentPools
-from ._messages import (
+from ..messages import (
     CONTROL,
     LISTENING,
     PUBSUB,
@@ -50,8 +49,9 @@ from ._messages import (
     reason_of_drop,
     to_frame,
 )
+from ..state import ProcedureState, may_follow
+from ._environment_pools import EnvironmentPools
 from ._orphans import Undertaker
-from ._state import ProcedureState, may_follow
 
 _log = logging.getLogger(__name__)
 

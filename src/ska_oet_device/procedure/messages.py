@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from ...mptools import NotPlainError, dumps, encode, loads
-from ._state import ProcedureState
+from ..mptools import NotPlainError, dumps, encode, loads
+from .state import ProcedureState
 
 CONTROL, PUBSUB, LISTENING = 1, 2, 3
 """Frame tags: a message of this module; a script's pypubsub message (passed on unopened); "I listen"."""
@@ -53,6 +53,33 @@ class LifecycleMessage:
 
     msg_src: int
     new_state: ProcedureState
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What main must know to launch a script, beside the script itself; times in seconds."""
+
+    run_id: str
+    path: str
+    roots: list[str]
+    timeouts: dict[str, float]
+    grace: float
+    output: str = ""
+    max_memory: int = 0
+    source: dict[str, Any] | None = None
+
+
+class Launcher(Protocol):
+    """A device's service, as the link sees it."""
+
+    def launch(self, process_uid: int) -> Launch:
+        """Return how to launch a procedure that is being created."""
+
+    def context(self) -> dict[str, Any]:
+        """Return the context that scripts are given now."""
+
+    def last_number(self, boot: str) -> int:
+        """Return the number of main's newest announcement that is recorded already."""
 
 
 # -- main to worker: the specification's four external messages

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...mptools import Channel, FrameReader
-from ._messages import CaughtUp, ProcedureChanged, ProvenanceKnown, StartDropped, from_payload, to_frame
-from ._state import ProcedureState
+from ..messages import CaughtUp, ProcedureChanged, ProvenanceKnown, StartDropped, from_payload, to_frame
+from ..state import ProcedureState
 
 _CONGESTED = 4 * 1024 * 1024  # bytes waiting for the device server, beyond which scripts have to wait
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import logging
 import os
 import resource
@@ -24,11 +23,9 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from ...event import AUTO_TOPIC, prepare_script_bus, publish_to_script
-from ...logs import about, configure_logging
-from ...mptools import EndOfWork, InterruptGate, ProcWorker, TerminateInterrupt
-from . import _loader as loader
-from ._marks import RUN_ID_VARIABLE, run_title
-from ._messages import (
+from ...mptools import InterruptGate, ProcWorker, TerminateInterrupt
+from ..marks import run_title
+from ..messages import (
     LISTENING,
     Env,
     EnvironmentReady,
@@ -41,13 +38,14 @@ from ._messages import (
     UserFnComplete,
     UserFnFailed,
 )
-from ._prepare import Prepared, environments_of, prepare, use_checkout
-from ._script import ProcedureInput
-from ._state import ProcedureState
+from ..script import ProcedureInput
+from ..state import ProcedureState
+from . import _loader as loader
+from ._fetch import Prepared, environments_of, prepare, use_checkout
+from ._surroundings import limit_memory, redirect_output, set_title, take_identity, use_memory_reserve
 
 _log = logging.getLogger(__name__)
 
-_MEMORY_RESERVE = 16 * 1024 * 1024  # bytes beyond MaxMemory, for telling of its end
 TERMINATED_STATUS = 128 + signal.SIGTERM
 """The exit status of a worker that ended because it was told to."""
 
@@ -162,22 +160,22 @@ class ScriptWorker(ProcWorker):
 
     def _load(self, message: Load) -> None:
         self.name = f"{message.device}#{message.process_uid}"
-        _redirect_output(message.output)
+        redirect_output(message.output)
         set_title(self._title_for(message))
-        _take_identity(message)
+        take_identity(message)
         self.publish_lifecycle(ProcedureState.IDLE)
         if message.source is not None and not self._prepare_source(message.source):
             return
         path = self._prepared.path if self._prepared is not None else message.path
         self._max_memory = message.max_memory
-        _limit_memory(message.max_memory)
+        limit_memory(message.max_memory)
         self.publish_lifecycle(ProcedureState.LOADING)
         try:
             with self.gate.open():
                 self.module = self._load_module(path)
         except BaseException as error:  # user code: whatever it raises is the procedure's failure
             if isinstance(error, MemoryError):
-                _use_memory_reserve()
+                use_memory_reserve()
             self._fail("loading", error)
             return
         self.publish_lifecycle(ProcedureState.IDLE)
@@ -247,7 +245,7 @@ class ScriptWorker(ProcWorker):
             return UserFnFailed(name, error)
         except BaseException as error:  # user code: whatever it raises is the procedure's failure
             if isinstance(error, MemoryError):
-                _use_memory_reserve()
+                use_memory_reserve()
             self.run_state.exception = error
             return UserFnFailed(name, error)
         return UserFnComplete(name)
@@ -317,77 +315,3 @@ class ScriptWorker(ProcWorker):
         if not self._listening:
             self._listening = True
             self.event_q.put(LISTENING)
-
-
-# -- what a worker does to its process
-
-
-def set_title(title: str) -> None:
-    """Set the title of this process, as `ps` shows it."""
-    # Loaded by the template; main, which imports this package too, has no use for it.
-    from setproctitle import setproctitle
-
-    setproctitle(title)
-
-
-def _take_identity(message: Load) -> None:
-    """Mark this process, and all it will start, as belonging to the procedure."""
-    os.environ[RUN_ID_VARIABLE] = message.run_id
-    configure_logging(str(about(message.device, message.process_uid, message.run_id)["tags"]))
-    sys.argv = [message.path]
-
-
-def _redirect_output(path: str) -> None:
-    """Have everything that this process and its children print go to a file, by descriptor."""
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    if not path:
-        return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError:
-        _log.exception("the output cannot be kept in %s", path)
-        return
-    for standard in (1, 2):
-        os.dup2(descriptor, standard)
-    os.close(descriptor)
-    sys.stdout, sys.stderr = text_stream(1), text_stream(2)
-
-
-class _LenientFile(io.FileIO):
-    """A file that drops what a full disk does not take: no script ends because of what it prints."""
-
-    def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            return len(data)
-
-
-def text_stream(descriptor: int) -> io.TextIOWrapper:
-    """Return a stream that writes by line, so that what a script prints can be followed while it runs."""
-    file = io.BufferedWriter(_LenientFile(descriptor, "w", closefd=False))
-    return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
-
-
-def _limit_memory(size: int) -> None:
-    """Let this process, and each of its children, allocate so many bytes more than it has now; 0: no limit."""
-    if size <= 0:
-        return
-    with open("/proc/self/status") as status:
-        has = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
-    limit, most = has + size, resource.getrlimit(resource.RLIMIT_DATA)[1]
-    if most == resource.RLIM_INFINITY:
-        most = limit + _MEMORY_RESERVE
-    resource.setrlimit(resource.RLIMIT_DATA, (min(limit, most), min(limit + _MEMORY_RESERVE, most)))
-
-
-def _use_memory_reserve() -> None:
-    """Let this process, whose script has used up its memory, say so."""
-    _, limit = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-__all__ = ["EndOfWork", "RunThreadState", "ScriptWorker", "script_signal_handler"]
