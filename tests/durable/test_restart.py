@@ -124,7 +124,7 @@ class TestDeviceServerKilled:
             made.kill_device_server()
 
     def test_a_crash_loop_backs_off_and_ends_with_a_clear_line_if_nobody_needs_it(self, station):
-        faster = "main._FIRST_PAUSE, main._LONGEST_PAUSE, main._CRASHES_IN_A_ROW = 0.05, 0.2, 3"
+        faster = "keeper._FIRST_PAUSE, keeper._LONGEST_PAUSE, keeper._CRASHES_IN_A_ROW = 0.05, 0.2, 3"
         made = station(python_with(faster))
         for _ in range(3):
             made.kill_device_server()

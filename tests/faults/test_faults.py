@@ -179,7 +179,7 @@ def station(database: Database, folder: Path, tmp_path: Path) -> Iterator[Statio
     station = Station(database, "faults", tmp_path / "station", properties)
     try:
         # Each of the many crashes counts as the first: a crash loop is another test's subject.
-        station.start(python_with("main._STABLE_AFTER = 0.0"))
+        station.start(python_with("keeper._STABLE_AFTER = 0.0"))
         yield station
     finally:
         station.clean_up()

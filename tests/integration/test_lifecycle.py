@@ -119,7 +119,7 @@ class TestTheWayToTheEnd:
             assert end.reason == "the process ended with signal 9 (SIGKILL) in RUNNING"
             assert [data["number"] for data in main.said(uid, "count")] == list(range(500))
             order = [kind for kind, who, _ in main.told.order if who == uid]
-            assert order[-1] == "ProcedureChanged"
+            assert order[-1] == "LifecycleMessage"
             assert "message" in order[:-1]
 
 
@@ -379,7 +379,7 @@ class TestScriptsThatMeddle:
         main.run(uid, "f")
         main.run(uid)
         assert main.wait_for_end(uid).reason == "completed"
-        changes = [(change.state, change.time) for change in main.told.changes]
+        changes = [(change.new_state, change.time) for change in main.told.changes]
         assert all(isinstance(moment, float) and moment == moment for _, moment in changes)
         assert len(changes) == len(set(changes))
 

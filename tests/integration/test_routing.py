@@ -31,8 +31,8 @@ class TestArbitration:
         main.run(other, force=True)
         wait_until(lambda: main.told.dropped, what="the dropped start")
         dropped = main.told.dropped[0]
-        assert (dropped.process_uid, dropped.fn_name, dropped.running) == (other, "main", busy)
-        assert not dropped.reserved
+        assert dropped.msg_src == other
+        assert dropped.reason == f"the start of main was dropped, since procedure {busy} was RUNNING"
         assert before <= dropped.time <= time.time()
         main.stop(busy)
         main.wait_for_end(busy)
@@ -45,7 +45,8 @@ class TestArbitration:
         main.run(abort, force=True, after=stopped)  # held until that one has ended
         main.run(late, force=True)
         dropped = wait_until(lambda: main.told.dropped, what="the dropped start")[0]
-        assert (dropped.process_uid, dropped.running, dropped.reserved) == (late, abort, True)
+        assert dropped.msg_src == late
+        assert dropped.reason == f"the start of main was dropped, since abort script {abort} runs next"
 
     def test_a_start_behind_main_takes_nobodys_turn(self, main, script):
         path = script("def main():\n    pass\ndef other():\n    pass\n")
@@ -63,9 +64,10 @@ class TestArbitration:
         for uid in uids:
             main.run(uid, force=True)
         wait_until(lambda: len(main.told.dropped) == 4, 20, "four dropped starts")
-        (winner,) = set(uids) - {dropped.process_uid for dropped in main.told.dropped}
+        (winner,) = set(uids) - {dropped.msg_src for dropped in main.told.dropped}
         main.wait_for(winner, "RUNNING")
-        assert {dropped.running for dropped in main.told.dropped} == {winner}
+        reason = f"the start of main was dropped, since procedure {winner} was RUNNING"
+        assert {dropped.reason for dropped in main.told.dropped} == {reason}
         assert sum("RUNNING" in main.states(uid) for uid in uids) == 1
 
     def test_at_no_time_are_two_running(self, main, script):
@@ -76,7 +78,7 @@ class TestArbitration:
         wait_until(lambda: sum(state == 8 for _, _, state in list(main.told.order)) + len(main.told.dropped) == 30, 30)
         running: set[int] = set()
         for kind, uid, state in main.told.order:
-            if kind == "ProcedureChanged":
+            if kind == "LifecycleMessage":
                 if state == messages.ProcedureState.RUNNING:
                     assert not running
                     running.add(uid)
@@ -88,7 +90,7 @@ class TestArbitration:
         main.run(after, force=True, after=first)
         main.stop(first)
         main.wait_for_end(after)
-        changes = [(change.process_uid, messages.ProcedureState(change.state).name) for change in main.told.changes]
+        changes = [(change.msg_src, change.new_state.name) for change in main.told.changes]
         assert changes.index((first, "STOPPED")) < changes.index((after, "RUNNING"))
         assert main.told.dropped == []
 

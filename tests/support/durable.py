@@ -296,11 +296,12 @@ def main(path, **kwargs):
 
 
 def python_with(statements: str) -> list[str]:
-    """Return a command that runs the server after some statements, in which `main` is its module."""
+    """Return a command that runs the server after some statements, in which `keeper` is what keeps the device server."""
     return [
         sys.executable,
         "-c",
-        f"import sys, ska_oet_device.main as main; {statements}; sys.exit(main.main())",
+        "import sys, ska_oet_device.main as main, ska_oet_device.procedure.supervision._device_server as keeper; "
+        f"{statements}; sys.exit(main.main())",
     ]
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from ska_oet_device.mptools import Connection, loads, stat_of
 from ska_oet_device.procedure import messages
-from ska_oet_device.procedure.domain import ProcedureState
 
 from .waiting import wait_until
 
@@ -35,10 +34,10 @@ def is_gone(pid: int) -> bool:
 class Told:
     """What main has said so far, in its order."""
 
-    changes: list[messages.ProcedureChanged] = field(default_factory=list)
+    changes: list[messages.LifecycleMessage] = field(default_factory=list)
     script_messages: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
-    dropped: list[messages.StartDropped] = field(default_factory=list)
-    provenance: list[messages.ProvenanceKnown] = field(default_factory=list)
+    dropped: list[messages.LifecycleMessage] = field(default_factory=list)
+    provenance: list[messages.ProvenanceMessage] = field(default_factory=list)
     problems: list[messages.Supply] = field(default_factory=list)
     order: list[tuple[str, int, Any]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
@@ -142,25 +141,25 @@ class MainProcess:
     # -- what it is told
 
     def states(self, uid: int) -> list[str]:
-        return [ProcedureState(change.state).name for change in list(self.told.changes) if change.process_uid == uid]
+        return [change.new_state.name for change in list(self.told.changes) if change.msg_src == uid]
 
-    def wait_for(self, uid: int, state: str, seconds: float = 20.0) -> messages.ProcedureChanged:
+    def wait_for(self, uid: int, state: str, seconds: float = 20.0) -> messages.LifecycleMessage:
         """Return the first announcement that the procedure entered a state."""
 
-        def found() -> messages.ProcedureChanged | None:
+        def found() -> messages.LifecycleMessage | None:
             for change in list(self.told.changes):
-                if change.process_uid == uid and ProcedureState(change.state).name == state:
+                if change.msg_src == uid and change.new_state.name == state:
                     return change
             return None
 
         return wait_until(found, seconds, f"procedure {uid} in {state}; it was in {self.states(uid)}")
 
-    def wait_for_end(self, uid: int, seconds: float = 20.0) -> messages.ProcedureChanged:
+    def wait_for_end(self, uid: int, seconds: float = 20.0) -> messages.LifecycleMessage:
         """Return the announcement of the procedure's end."""
 
-        def found() -> messages.ProcedureChanged | None:
+        def found() -> messages.LifecycleMessage | None:
             for change in list(self.told.changes):
-                if change.process_uid == uid and ProcedureState(change.state).is_terminal:
+                if change.msg_src == uid and change.new_state.is_terminal:
                     return change
             return None
 
@@ -207,13 +206,13 @@ class MainProcess:
             told.problems.append(message)
             return
         told.numbers.append(message.number)
-        told.order.append((type(message).__name__, message.process_uid, getattr(message, "state", None)))
-        if isinstance(message, messages.ProcedureChanged):
+        told.order.append((type(message).__name__, message.msg_src, getattr(message, "new_state", None)))
+        if isinstance(message, messages.LifecycleMessage):
             if message.os_pid is not None:
                 self.seen.add(message.os_pid)
-            told.changes.append(message)
-        elif isinstance(message, messages.StartDropped):
-            told.dropped.append(message)
+            entered = [change.new_state for change in told.changes if change.msg_src == message.msg_src]
+            is_drop = entered[-1:] == [message.new_state]  # READY once more
+            (told.dropped if is_drop else told.changes).append(message)
         else:
             told.provenance.append(message)
         self.send(messages.Acknowledge(message.number))

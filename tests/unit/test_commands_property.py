@@ -24,7 +24,7 @@ from ska_oet_device.config import Settings
 from ska_oet_device.errors import OetError
 from ska_oet_device.event import topics
 from ska_oet_device.procedure.application import Caller, ScriptExecutionService
-from ska_oet_device.procedure.domain import TRANSITIONS, ProcedureState
+from ska_oet_device.procedure.domain import TRANSITIONS, LifecycleMessage, ProcedureState
 from ska_oet_device.procedure.history import HistoryStore, _reader
 from ska_oet_device.procedure.ui import codec
 from ska_oet_device.procedure.ui._summaries import summaries_json
@@ -138,11 +138,7 @@ class Desk:
         """Announce a state, as main does."""
         self.service.bus.publish(
             topics.procedure.lifecycle.statechange,
-            msg_src=uid,
-            new_state=state,
-            time=None,
-            reason=None,
-            stacktrace=None,
+            message=LifecycleMessage(uid, state),
         )
 
 

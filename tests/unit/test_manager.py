@@ -7,7 +7,13 @@ import threading
 import pytest
 
 from ska_oet_device.event import Bus, topics
-from ska_oet_device.procedure.domain import FileSystemScript, ProcedureInput, ProcedureState, ProcessManager
+from ska_oet_device.procedure.domain import (
+    FileSystemScript,
+    LifecycleMessage,
+    ProcedureInput,
+    ProcedureState,
+    ProcessManager,
+)
 
 SCRIPT = FileSystemScript("file:///a.py")
 MANAGEMENT = topics.procedure.management
@@ -43,7 +49,7 @@ def main_loop(manager):
 
 
 def enter(manager: ProcessManager, pid: int, state: ProcedureState) -> None:
-    manager.bus.publish(topics.procedure.lifecycle.statechange, msg_src=pid, new_state=state)
+    manager.bus.publish(topics.procedure.lifecycle.statechange, message=LifecycleMessage(pid, state))
 
 
 def created(manager: ProcessManager, state: ProcedureState = ProcedureState.CREATING) -> int:

@@ -21,6 +21,7 @@ VALUES = {
     "int": st.integers(),
     "float": st.floats(allow_nan=False),
     "bool": st.booleans(),
+    "ProcedureState": st.sampled_from(ProcedureState),
     "Plain": st.dictionaries(st.text(), st.integers()),
     "list[str]": st.lists(st.text()),
     "dict[str, float]": st.dictionaries(st.text(), st.floats(allow_nan=False)),
@@ -108,7 +109,11 @@ def new_reader():
         reader.close()
 
 
-KEY = ("mid-oet/subarray/01", 3)
+DEVICE = "mid-oet/subarray/01"
+
+
+def change(state: ProcedureState, time: float) -> messages.LifecycleMessage:
+    return messages.LifecycleMessage(3, state, DEVICE, time)
 
 
 CAUGHT_UP = "caught up"
@@ -123,21 +128,19 @@ class TestJournal:
     def test_numbers_what_it_announces_and_sends_it_at_once(self, new_reader):
         journal, reader = Journal(), new_reader()
         journal.connect(reader.channel, reader.after_send)
-        journal.changed(KEY, ProcedureState.READY, time=1.5, os_pid=17)
-        journal.provenance(KEY, {"path": "/a.py"})
-        journal.start_dropped(KEY, "main", 2, reserved=False, time=2.5)
+        journal.announce(ready := change(ProcedureState.READY, 1.5))
+        journal.announce(loaded := messages.ProvenanceMessage(3, {"path": "/a.py"}, DEVICE))
         assert reader.heard() == [
             messages.CaughtUp(),
-            messages.ProcedureChanged(1, *KEY, int(ProcedureState.READY), 1.5, os_pid=17),
-            messages.ProvenanceKnown(2, *KEY, {"path": "/a.py"}),
-            messages.StartDropped(3, *KEY, "main", 2, False, 2.5),
+            dataclasses.replace(ready, number=1),
+            dataclasses.replace(loaded, number=2),
         ]
-        assert reader.flushed == 4
+        assert reader.flushed == 3
 
     def test_keeps_what_nobody_hears_and_tells_it_later(self, new_reader):
         journal, reader = Journal(), new_reader()
         for _ in range(3):
-            journal.changed(KEY, ProcedureState.READY, time=1.0)
+            journal.announce(change(ProcedureState.READY, 1.0))
         journal.connect(reader.channel, reader.after_send)
         assert numbers(reader.heard()) == [1, 2, 3, CAUGHT_UP]
 
@@ -145,21 +148,21 @@ class TestJournal:
     def test_tells_a_new_reader_what_was_not_acknowledged(self, acknowledged):
         journal, reader = Journal(), Reader()
         for _ in range(10):
-            journal.changed(KEY, ProcedureState.READY, time=1.0)
+            journal.announce(change(ProcedureState.READY, 1.0))
         journal.acknowledge(acknowledged)
         journal.acknowledge(acknowledged)
         journal.connect(reader.channel, reader.after_send)
         assert numbers(reader.heard()) == [*range(max(acknowledged, 0) + 1, 11), CAUGHT_UP]
-        journal.changed(KEY, ProcedureState.READY, time=1.0)
+        journal.announce(change(ProcedureState.READY, 1.0))
         assert numbers(reader.heard()) == [11]
         reader.close()
 
     def test_tells_again_after_a_reader_was_lost(self, new_reader):
         journal, first, second = Journal(), new_reader(), new_reader()
         journal.connect(first.channel, first.after_send)
-        journal.changed(KEY, ProcedureState.IDLE, time=1.0)
+        journal.announce(change(ProcedureState.IDLE, 1.0))
         journal.disconnect()
-        journal.changed(KEY, ProcedureState.READY, time=2.0)
+        journal.announce(change(ProcedureState.READY, 2.0))
         journal.connect(second.channel, second.after_send)
         assert numbers(first.heard()) == [CAUGHT_UP, 1]
         assert numbers(second.heard()) == [1, 2, CAUGHT_UP]

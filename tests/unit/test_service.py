@@ -38,6 +38,8 @@ from ska_oet_device.procedure.domain import (
     may_follow,
 )
 from ska_oet_device.procedure.history import MemoryHistory
+from ska_oet_device.procedure.messages import LifecycleMessage, ProvenanceMessage
+from ska_oet_device.procedure.turns import Obstacle
 
 S = ProcedureState
 LIFECYCLE, OPERATOR = topics.procedure.lifecycle, topics.operator.wait_for_qa_ready
@@ -56,6 +58,8 @@ class FakeLink:
         self.asked: list[tuple[Any, ...]] = []
         self.launches: dict[int, Any] = {}
         management = topics.procedure.management
+        self.acknowledged: list[int] = []
+        self._bus.subscribe(self._acknowledged, LIFECYCLE.acknowledged)
         self._bus.subscribe(self._create, management.create)
         self._bus.subscribe(self._run, management.run)
         self._bus.subscribe(self._stop, management.stop)
@@ -72,10 +76,13 @@ class FakeLink:
 
     def enter(self, pid: int, *states: ProcedureState, **details: Any) -> None:
         for state in states:
-            self._bus.publish(LIFECYCLE.statechange, msg_src=pid, new_state=state, **details)
+            self._bus.publish(LIFECYCLE.statechange, message=LifecycleMessage(pid, state, **details))
 
-    def drop_start(self, pid: int, running: int, **details: Any) -> None:
-        self._bus.publish(LIFECYCLE.startdropped, msg_src=pid, fn_name="main", running=running, **details)
+    def drop_start(self, pid: int, running: int, *, reserved: bool = False, **details: Any) -> None:
+        self.enter(pid, S.READY, reason=Obstacle(running, reserved).drop("main"), **details)
+
+    def _acknowledged(self, number):
+        self.acknowledged.append(number)
 
     def say(self, pid: int, topic: str, **data: Any) -> None:
         self._bus.publish(topics.script.message, msg_src=pid, topic=topic, data=data, time=1.0)
@@ -326,21 +333,21 @@ class TestStart:
         assert dashboard.changes[-1].event.reason == reason
 
     def test_that_was_dropped_is_told_once_however_often_main_says_it(self, service, link, dashboard):
-        pid, done = prepared(service, link), []
-        for number in range(3):
-            link.drop_start(pid, 77, time=12.5, number=7, done=lambda number=number: done.append(number))
+        pid = prepared(service, link)
+        for _ in range(3):
+            link.drop_start(pid, 77, time=12.5, number=7)
         assert [change.event.state for change in dashboard.changes].count(S.READY) == 2
-        assert done == [0, 1, 2]
+        assert link.acknowledged == [7, 7, 7]
         assert len(service.notices().sentences) == 1
 
-    @pytest.mark.parametrize("path", [(), TO_READY[:2], (*TO_READY, S.RUNNING), (*TO_READY, S.STOPPED)])
+    @pytest.mark.parametrize("path", [(), TO_READY[:2], (*TO_READY, S.STOPPED)])
     def test_that_was_dropped_of_what_is_not_ready_changes_nothing(self, service, link, path):
-        pid, done = service.prepare(HELLO).id, []
+        pid = service.prepare(HELLO).id
         link.enter(pid, *path)
         with Unchanged(service, link):
-            link.drop_start(pid, 77, done=lambda: done.append(pid))
-            link.drop_start(99, 77, done=lambda: done.append(99))
-        assert done == [pid, 99]
+            link.drop_start(pid, 77, number=8)
+            link.drop_start(99, 77, number=9)
+        assert link.acknowledged == [8, 9]
 
     def test_each_that_was_dropped_is_in_status_until_its_procedure_runs_or_ends(self, service, link):
         first, second = prepared(service, link), prepared(service, link)
@@ -544,8 +551,8 @@ class TestChanges:
 
     def test_what_was_read_is_shown(self, service, link):
         pid = service.prepare(HELLO).id
-        service.bus.publish(LIFECYCLE.loaded, msg_src=pid, provenance={"sha256": "abc"})
-        service.bus.publish(LIFECYCLE.loaded, msg_src=99, provenance={"sha256": "abc"})
+        service.bus.publish(LIFECYCLE.loaded, message=ProvenanceMessage(pid, {"sha256": "abc"}))
+        service.bus.publish(LIFECYCLE.loaded, message=ProvenanceMessage(99, {"sha256": "abc"}))
         assert service.summarise([pid])[0].provenance == {"sha256": "abc"}
 
     def test_of_unknown_procedures_are_logged_and_change_nothing(self, service, link, caplog):

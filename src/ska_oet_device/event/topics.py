@@ -64,54 +64,25 @@ class procedure:
         class statechange:
             """A procedure entered a state."""
 
-            def msgDataSpec(
-                msg_src,
-                new_state,
-                time=None,
-                reason=None,
-                stacktrace=None,
-                exit=None,
-                os_pid=None,
-                fn_name=None,
-                number=0,
-                done=None,
-            ):
+            def msgDataSpec(message):
                 """
-                - msg_src: id of the procedure
-                - new_state: the ProcedureState entered
-                - time: Unix time of the change, taken where it happened
-                - reason: one sentence; always there for FAILED
-                - stacktrace: the script's traceback, if it raised
-                - exit: how the process ended, for terminal states
-                - os_pid: the worker's process id while it lives
-                - fn_name: the function that began, for INITIALISING and RUNNING
-                - number: main's number of the announcement
-                - done: to be called once the change is recorded
+                - message: the LifecycleMessage
                 """
 
         class loaded:
             """The code of a script was read; this is what was read."""
 
-            def msgDataSpec(msg_src, provenance, number=0, done=None):
+            def msgDataSpec(message):
                 """
-                - msg_src: id of the procedure
-                - provenance: path, sha256, git_commit and environment of the code
-                - number: main's number of the announcement
-                - done: to be called once it is recorded
+                - message: the ProvenanceMessage
                 """
 
-        class startdropped:
-            """A start that was asked ahead of time found another procedure RUNNING, and was dropped."""
+        class acknowledged:
+            """What main has announced is recorded, or needs no recording."""
 
-            def msgDataSpec(msg_src, fn_name, running, reserved=False, time=None, number=0, done=None):
+            def msgDataSpec(number):
                 """
-                - msg_src: id of the procedure that stays READY
-                - fn_name: the function that is not called
-                - running: id of the procedure that is RUNNING
-                - reserved: it is not, but it is an abort script, whose turn is next
-                - time: Unix time at which the start was dropped
                 - number: main's number of the announcement
-                - done: to be called once it is recorded
                 """
 
         class recorded:

@@ -29,6 +29,7 @@ def _message(cls: _M) -> _M:
 def to_frame(message: Any) -> bytes:
     """Return `message` as one frame of tag CONTROL."""
     values = [getattr(message, item.name) for item in dataclasses.fields(message)]
+    values = [int(value) if isinstance(value, ProcedureState) else value for value in values]
     return encode(CONTROL, dumps((type(message).__name__, values)))
 
 
@@ -44,15 +45,53 @@ def from_payload(payload: bytes) -> Any:
         raise NotPlainError(f"not a message: {error!r}") from error
 
 
+@_message
 @dataclass(frozen=True)
 class LifecycleMessage:
-    """A procedure entered a state: what a worker tells, and what listeners are told.
+    """A procedure entered a state: the one shape of a change, from main to the listeners of the bus.
 
-    `msg_src` is the id of the procedure.
+    READY after READY says that a start was dropped, and `reason` which one.
+
+    - msg_src: id of the procedure
+    - new_state: the state entered
+    - device: name of the procedure's device
+    - time: Unix seconds, taken where it happened; 0: not said
+    - reason: one sentence; always there for FAILED
+    - stacktrace: the script's traceback, if it raised
+    - exit: how the process ended, for terminal states
+    - os_pid: the worker's process id while it lives
+    - fn_name: the function that began, for INITIALISING and RUNNING
+    - number: main's number of the announcement, which is repeated until acknowledged; 0: nobody waits for that
     """
 
     msg_src: int
     new_state: ProcedureState
+    device: str = ""
+    time: float = 0.0
+    reason: str | None = None
+    stacktrace: str | None = None
+    exit: Plain | None = None
+    os_pid: int | None = None
+    fn_name: str | None = None
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "new_state", ProcedureState(self.new_state))  # a number, where it crossed a pipe
+
+
+@_message
+@dataclass(frozen=True)
+class ProvenanceMessage:
+    """What a procedure's worker has read: path, sha256, git_commit and environment; else as LifecycleMessage."""
+
+    msg_src: int
+    provenance: Plain
+    device: str = ""
+    number: int = 0
+
+
+Announcement = LifecycleMessage | ProvenanceMessage
+"""What main tells of procedures: numbered, and repeated until acknowledged."""
 
 
 @dataclass(frozen=True)
@@ -296,57 +335,6 @@ class StopEverything:
 
 
 # -- main to device server
-
-
-@_message
-@dataclass(frozen=True)
-class ProcedureChanged:
-    """A procedure entered a state; numbered, and repeated until acknowledged."""
-
-    number: int
-    device: str
-    process_uid: int
-    state: int
-    time: float
-    reason: str | None = None
-    stacktrace: str | None = None
-    exit: Plain | None = None
-    os_pid: int | None = None
-    fn_name: str | None = None
-
-
-@_message
-@dataclass(frozen=True)
-class ProvenanceKnown:
-    """What a procedure's worker has read; numbered, and repeated until acknowledged."""
-
-    number: int
-    device: str
-    process_uid: int
-    provenance: Plain
-
-
-@_message
-@dataclass(frozen=True)
-class StartDropped:
-    """A start that was asked ahead of time was dropped; numbered, and repeated until acknowledged.
-
-    `running` is the procedure that was RUNNING; with `reserved` it was not, but is an abort script, whose turn is next.
-    """
-
-    number: int
-    device: str
-    process_uid: int
-    fn_name: str
-    running: int
-    reserved: bool
-    time: float
-
-
-def reason_of_drop(fn_name: str, running: int, *, reserved: bool) -> str:
-    """Return why a start was dropped, as a lifecycle event tells it."""
-    why = f"abort script {running} runs next" if reserved else f"procedure {running} was RUNNING"
-    return f"the start of {fn_name} was dropped, since {why}"
 
 
 @_message

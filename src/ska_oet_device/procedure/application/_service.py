@@ -31,10 +31,11 @@ from ..domain import ProcessManager
 from ..environment import EnvironmentInfo, EnvironmentManager
 from ..gitmanager import script_path
 from ..history import LifecycleEvent, MemoryHistory, StoredCall, StoredProcedure, StoredRequest
-from ..messages import Launch, reason_of_drop
+from ..messages import Launch, LifecycleMessage, ProvenanceMessage
 from ..output import OutputFiles, Page
 from ..script import ExecutableScript, GitScript, ProcedureInput
 from ..state import ProcedureState, may_follow
+from ..turns import in_the_way
 from ._model import (
     Active,
     ArgCapture,
@@ -133,7 +134,6 @@ class ScriptExecutionService:
         lifecycle, operator = topics.procedure.lifecycle, topics.operator.wait_for_qa_ready
         self.bus.subscribe(self._on_statechange, lifecycle.statechange)
         self.bus.subscribe(self._on_loaded, lifecycle.loaded)
-        self.bus.subscribe(self._on_startdropped, lifecycle.startdropped)
         self.bus.subscribe(self._on_script_message, topics.script.message)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
         self.bus.subscribe(self.handle_wait_for_qa_ready_enable, operator.enable)
@@ -457,94 +457,66 @@ class ScriptExecutionService:
         self.script_context.wait_for_qa_ready = enabled
         self.bus.publish(topics.operator.override.state, msg_src=self.device, wait_for_qa_ready=enabled)
 
-    def _on_statechange(
-        self,
-        msg_src: int,
-        new_state: ProcedureState,
-        time: float | None = None,
-        reason: str | None = None,
-        stacktrace: str | None = None,
-        exit: dict[str, Any] | None = None,
-        os_pid: int | None = None,
-        fn_name: str | None = None,
-        number: int = 0,
-        done: Callable[[], None] | None = None,
-    ) -> None:
-        done = done or _nothing
+    def _on_statechange(self, message: LifecycleMessage) -> None:
+        pid, state, done = message.msg_src, message.new_state, self._acknowledging(message.number)
         with self._lock:
-            summary = self._summaries.get(msg_src)
-            if summary is None:
-                _log.error(
-                    "a change of procedure %s, which is not known, to %s",
-                    msg_src,
-                    new_state.name,
-                    extra=about(self.device),
-                )
+            summary = self._summaries.get(pid)
+            problem = self._problem_with(summary, message)
+            if summary is None or problem:
+                _log.error("%s", problem, extra=about(self.device, pid))
                 done()
                 return
-            if (new_state, time) in summary.history.process_states:  # main has said so before, to an earlier server
+            if (state, message.time) in summary.history.process_states:  # main has said so before, to an earlier server
                 done()
                 return
-            if not may_follow(summary.state, new_state):
-                _log.error(
-                    "procedure %d is %s, which %s may not follow",
-                    msg_src,
-                    summary.state.name,
-                    new_state.name,
-                    extra=about(self.device, msg_src, summary.run_id),
-                )
-                done()
+            if summary.state is state:
+                self._take_drop(summary, message, done)
                 return
-            if new_state is ProcedureState.COMPLETE:
-                reason = self._with_uncalled(msg_src, reason)
-            self._note_function(msg_src, summary.state, new_state, fn_name)
+            reason = self._with_uncalled(pid, message.reason) if state is ProcedureState.COMPLETE else message.reason
+            self._note_function(pid, summary.state, state, message.fn_name)
             before = summary.history
-            history = replace(before, stacktrace=stacktrace or before.stacktrace, exit=exit or before.exit)
-            if new_state is ProcedureState.FAILED:
-                self._newest_failure = stacktrace or reason or ""
-            changed = replace(summary, history=history, os_pid=os_pid)
-            self._enter(changed, new_state, time or clock.time(), reason, number=number, done=done)
+            history = replace(
+                before, stacktrace=message.stacktrace or before.stacktrace, exit=message.exit or before.exit
+            )
+            if state is ProcedureState.FAILED:
+                self._newest_failure = message.stacktrace or reason or ""
+            changed = replace(summary, history=history, os_pid=message.os_pid)
+            self._enter(changed, state, message.time or clock.time(), reason, number=message.number, done=done)
 
-    def _on_loaded(
-        self, msg_src: int, provenance: dict[str, Any], number: int = 0, done: Callable[[], None] | None = None
-    ) -> None:
-        with self._lock:
-            if msg_src in self._summaries:
-                self._summaries[msg_src] = replace(self._summaries[msg_src], provenance=provenance)
-            self.history.update(msg_src, {"provenance": provenance}, number, done)
+    def _problem_with(self, summary: ProcedureSummary | None, message: LifecycleMessage) -> str:
+        """Return why a change cannot be; "" if it can."""
+        if summary is None:
+            return f"a change of procedure {message.msg_src}, which is not known, to {message.new_state.name}"
+        known = (message.new_state, message.time) in summary.history.process_states
+        if known or may_follow(summary.state, message.new_state):
+            return ""
+        return f"procedure {summary.id} is {summary.state.name}, which {message.new_state.name} may not follow"
 
-    def _on_startdropped(
-        self,
-        msg_src: int,
-        fn_name: str,
-        running: int,
-        reserved: bool = False,
-        time: float | None = None,
-        number: int = 0,
-        done: Callable[[], None] | None = None,
-    ) -> None:
-        done = done or _nothing
-        time = time or clock.time()
+    def _acknowledging(self, number: int) -> Callable[[], None]:
+        """Return what tells main that one of its announcements needs no repetition."""
+
+        def acknowledge() -> None:
+            if number:
+                self.bus.publish(topics.procedure.lifecycle.acknowledged, number=number)
+
+        return acknowledge
+
+    def _on_loaded(self, message: ProvenanceMessage) -> None:
+        pid, provenance = message.msg_src, message.provenance
         with self._lock:
-            summary = self._summaries.get(msg_src)
-            if summary is None or summary.state is not ProcedureState.READY:
-                _log.error(
-                    "a start of procedure %s was dropped, which is not READY",
-                    msg_src,
-                    extra=about(self.device, msg_src),
-                )
-                done()
-                return
-            if (ProcedureState.READY, time) in summary.history.process_states:  # as in _on_statechange
-                done()
-                return
-            reason = reason_of_drop(fn_name, running, reserved=reserved)
-            sentence = self._note_drop(msg_src, reason)
-            history = replace(summary.history, dropped_starts=(*summary.history.dropped_starts, (time, reason)))
-            again = replace(summary, history=history)
-            self._enter(again, ProcedureState.READY, time, reason, number=number, done=done)
-        self.audit("Start", Caller("main"), msg_src, f"dropped: {sentence}")
-        _log.warning("%s", sentence, extra=about(self.device, msg_src))
+            if pid in self._summaries:
+                self._summaries[pid] = replace(self._summaries[pid], provenance=provenance)
+            self.history.update(pid, {"provenance": provenance}, message.number, self._acknowledging(message.number))
+
+    def _take_drop(self, summary: ProcedureSummary, message: LifecycleMessage, done: Callable[[], None]) -> None:
+        """Take up that a start was dropped: the procedure enters READY once more."""
+        pid, time, reason = summary.id, message.time or clock.time(), message.reason or ""
+        sentence = self._note_drop(pid, reason)
+        history = replace(summary.history, dropped_starts=(*summary.history.dropped_starts, (time, reason)))
+        again = replace(summary, history=history)
+        self._enter(again, ProcedureState.READY, time, reason, number=message.number, done=done)
+        self.audit("Start", Caller("main"), pid, f"dropped: {sentence}")
+        _log.warning("%s", sentence, extra=about(self.device, pid))
 
     def _note_drop(self, pid: int, reason: str) -> str:
         """Note for Status that a start was dropped; an abort script's procedure is ended: nobody will ever start it."""
@@ -686,10 +658,9 @@ class ScriptExecutionService:
         if not cmd.force_start and (state is not ProcedureState.READY or self._starting == summary.id):
             shown = "being started" if self._starting == summary.id else state.name
             raise InvalidStateError(f"procedure {summary.id} is {shown}; it can be started when it is READY")
-        busy = self._busy_with()
-        if state is ProcedureState.READY and busy not in (None, summary.id):
-            doing = "is an abort script and runs next" if busy in self._held_aborts else "is RUNNING"
-            raise BusyError(f"procedure {busy} {doing}; procedure {summary.id} cannot be started before it ends")
+        obstacle = in_the_way(summary.id, self._running(), self._held_aborts)
+        if state is ProcedureState.READY and obstacle is not None:
+            raise BusyError(obstacle.refusal(summary.id))
         if self._queued.get(summary.id, 0) >= _MOST_QUEUED_STARTS:
             raise TooManyError(f"{_MOST_QUEUED_STARTS} starts of procedure {summary.id} are waiting already")
 
@@ -708,11 +679,10 @@ class ScriptExecutionService:
         )
         self.history.add_call(pid, StoredCall(capture.fn, capture.fn_args.as_data(), capture.time))
 
-    def _busy_with(self) -> int | None:
-        for pid, state in self._states.items():
-            if state is ProcedureState.RUNNING:
-                return pid
-        return self._starting or min(self._held_aborts, default=None)
+    def _running(self) -> int | None:
+        """Return the procedure that is RUNNING, or is being started."""
+        running = (pid for pid, state in self._states.items() if state is ProcedureState.RUNNING)
+        return next(running, self._starting)
 
     # -- stopping
 
@@ -917,7 +887,3 @@ class _Launching:
     run_id: str
     request: RequestRecord
     abort_of: int | None
-
-
-def _nothing() -> None:
-    """What follows a change that nobody waits for."""

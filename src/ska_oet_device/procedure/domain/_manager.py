@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...event import Bus, topics
+from ..messages import LifecycleMessage
 from ..script import ExecutableScript, ProcedureInput
 from ..state import ProcedureState
 
@@ -109,6 +110,6 @@ class ProcessManager:
         with self._lock:
             return ProcedureState.RUNNING in self._states.values()
 
-    def _note_state(self, msg_src: int, new_state: ProcedureState, **_: Any) -> None:
+    def _note_state(self, message: LifecycleMessage) -> None:
         with self._lock:
-            self._states[msg_src] = new_state
+            self._states[message.msg_src] = message.new_state

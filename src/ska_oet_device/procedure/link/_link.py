@@ -6,7 +6,6 @@ what main announces is published on the bus of the device it concerns.
 
 from __future__ import annotations
 
-import functools
 import logging
 import selectors
 import socket
@@ -19,7 +18,6 @@ from ...event import Bus, topics
 from ...mptools import BrokenPipeProtocolError, Channel, Frame, loads
 from .. import messages
 from ..messages import Launcher
-from ..state import ProcedureState
 from ._route import Route
 
 _log = logging.getLogger(__name__)
@@ -39,7 +37,7 @@ class Link:
         self._channel = Channel(sock)
         self._lock = threading.Lock()
         self._routes: dict[str, Route] = {}
-        self._early: dict[str, list[Any]] = {}
+        self._early: dict[str, list[messages.Announcement]] = {}
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         for end in (self._wake_reader, self._wake_writer):
@@ -87,8 +85,8 @@ class Link:
         """Return procedure, state and time of the changes that are told to a device when it is connected."""
         with self._lock:
             early = list(self._early.get(device, ()))
-        changes = (message for message in early if isinstance(message, messages.ProcedureChanged))
-        return {(message.process_uid, message.state, message.time) for message in changes}
+        changes = (message for message in early if isinstance(message, messages.LifecycleMessage))
+        return {(message.msg_src, int(message.new_state), message.time) for message in changes}
 
     def drop_unclaimed(self) -> None:
         """Let go of devices that this server does not have any more: their procedures are ended."""
@@ -207,7 +205,7 @@ class Link:
         else:
             self._to_device(message)
 
-    def _to_device(self, message: Any) -> None:
+    def _to_device(self, message: messages.Announcement) -> None:
         with self._lock:
             if self._acknowledged is None:
                 self._acknowledged = self._told = message.number - 1
@@ -217,40 +215,13 @@ class Link:
                 return
         self._publish(route, message)
 
-    def _publish(self, route: Route, message: Any) -> None:
-        lifecycle = topics.procedure.lifecycle
-        uid, number = message.process_uid, message.number
-        if number <= route.last_number:  # recorded by an earlier device server, which died before it said so
-            self.recorded(number)
-            return
-        done = functools.partial(self.recorded, number)
-        if isinstance(message, messages.ProcedureChanged):
-            route.bus.publish(
-                lifecycle.statechange,
-                msg_src=uid,
-                new_state=ProcedureState(message.state),
-                time=message.time,
-                reason=message.reason,
-                stacktrace=message.stacktrace,
-                exit=message.exit,
-                os_pid=message.os_pid,
-                fn_name=message.fn_name,
-                number=number,
-                done=done,
-            )
-        elif isinstance(message, messages.ProvenanceKnown):
-            route.bus.publish(lifecycle.loaded, msg_src=uid, provenance=message.provenance, number=number, done=done)
-        elif isinstance(message, messages.StartDropped):
-            route.bus.publish(
-                lifecycle.startdropped,
-                msg_src=uid,
-                fn_name=message.fn_name,
-                running=message.running,
-                reserved=message.reserved,
-                time=message.time,
-                number=number,
-                done=done,
-            )
+    def _publish(self, route: Route, announcement: messages.Announcement) -> None:
+        if (
+            announcement.number <= route.last_number
+        ):  # recorded by an earlier device server, which died before it said so
+            self.recorded(announcement.number)
+        else:
+            route.tell(announcement)
 
     def _script_message(self, payload: bytes) -> None:
         device, uid, topic, data, sent = loads(payload)

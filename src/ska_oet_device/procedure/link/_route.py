@@ -18,9 +18,12 @@ class Sender(Protocol):
     def send(self, message: Any) -> None:
         """Send a message to main."""
 
+    def recorded(self, number: int) -> None:
+        """Note that an announcement of main is recorded."""
+
 
 class Route:
-    """The listeners that carry one device's requests to main."""
+    """Joins the bus of one device with main: carries its requests there, and publishes what main tells of it."""
 
     def __init__(self, link: Sender, device: str, bus: Bus, launcher: Launcher) -> None:
         self._link = link
@@ -29,6 +32,7 @@ class Route:
         self.bus = bus
         self.last_number = launcher.last_number(link.boot)
         management, operator = topics.procedure.management, topics.operator
+        bus.subscribe(self._acknowledged, topics.procedure.lifecycle.acknowledged)
         bus.subscribe(self._create, management.create)
         bus.subscribe(self._run, management.run)
         bus.subscribe(self._stop, management.stop)
@@ -36,6 +40,15 @@ class Route:
         bus.subscribe(self._disable, operator.wait_for_qa_ready.disable)
         bus.subscribe(self._override, operator.wait_for_qa_ready.override)
         bus.subscribe(self._state, operator.override.state)
+
+    def tell(self, announcement: messages.Announcement) -> None:
+        """Publish what main tells.  Thread of the link."""
+        lifecycle = topics.procedure.lifecycle
+        is_change = isinstance(announcement, messages.LifecycleMessage)
+        self.bus.publish(lifecycle.statechange if is_change else lifecycle.loaded, message=announcement)
+
+    def _acknowledged(self, number: int) -> None:
+        self._link.recorded(number)
 
     def _create(self, msg_src: int, script: ExecutableScript, init_args: ProcedureInput) -> None:
         launch = self._launcher.launch(msg_src)

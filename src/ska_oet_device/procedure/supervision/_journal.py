@@ -8,11 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ...mptools import Channel, FrameReader
-from ..messages import CaughtUp, ProcedureChanged, ProvenanceKnown, StartDropped, from_payload, to_frame
-from ..state import ProcedureState
+from ..messages import Announcement, CaughtUp, from_payload, to_frame
 
 _CONGESTED = 4 * 1024 * 1024  # bytes waiting for the device server, beyond which scripts have to wait
 
@@ -27,10 +25,10 @@ class Journal:
         self._after_send: Callable[[], None] = lambda: None
         self.on_all_heard: Callable[[], None] = lambda: None
 
-    def repeat(self, announcements: Iterable[Any]) -> None:
+    def repeat(self, announcements: Iterable[Announcement]) -> None:
         """Announce, under numbers of our own, what an earlier main could tell nobody."""
         for announcement in announcements:
-            self._announce(announcement)
+            self.announce(announcement)
 
     def connect(self, channel: Channel, after_send: Callable[[], None]) -> None:
         """Speak over `channel` from now on, beginning with everything that was not acknowledged."""
@@ -55,7 +53,7 @@ class Journal:
         """Whether something is not known to be recorded."""
         return bool(self._entries)
 
-    def unheard(self) -> list[Any]:
+    def unheard(self) -> list[Announcement]:
         """Return what is not known to be recorded, oldest first."""
         return [from_payload(bytes(FrameReader().feed(frame)[0].payload)) for _, frame in self._entries]
 
@@ -65,14 +63,12 @@ class Journal:
             self._channel.send(frame)
             self._after_send()
 
-    def changed(self, key: tuple[str, int], state: ProcedureState, **details: Any) -> None:
-        self._announce(ProcedureChanged(0, *key, int(state), **details))
-
-    def provenance(self, key: tuple[str, int], provenance: dict[str, Any]) -> None:
-        self._announce(ProvenanceKnown(0, *key, provenance))
-
-    def start_dropped(self, key: tuple[str, int], fn_name: str, running: int, *, reserved: bool, time: float) -> None:
-        self._announce(StartDropped(0, *key, fn_name, running, reserved, time))
+    def announce(self, announcement: Announcement) -> None:
+        """Tell what has happened to a procedure, under the next number."""
+        self._number += 1
+        frame = to_frame(dataclasses.replace(announcement, number=self._number))
+        self._entries.append((self._number, frame))
+        self.send(frame)
 
     def pubsub(self, frame: bytes) -> bool:
         """Pass a script's message on; False if the device server takes no more for now."""
@@ -82,9 +78,3 @@ class Journal:
     @property
     def congested(self) -> bool:
         return self._channel is not None and self._channel.pending > _CONGESTED
-
-    def _announce(self, message: Any) -> None:
-        self._number += 1
-        frame = to_frame(dataclasses.replace(message, number=self._number))
-        self._entries.append((self._number, frame))
-        self.send(frame)

@@ -35,21 +35,24 @@ from ..messages import (
     CONTROL,
     LISTENING,
     PUBSUB,
+    Announcement,
     Broadcast,
     CreateProcess,
     EnvironmentReady,
     Finished,
+    LifecycleMessage,
     Load,
+    ProvenanceMessage,
     Run,
     RunFunction,
     ScriptLoaded,
     StateEntered,
     StopProcess,
     from_payload,
-    reason_of_drop,
     to_frame,
 )
 from ..state import ProcedureState, may_follow
+from ..turns import Obstacle, in_the_way
 from ._environment_pools import EnvironmentPools
 from ._orphans import Undertaker
 
@@ -76,11 +79,7 @@ _PHASES = {
 class Announcer(Protocol):
     """What the supervisor says to the device server; main_loop numbers and keeps it until acknowledged."""
 
-    def changed(self, key: Key, state: ProcedureState, **details: Any) -> None: ...
-
-    def provenance(self, key: Key, provenance: dict[str, Any]) -> None: ...
-
-    def start_dropped(self, key: Key, fn_name: str, running: int, *, reserved: bool, time: float) -> None: ...
+    def announce(self, announcement: Announcement) -> None: ...
 
     def pubsub(self, frame: bytes) -> bool:
         """Pass a script's message on; False if the device server takes no more for now."""
@@ -176,7 +175,7 @@ class ScriptSupervisor:
         self._loop = loop
         self._children = children
         self._pool = pool
-        self._announce = announcer
+        self._announcer = announcer
         self._scripts: dict[Key, SupervisedScript] = {}
         self._running: dict[str, int] = {}
         self._paused: set[WorkerHandle] = set()
@@ -289,7 +288,8 @@ class ScriptSupervisor:
         elif isinstance(message, EnvironmentReady):
             self._hold_environment(script, message)
         elif isinstance(message, ScriptLoaded):
-            self._announce.provenance(script.key, message.provenance)
+            device, uid = script.key
+            self._announcer.announce(ProvenanceMessage(uid, message.provenance, device))
         elif isinstance(message, Finished):
             script.finished = message
             script.cancel_timers()
@@ -318,7 +318,7 @@ class ScriptSupervisor:
         self._set_deadline(script)
         if state is ProcedureState.READY:
             self._free_turn(script)
-        self._announce.changed(script.key, state, time=when, os_pid=script.pid, fn_name=message.fn_name or None)
+        self._announce(script, state, when, os_pid=script.pid, fn_name=message.fn_name or None)
         if state is ProcedureState.READY:
             self._take_turn(script)
             self._wake_held(script.key[0])
@@ -345,31 +345,34 @@ class ScriptSupervisor:
             if request.after is not None and (device, request.after) in self._scripts:
                 return
             script.runs.popleft()
-            running = self._running.get(device)
-            reserved = self._reserved(device, request) if running is None else None
-            if running is not None and running != request.process_uid:
-                self._drop(script, request.fn_name, running, reserved=False)
-                continue
-            if reserved is not None:
-                self._drop(script, request.fn_name, reserved, reserved=True)
+            obstacle = in_the_way(
+                request.process_uid,
+                self._running.get(device),
+                self._reserved(device),
+                is_abort=request.after is not None,
+            )
+            if obstacle is not None:
+                self._drop(script, request.fn_name, obstacle)
                 continue
             self._running[device] = request.process_uid
             script.starting = True
             assert script.worker is not None
             script.worker.send(to_frame(Run(request.fn_name, request.run_args, request.context)))
 
-    def _drop(self, script: SupervisedScript, fn_name: str, running: int, *, reserved: bool) -> None:
-        """Tell that a start comes to nothing; the procedure stays READY, and enters it once more for its history."""
+    def _drop(self, script: SupervisedScript, fn_name: str, obstacle: Obstacle) -> None:
+        """Tell that a start that was asked ahead is dropped: its procedure stays READY, and enters it once more."""
         when = script.note_state(int(ProcedureState.READY), time.time())
-        script.dropped.append((when, reason_of_drop(fn_name, running, reserved=reserved)))
-        self._announce.start_dropped(script.key, fn_name, running, reserved=reserved, time=when)
+        reason = obstacle.drop(fn_name)
+        script.dropped.append((when, reason))
+        self._announce(script, ProcedureState.READY, when, reason=reason, os_pid=script.pid)
 
-    def _reserved(self, device: str, request: RunFunction) -> int | None:
-        """Return the abort script for which the next turn is kept, unless it or another one is asking."""
-        if request.after is not None:
-            return None
-        held = (script for script in self._of(device) if any(run.after is not None for run in script.runs))
-        return next((script.key[1] for script in held if script.key[1] != request.process_uid), None)
+    def _reserved(self, device: str) -> Iterator[int]:
+        """Yield the abort scripts for which the next turn is kept."""
+        return (script.key[1] for script in self._of(device) if any(run.after is not None for run in script.runs))
+
+    def _announce(self, script: SupervisedScript, state: ProcedureState, when: float, **details: Any) -> None:
+        device, uid = script.key
+        self._announcer.announce(LifecycleMessage(uid, state, device, when, **details))
 
     def _free_turn(self, script: SupervisedScript) -> None:
         device, uid = script.key
@@ -534,10 +537,10 @@ class ScriptSupervisor:
         del self._scripts[script.key]
         self._free_turn(script)
         finished = script.finished
-        self._announce.changed(
-            script.key,
+        self._announce(
+            script,
             state,
-            time=time.time(),
+            time.time(),
             reason=reason,
             stacktrace=finished.stacktrace if finished is not None else None,
             exit={
@@ -557,7 +560,7 @@ class ScriptSupervisor:
     def _route(self, script: SupervisedScript, frame: Frame) -> None:
         """Pass a script's message on to the device server and to the other scripts of its device."""
         data = encode(frame.tag, frame.payload)
-        if not self._announce.pubsub(data) and script.worker is not None and script.fate is None:
+        if not self._announcer.pubsub(data) and script.worker is not None and script.fate is None:
             script.worker.pause()
             self._paused.add(script.worker)
         for other in self._of(script.key[0]):

@@ -8,11 +8,9 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ...mptools import NotPlainError, dumps
-from ..messages import ProcedureChanged, from_payload
-from ..state import ProcedureState
+from ..messages import Announcement, LifecycleMessage, from_payload
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +21,7 @@ class UnheardFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> list[Any]:
+    def read(self) -> list[Announcement]:
         """Return the announcements that an earlier main has left; empty, and a line in the log, if they are no use."""
         try:
             return [from_payload(dumps(item)) for item in json.loads(self.path.read_text())]
@@ -33,7 +31,7 @@ class UnheardFile:
             _log.error("what an earlier server left in %s cannot be read: %s", self.path, error)
             return []
 
-    def write(self, announcements: Sequence[Any]) -> None:
+    def write(self, announcements: Sequence[Announcement]) -> None:
         """Keep announcements, whole or not at all, and say so in the log."""
         if not announcements:
             return
@@ -58,13 +56,13 @@ class UnheardFile:
             _log.error("%s cannot be removed: %s", self.path, error)
 
 
-def _tell(announcement: Any) -> None:
-    if isinstance(announcement, ProcedureChanged) and ProcedureState(announcement.state).is_terminal:
+def _tell(announcement: Announcement) -> None:
+    if isinstance(announcement, LifecycleMessage) and announcement.new_state.is_terminal:
         _log.error(
             "nobody has recorded that procedure %s#%d ended at %.3f: %s, %s",
             announcement.device,
-            announcement.process_uid,
+            announcement.msg_src,
             announcement.time,
-            ProcedureState(announcement.state).name,
+            announcement.new_state.name,
             announcement.reason,
         )
