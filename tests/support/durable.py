@@ -296,7 +296,7 @@ def main(path, **kwargs):
 
 
 def python_with(statements: str) -> list[str]:
-    """Return a command that runs the server after some statements, in which `keeper` is what keeps the device server."""
+    """Return a command that runs the server after some statements; `keeper` keeps the device server."""
     return [
         sys.executable,
         "-c",
