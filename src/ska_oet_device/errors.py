@@ -61,5 +61,9 @@ class TooLargeError(OetError):
     reason = "OET_TooLarge"
 
 
+class NotConnectedError(OetError):
+    """Nobody carries messages to a main process: no script's process can be made."""
+
+
 class HistoryError(OetError):
     """The durable history cannot be read now."""

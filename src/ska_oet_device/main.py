@@ -78,7 +78,7 @@ class MainProcess:
         self.exit_status = 0
         self._shutting_down = False
         self._handlers: dict[type, Callable[..., None]] = {
-            messages.CreateProcess: self.supervisor.create,
+            messages.Load: self.supervisor.create,
             messages.RunFunction: self.supervisor.run,
             messages.StopProcess: self.supervisor.stop,
             messages.Broadcast: self.supervisor.broadcast,
@@ -91,7 +91,7 @@ class MainProcess:
         }
 
     def _handle(self, message: object) -> None:
-        if self._shutting_down and isinstance(message, messages.CreateProcess):
+        if self._shutting_down and isinstance(message, messages.Load):
             self.supervisor.create(message)
             self.supervisor.stop(messages.StopProcess(message.device, message.process_uid))
             return

@@ -41,7 +41,7 @@ class Driver:
         self.channel = Channel(link)
         self.control = control
         self.handlers = {
-            messages.CreateProcess: self.supervisor.create,
+            messages.Load: self.supervisor.create,
             messages.RunFunction: self.supervisor.run,
             messages.StopProcess: self.supervisor.stop,
             messages.Broadcast: self.supervisor.broadcast,

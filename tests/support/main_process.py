@@ -87,8 +87,7 @@ class MainProcess:
         self._uids += 1
         script = {"script_type": "filesystem", "script_uri": f"file://{path}"}
         self.send(
-            messages.CreateProcess(
-                device,
+            messages.Load(
                 self._uids,
                 str(uuid.uuid4()),
                 script,
@@ -98,6 +97,7 @@ class MainProcess:
                 {"wait_for_qa_ready": False},
                 timeouts or {},
                 grace,
+                device=device,
             )
         )
         return self._uids

@@ -13,17 +13,13 @@ from ska_oet_device.event import Bus, prepare_script_bus, publish_to_script, top
 
 # Every topic, with what a message on it must carry and what it may.
 DOCUMENTED = {
-    "request.procedure.create": ("msg_src request_id cmd", ""),
-    "request.procedure.start": ("msg_src request_id cmd", ""),
-    "request.procedure.stop": ("msg_src request_id cmd", ""),
-    "request.procedure.list": ("msg_src request_id pids", ""),
     "procedure.lifecycle.statechange": ("message", ""),
     "procedure.lifecycle.loaded": ("message", ""),
     "procedure.lifecycle.acknowledged": ("number", ""),
     "procedure.lifecycle.progress": ("msg_src progress time", ""),
     "procedure.lifecycle.recorded": ("msg_src change", ""),
-    "procedure.management.create": ("msg_src script init_args", ""),
-    "procedure.management.run": ("msg_src call run_args force_start", "after"),
+    "procedure.management.create": ("msg_src load", ""),
+    "procedure.management.run": ("msg_src call run_args force_start context", "after"),
     "procedure.management.stop": ("msg_src", ""),
     "operator.wait_for_qa_ready.enable": ("msg_src", ""),
     "operator.wait_for_qa_ready.disable": ("msg_src", ""),

@@ -107,8 +107,8 @@ class Desk:
         )
         self.service.bus.subscribe(self._created, topics.procedure.management.create)
 
-    def _created(self, msg_src: int, script: Any, init_args: Any) -> None:
-        self.service.launch(msg_src)  # as the link does
+    def _created(self, msg_src: int, load: Any) -> None:
+        """Hear that a process is wanted, as the link does."""
 
     def ask(self, command: str, text: str) -> Any:
         """Do a command; returns its answer, read from its JSON."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from typing import Any
 
 import pytest
 
-from ska_oet_device.event import Bus, topics
+from ska_oet_device.config import Settings
+from ska_oet_device.errors import NotAllowedError, NotConnectedError, ScriptNotFoundError
+from ska_oet_device.event import topics
 from ska_oet_device.procedure.domain import (
     FileSystemScript,
     LifecycleMessage,
@@ -15,23 +19,24 @@ from ska_oet_device.procedure.domain import (
     ProcessManager,
 )
 
-SCRIPT = FileSystemScript("file:///a.py")
+SCRIPT = FileSystemScript(f"file://{__file__}")
 MANAGEMENT = topics.procedure.management
 
 
 class FakeMainLoop:
     """Hears what is asked of main_loop."""
 
-    def __init__(self, bus: Bus) -> None:
-        self.asked: list[tuple[object, ...]] = []
+    def __init__(self, manager: ProcessManager) -> None:
+        self.manager, bus = manager, manager.bus
+        self.asked: list[tuple[Any, ...]] = []
         bus.subscribe(self._create, MANAGEMENT.create)
         bus.subscribe(self._run, MANAGEMENT.run)
         bus.subscribe(self._stop, MANAGEMENT.stop)
 
-    def _create(self, msg_src, script, init_args):
-        self.asked.append(("create", msg_src, script, init_args))
+    def _create(self, msg_src, load):
+        self.asked.append(("create", msg_src, load))
 
-    def _run(self, msg_src, call, run_args, force_start, after=None):
+    def _run(self, msg_src, call, run_args, force_start, context, after=None):
         self.asked.append(("run", msg_src, call, run_args, force_start, after))
 
     def _stop(self, msg_src):
@@ -45,7 +50,7 @@ def manager():
 
 @pytest.fixture
 def main_loop(manager):
-    return FakeMainLoop(manager.bus)
+    return FakeMainLoop(manager)
 
 
 def enter(manager: ProcessManager, pid: int, state: ProcedureState) -> None:
@@ -60,14 +65,32 @@ def created(manager: ProcessManager, state: ProcedureState = ProcedureState.CREA
 
 class TestCreate:
     def test_asks_main_loop_and_returns_ids_that_count_up(self, manager, main_loop):
-        init_args = ProcedureInput(1)
-        assert [manager.create(SCRIPT, init_args=init_args) for _ in range(3)] == [1, 2, 3]
-        assert main_loop.asked == [("create", pid, SCRIPT, init_args) for pid in (1, 2, 3)]
+        assert [manager.create(SCRIPT, init_args=ProcedureInput(1)) for _ in range(3)] == [1, 2, 3]
+        for asked, pid in zip(main_loop.asked, (1, 2, 3), strict=True):
+            what, who, load = asked
+            assert (what, who, load.process_uid) == ("create", pid, pid)
+            assert (load.script, load.path) == (SCRIPT.as_data(), os.path.realpath(__file__))
+            assert load.init_args == {"args": [1], "kwargs": {}}
+            assert (load.grace, load.timeouts["LoadTimeout"]) == (5.0, 60.0)
+        assert len({load.run_id for _, _, load in main_loop.asked}) == 3
+
+    def test_says_at_once_that_nobody_would_hear_it(self, manager):
+        with pytest.raises(NotConnectedError, match="start_engine"):
+            manager.create(SCRIPT, init_args=ProcedureInput())
+        assert manager.get_state(1) is None
+
+    def test_refuses_what_is_not_there_or_may_not_be_run(self, main_loop, tmp_path):
+        with pytest.raises(ScriptNotFoundError):
+            main_loop.manager.create(FileSystemScript("file:///nowhere.py"), init_args=ProcedureInput())
+        strict = ProcessManager(bus=main_loop.manager.bus, settings=Settings(script_roots=(str(tmp_path),)))
+        with pytest.raises(NotAllowedError):
+            strict.create(SCRIPT, init_args=ProcedureInput())
+        assert main_loop.asked == []
 
     def test_the_state_is_creating_already_when_main_loop_is_asked(self, manager):
         seen = []
 
-        def listener(msg_src, script, init_args):
+        def listener(msg_src, load):
             seen.append(manager.get_state(msg_src))
 
         manager.bus.subscribe(listener, MANAGEMENT.create)
@@ -75,7 +98,8 @@ class TestCreate:
         assert seen == [ProcedureState.CREATING]
 
     def test_takes_ids_from_where_it_is_told(self):
-        assert ProcessManager(next_id=lambda: 42).create(SCRIPT, init_args=ProcedureInput()) == 42
+        main_loop = FakeMainLoop(ProcessManager(next_id=lambda: 42))
+        assert main_loop.manager.create(SCRIPT, init_args=ProcedureInput()) == 42
 
 
 class TestRun:
@@ -120,7 +144,7 @@ class TestStop:
 
 
 class TestStates:
-    def test_follow_the_bus_when_they_are_its_own(self, manager):
+    def test_follow_the_bus_when_they_are_its_own(self, manager, main_loop):
         pid = created(manager)
         assert manager.get_state(pid) is ProcedureState.CREATING
         enter(manager, pid, ProcedureState.IDLE)
@@ -129,7 +153,7 @@ class TestStates:
     def test_of_an_unknown_procedure_is_none(self, manager):
         assert manager.get_state(99) is None
 
-    def test_has_running_says_whether_any_is(self, manager):
+    def test_has_running_says_whether_any_is(self, manager, main_loop):
         first, second = created(manager, ProcedureState.READY), created(manager, ProcedureState.READY)
         assert not manager.has_running()
         enter(manager, second, ProcedureState.RUNNING)
@@ -140,7 +164,8 @@ class TestStates:
 
     def test_that_are_shared_are_updated_by_their_owner_alone(self):
         states: dict[int, ProcedureState] = {}
-        manager = ProcessManager(states, threading.RLock())
+        main_loop = FakeMainLoop(ProcessManager(states, threading.RLock()))
+        manager = main_loop.manager
         pid = manager.create(SCRIPT, init_args=ProcedureInput())
         assert states == {pid: ProcedureState.CREATING}
         enter(manager, pid, ProcedureState.READY)
@@ -151,12 +176,13 @@ class TestStates:
 
     def test_an_empty_dictionary_is_shared_too(self):
         states: dict[int, ProcedureState] = {}
-        ProcessManager(states, threading.RLock()).create(SCRIPT, init_args=ProcedureInput())
+        main_loop = FakeMainLoop(ProcessManager(states, threading.RLock()))
+        main_loop.manager.create(SCRIPT, init_args=ProcedureInput())
         assert len(states) == 1
 
     def test_of_two_managers_are_their_own(self):
-        one, other = ProcessManager(), ProcessManager()
-        created(one)
+        one, other = FakeMainLoop(ProcessManager()), ProcessManager()
+        created(one.manager)
         assert other.get_state(1) is None
 
     def test_wait_for_the_lock_they_share(self):

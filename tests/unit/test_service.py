@@ -14,6 +14,7 @@ from ska_oet_device.errors import (
     InvalidArgumentError,
     InvalidStateError,
     NotAllowedError,
+    NotConnectedError,
     OetError,
     ScriptNotFoundError,
     TooManyError,
@@ -27,6 +28,7 @@ from ska_oet_device.procedure.application import (
     PrepareProcessCommand,
     Progress,
     ScriptExecutionService,
+    Snapshot,
     StartProcessCommand,
     StopProcessCommand,
 )
@@ -54,7 +56,6 @@ class FakeLink:
 
     def __init__(self, service: ScriptExecutionService) -> None:
         self._bus = service.bus
-        self._service = service
         self.asked: list[tuple[Any, ...]] = []
         self.launches: dict[int, Any] = {}
         management = topics.procedure.management
@@ -64,11 +65,11 @@ class FakeLink:
         self._bus.subscribe(self._run, management.run)
         self._bus.subscribe(self._stop, management.stop)
 
-    def _create(self, msg_src, script, init_args):
-        self.launches[msg_src] = self._service.launch(msg_src)
+    def _create(self, msg_src, load):
+        self.launches[msg_src] = load
         self.asked.append(("create", msg_src))
 
-    def _run(self, msg_src, call, run_args, force_start, after=None):
+    def _run(self, msg_src, call, run_args, force_start, context, after=None):
         self.asked.append(("run", msg_src, call, force_start, after))
 
     def _stop(self, msg_src):
@@ -184,8 +185,7 @@ class TestPrepare:
         def recorded(msg_src, change):
             heard.append(("recorded", change.event.state))
 
-        def create(msg_src, script, init_args):
-            service.launch(msg_src)
+        def create(msg_src, load):
             heard.append("create")
 
         service.bus.subscribe(create, topics.procedure.management.create)
@@ -461,14 +461,14 @@ class TestStop:
 
     def test_says_when_there_is_no_abort_script_but_one_was_asked_for(self, service, link):
         assert service.stop(StopProcessCommand(running(service, link), True)) == []
-        assert "AbortScript" in service.snapshot().notice
+        assert "AbortScript" in service.notices().sentences[-1]
 
     def test_says_when_the_abort_script_cannot_be_run(self, service, link):
         service.abort_script = FileSystemScript("file://nothing.py")
         pid = running(service, link)
         assert service.stop(StopProcessCommand(pid)) == []
         assert link.asked[-1] == ("stop", pid)
-        assert "nothing.py" in service.snapshot().notice
+        assert "nothing.py" in service.notices().sentences[-1]
 
     def test_the_abort_script_is_beyond_max_procedures(self, service, link, root):
         service.abort_script = ABORT
@@ -686,8 +686,8 @@ class TestTheHistoryLength:
             (abort,) = service.stop(StopProcessCommand(pid))
             link.enter(pid, S.READY, S.STOPPED)
             link.enter(abort.id, *TO_READY, S.RUNNING, S.READY, S.COMPLETE, fn_name="main")
-        tables = [value for value in vars(service).values() if isinstance(value, (dict, set))]
-        assert len(tables) >= 6
+        tables = [value for value in vars(service._procedures).values() if isinstance(value, dict)]
+        assert len(tables) >= 4
         assert all(len(table) <= 2 for table in tables)
 
 
@@ -699,11 +699,11 @@ class TestWaitForQaReady:
             states.append((msg_src, wait_for_qa_ready))
 
         service.bus.subscribe(state, topics.operator.override.state)
-        assert service.context() == {"wait_for_qa_ready": False}
+        assert service.script_context.as_data() == {"wait_for_qa_ready": False}
         service.bus.publish(OPERATOR.enable, msg_src="gui")
-        assert service.context() == {"wait_for_qa_ready": True}
+        assert service.script_context.as_data() == {"wait_for_qa_ready": True}
         service.bus.publish(OPERATOR.disable, msg_src="gui")
-        assert service.context() == {"wait_for_qa_ready": False}
+        assert service.script_context.as_data() == {"wait_for_qa_ready": False}
         assert states == [(DEVICE, True), (DEVICE, False)]
 
     def test_the_specifications_handlers_do_the_same(self, service):
@@ -738,23 +738,12 @@ class TestWaitForQaReady:
         assert service.script_context.wait_for_qa_ready is True
 
 
-def test_requests_are_told_on_the_bus_with_numbers_that_count_up(service, link):
-    heard = []
-
-    def listener(msg_src, request_id, **_):
-        heard.append((msg_src, request_id))
-
-    for topic in (topics.request.procedure.create, topics.request.procedure.start, topics.request.procedure.stop):
-        service.bus.subscribe(listener, topic)
-    pid = prepared(service, link)
-    service.start(StartProcessCommand(pid, "main", NONE))
-    service.stop(StopProcessCommand(pid))
-    assert heard == [(DEVICE, 1), (DEVICE, 2), (DEVICE, 3)]
-
-
-def test_a_lost_supervisor_is_noted(service):
-    service.bus.publish(topics.supervisor.lost, reason="main is gone")
-    assert service.lost == "main is gone"
+def test_a_service_that_nobody_carries_messages_for_says_so_and_changes_nothing(service):
+    for ask in (service.prepare, lambda cmd: service.run(cmd, "main", NONE)):
+        with pytest.raises(NotConnectedError, match="start_engine"):
+            ask(HELLO)
+    assert service.snapshot() == Snapshot()
+    assert service.history.next_id() == 1
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -32,7 +32,6 @@ class Harness:
 
     def load(self, *args: Any, path: str = "", **kwargs: Any) -> messages.Load:
         return messages.Load(
-            "mid-oet/subarray/01",
             3,
             "run-id",
             {},
@@ -40,6 +39,9 @@ class Harness:
             [],
             {"args": args, "kwargs": kwargs},
             CONTEXT,
+            {},
+            5.0,
+            device="mid-oet/subarray/01",
         )
 
     def run(self, *items: Any) -> list[Any]:

@@ -70,6 +70,11 @@ class Bus:
         """
         self._publisher.subscribe(listener, topic_name(topic))
 
+    def is_heard(self, topic: type) -> bool:
+        """Say whether anybody listens to `topic`."""
+        found = self._publisher.getTopicMgr().getTopic(topic_name(topic), okIfNone=True)
+        return found is not None and bool(found.hasListeners())
+
     def unsubscribe(self, listener: Callable[..., None], topic: type) -> None:
         self._publisher.unsubscribe(listener, topic_name(topic))
 

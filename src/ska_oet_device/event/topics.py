@@ -8,53 +8,6 @@ the topic's description, and the signature of `msgDataSpec` the data that must o
 # mypy: disable-error-code="no-untyped-def, misc"
 
 
-class request:
-    """What clients ask of the script execution service."""
-
-    class procedure:
-        """Requests about procedures."""
-
-        class create:
-            """A procedure is to be prepared."""
-
-            def msgDataSpec(msg_src, request_id, cmd):
-                """
-                - msg_src: device that was asked
-                - request_id: number of the request, counting up
-                - cmd: the PrepareProcessCommand
-                """
-
-        class start:
-            """A prepared procedure is to be started."""
-
-            def msgDataSpec(msg_src, request_id, cmd):
-                """
-                - msg_src: device that was asked
-                - request_id: number of the request, counting up
-                - cmd: the StartProcessCommand
-                """
-
-        class stop:
-            """A procedure is to be stopped."""
-
-            def msgDataSpec(msg_src, request_id, cmd):
-                """
-                - msg_src: device that was asked
-                - request_id: number of the request, counting up
-                - cmd: the StopProcessCommand
-                """
-
-        class list:
-            """Summaries are asked for."""
-
-            def msgDataSpec(msg_src, request_id, pids):
-                """
-                - msg_src: device that was asked
-                - request_id: number of the request, counting up
-                - pids: ids of the procedures; None for all
-                """
-
-
 class procedure:
     """What happens to procedures."""
 
@@ -110,22 +63,22 @@ class procedure:
         class create:
             """A worker is to load a script."""
 
-            def msgDataSpec(msg_src, script, init_args):
+            def msgDataSpec(msg_src, load):
                 """
                 - msg_src: id of the procedure
-                - script: the ExecutableScript
-                - init_args: the ProcedureInput for init
+                - load: the Load
                 """
 
         class run:
             """A prepared worker is to call a function."""
 
-            def msgDataSpec(msg_src, call, run_args, force_start, after=None):
+            def msgDataSpec(msg_src, call, run_args, force_start, context, after=None):
                 """
                 - msg_src: id of the procedure
                 - call: name of the function
                 - run_args: the ProcedureInput for it
                 - force_start: wait for READY if need be
+                - context: the context that the function is given, as plain data
                 - after: id of a procedure that must have ended first
                 """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ..mptools import NotPlainError, dumps, encode, loads
 from .state import ProcedureState
@@ -94,42 +94,26 @@ Announcement = LifecycleMessage | ProvenanceMessage
 """What main tells of procedures: numbered, and repeated until acknowledged."""
 
 
-@dataclass(frozen=True)
-class Launch:
-    """What main must know to launch a script, beside the script itself; times in seconds."""
-
-    run_id: str
-    path: str
-    roots: list[str]
-    timeouts: dict[str, float]
-    grace: float
-    output: str = ""
-    max_memory: int = 0
-    source: dict[str, Any] | None = None
-
-
-class Launcher(Protocol):
-    """A device's service, as the link sees it."""
-
-    def launch(self, process_uid: int) -> Launch:
-        """Return how to launch a procedure that is being created."""
-
-    def context(self) -> dict[str, Any]:
-        """Return the context that scripts are given now."""
-
-    def last_number(self, boot: str) -> int:
-        """Return the number of main's newest announcement that is recorded already."""
-
-
-# -- main to worker: the specification's four external messages
+# -- to a worker: the specification's four external messages
 
 
 @_message
 @dataclass(frozen=True)
 class Load:
-    """LOAD: load this script in this process, and call its init if it has one."""
+    """LOAD: load this script in a process of its own, and call its init if it has one.
 
-    device: str
+    From the device server to main, and as it is from main to the worker; nobody in between changes it, but that main
+    puts the source in whose preparation another worker has ended.
+
+    - script, init_args, context: as plain data
+    - path: of the script's file; "" for one in git
+    - roots: the folders that may hold scripts
+    - timeouts: seconds for each phase, 0 for none; grace: seconds from SIGTERM to SIGKILL
+    - output: the file for what it prints; "" where that goes where the server's goes
+    - max_memory: bytes, 0 for no limit
+    - source: what a script in git comes from
+    """
+
     process_uid: int
     run_id: str
     script: Plain
@@ -137,9 +121,12 @@ class Load:
     roots: list[str]
     init_args: Plain
     context: Plain
+    timeouts: dict[str, float]
+    grace: float
     output: str = ""
     max_memory: int = 0
     source: Plain | None = None
+    device: str = ""
 
 
 @_message
@@ -234,26 +221,6 @@ class Finished:
 
 
 # -- device server to main
-
-
-@_message
-@dataclass(frozen=True)
-class CreateProcess:
-    """Have a worker load a script; timeouts in seconds, 0 for none."""
-
-    device: str
-    process_uid: int
-    run_id: str
-    script: Plain
-    path: str
-    roots: list[str]
-    init_args: Plain
-    context: Plain
-    timeouts: dict[str, float]
-    grace: float
-    output: str = ""
-    max_memory: int = 0
-    source: Plain | None = None
 
 
 @_message

@@ -1,5 +1,6 @@
 """The application layer: the use cases of script execution, and what they take and return."""
 
+from ..domain import find_script
 from ._model import (
     Active,
     ArgCapture,
@@ -17,7 +18,6 @@ from ._model import (
     StartProcessCommand,
     StopProcessCommand,
 )
-from ._scripts import find_script
 from ._service import ScriptExecutionService
 
 __all__ = [

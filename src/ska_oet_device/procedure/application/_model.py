@@ -130,7 +130,6 @@ class Snapshot:
     summaries: tuple[ProcedureSummary, ...] = ()
     active: Active = Active()
     newest_failure: str = ""
-    notice: str = ""
     failure: Failure | None = None
 
 
@@ -157,9 +156,21 @@ class Progress:
     percent: float
     activity: str
 
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Progress | None:
+        """Return what a message on the topic of progress reports; None if that is nothing from 0 to 100."""
+        try:
+            percent, activity = float(data["percent"]), str(data["activity"])
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+            return None
+        return cls(percent, activity) if 0.0 <= percent <= 100.0 else None
+
 
 @dataclass
 class ScriptContext:
     """The execution context given to scripts: persistent operator overrides."""
 
     wait_for_qa_ready: bool = False
+
+    def as_data(self) -> dict[str, Any]:
+        return {"wait_for_qa_ready": self.wait_for_qa_ready}

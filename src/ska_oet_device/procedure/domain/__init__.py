@@ -11,6 +11,7 @@ from ..script import (
 )
 from ..state import TERMINAL, TRANSITIONS, ProcedureState, may_follow
 from ..worker import ModuleFactory, RunThreadState, ScriptWorker, script_signal_handler
+from ._launch import find_script, load_of, new_run_id
 from ._locate import check_syntax, locate
 from ._manager import ProcessManager
 
@@ -29,8 +30,11 @@ __all__ = [
     "RunThreadState",
     "ScriptWorker",
     "check_syntax",
+    "find_script",
+    "load_of",
     "locate",
     "may_follow",
+    "new_run_id",
     "script_from_data",
     "script_signal_handler",
 ]

@@ -7,10 +7,15 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ...config import Settings
+from ...errors import NotConnectedError
 from ...event import Bus, topics
-from ..messages import LifecycleMessage
+from ..messages import LifecycleMessage, Load
 from ..script import ExecutableScript, ProcedureInput
 from ..state import ProcedureState
+from ._launch import find_script, load_of, new_run_id
+
+_ANY_FILE = Settings(script_roots=("/",))
 
 
 class ProcessManager:
@@ -27,6 +32,7 @@ class ProcessManager:
         *,
         bus: Bus | None = None,
         next_id: Callable[[], int] | None = None,
+        settings: Settings | None = None,
     ) -> None:
         """Create a new ProcessManager.
 
@@ -34,13 +40,26 @@ class ProcessManager:
         :param state_lock: the lock that goes with `states`
         :param bus: where messages are published; None for a bus of its own
         :param next_id: where ids come from; None to count from 1
+        :param settings: what scripts may be run, and their limits; None for any file and the usual limits
         """
         self.bus = bus or Bus()
         self._states: dict[int, ProcedureState] = {} if states is None else states
         self._lock: Any = state_lock or threading.RLock()
         self._next_id = next_id or itertools.count(1).__next__
+        self._settings = settings or _ANY_FILE
         if states is None:
             self.bus.subscribe(self._note_state, topics.procedure.lifecycle.statechange)
+
+    def check_connected(self) -> None:
+        """See that somebody carries messages to main_loop.
+
+        :raises NotConnectedError: nobody does
+        """
+        if not self.bus.is_heard(topics.procedure.management.create):
+            raise NotConnectedError(
+                "nobody carries messages to a main process, which would make the script's process: "
+                "ska_oet_device.engine.start_engine starts one"
+            )
 
     def create(self, script: ExecutableScript, *, init_args: ProcedureInput) -> int:
         """Request the creation of a new ScriptWorker process; its state is CREATING.
@@ -48,12 +67,21 @@ class ProcessManager:
         :param script: script to execute
         :param init_args: script initialisation arguments
         :return: id assigned to this procedure (the specification calls it PID)
+        :raises NotConnectedError: nobody carries messages to main_loop
+        :raises OetError: there is no such script, or it may not be run
         """
+        self.check_connected()
+        path = find_script(script, self._settings)
         with self._lock:
             pid = self._next_id()
             self._states[pid] = ProcedureState.CREATING
-            self.bus.publish(topics.procedure.management.create, msg_src=pid, script=script, init_args=init_args)
+        run_id, context = new_run_id(), {"wait_for_qa_ready": False}
+        self.launch(load_of(pid, script, init_args, self._settings, path=path, run_id=run_id, context=context))
         return pid
+
+    def launch(self, load: Load) -> None:
+        """Request a process for a procedure whose id was taken, and whose state is kept, already."""
+        self.bus.publish(topics.procedure.management.create, msg_src=load.process_uid, load=load)
 
     def run(
         self,
@@ -63,6 +91,7 @@ class ProcessManager:
         run_args: ProcedureInput,
         force_start: bool = False,
         after: int | None = None,
+        context: dict[str, Any] | None = None,
     ) -> None:
         """Request the execution of a function in a prepared procedure.
 
@@ -71,6 +100,7 @@ class ProcessManager:
         :param run_args: late-binding arguments for it
         :param force_start: wait for READY if need be; ignored for terminal states
         :param after: id of a procedure that must have ended before
+        :param context: the context that the function is given
         :raises ValueError: no such procedure, or it is not READY and `force_start` is not set
         """
         with self._lock:
@@ -86,6 +116,7 @@ class ProcessManager:
             run_args=run_args,
             force_start=force_start,
             after=after,
+            context=context or {"wait_for_qa_ready": False},
         )
 
     def stop(self, process_id: int) -> None:

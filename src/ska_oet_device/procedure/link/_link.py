@@ -17,7 +17,6 @@ from typing import Any
 from ...event import Bus, topics
 from ...mptools import BrokenPipeProtocolError, Channel, Frame, loads
 from .. import messages
-from ..messages import Launcher
 from ._route import Route
 
 _log = logging.getLogger(__name__)
@@ -69,9 +68,12 @@ class Link:
         if not self._welcomed.wait(10):
             raise TimeoutError("main has not said what lives within 10 s")
 
-    def connect(self, device: str, bus: Bus, launcher: Launcher) -> None:
-        """Join the bus of a device with main; what was announced for it before is published now."""
-        route = Route(self, device, bus, launcher)
+    def connect(self, device: str, bus: Bus, *, last_number: int = 0) -> None:
+        """Join the bus of a device with main; what was announced for it before is published now.
+
+        :param last_number: main's number of the newest announcement that is recorded already
+        """
+        route = Route(self, device, bus, last_number)
         while True:
             with self._lock:
                 early = self._early.pop(device, [])
@@ -239,6 +241,7 @@ class Link:
         self.lost = reason
         self._welcomed.set()
         for route in list(self._routes.values()):
+            route.close()
             route.bus.publish(topics.supervisor.lost, reason=reason)
         self.on_shutdown()
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ...event import Bus, topic_name, topics
 from .. import messages
-from ..messages import Launcher
-from ..script import ExecutableScript, ProcedureInput
+from ..script import ProcedureInput
 
 
 class Sender(Protocol):
     """The link, as a route sees it."""
-
-    boot: str
 
     def send(self, message: Any) -> None:
         """Send a message to main."""
@@ -25,21 +24,29 @@ class Sender(Protocol):
 class Route:
     """Joins the bus of one device with main: carries its requests there, and publishes what main tells of it."""
 
-    def __init__(self, link: Sender, device: str, bus: Bus, launcher: Launcher) -> None:
+    def __init__(self, link: Sender, device: str, bus: Bus, last_number: int) -> None:
         self._link = link
         self._device = device
-        self._launcher = launcher
         self.bus = bus
-        self.last_number = launcher.last_number(link.boot)
+        self.last_number = last_number
         management, operator = topics.procedure.management, topics.operator
-        bus.subscribe(self._acknowledged, topics.procedure.lifecycle.acknowledged)
-        bus.subscribe(self._create, management.create)
-        bus.subscribe(self._run, management.run)
-        bus.subscribe(self._stop, management.stop)
-        bus.subscribe(self._enable, operator.wait_for_qa_ready.enable)
-        bus.subscribe(self._disable, operator.wait_for_qa_ready.disable)
-        bus.subscribe(self._override, operator.wait_for_qa_ready.override)
-        bus.subscribe(self._state, operator.override.state)
+        self._listeners: dict[type, Callable[..., None]] = {
+            topics.procedure.lifecycle.acknowledged: self._acknowledged,
+            management.create: self._create,
+            management.run: self._run,
+            management.stop: self._stop,
+            operator.wait_for_qa_ready.enable: self._enable,
+            operator.wait_for_qa_ready.disable: self._disable,
+            operator.wait_for_qa_ready.override: self._override,
+            operator.override.state: self._state,
+        }
+        for topic, listener in self._listeners.items():
+            bus.subscribe(listener, topic)
+
+    def close(self) -> None:
+        """Carry nothing any more: main is gone, and whoever asks for a process is to learn that."""
+        for topic, listener in self._listeners.items():
+            self.bus.unsubscribe(listener, topic)
 
     def tell(self, announcement: messages.Announcement) -> None:
         """Publish what main tells.  Thread of the link."""
@@ -50,30 +57,18 @@ class Route:
     def _acknowledged(self, number: int) -> None:
         self._link.recorded(number)
 
-    def _create(self, msg_src: int, script: ExecutableScript, init_args: ProcedureInput) -> None:
-        launch = self._launcher.launch(msg_src)
-        self._link.send(
-            messages.CreateProcess(
-                self._device,
-                msg_src,
-                launch.run_id,
-                script.as_data(),
-                launch.path,
-                launch.roots,
-                init_args.as_data(),
-                self._launcher.context(),
-                launch.timeouts,
-                launch.grace,
-                launch.output,
-                launch.max_memory,
-                launch.source,
-            )
-        )
+    def _create(self, msg_src: int, load: messages.Load) -> None:
+        self._link.send(replace(load, device=self._device))
 
     def _run(
-        self, msg_src: int, call: str, run_args: ProcedureInput, force_start: bool, after: int | None = None
+        self,
+        msg_src: int,
+        call: str,
+        run_args: ProcedureInput,
+        force_start: bool,
+        context: dict[str, Any],
+        after: int | None = None,
     ) -> None:
-        context = self._launcher.context()
         self._link.send(
             messages.RunFunction(self._device, msg_src, call, run_args.as_data(), context, force_start, after)
         )

@@ -13,6 +13,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ...errors import OetError
@@ -37,7 +38,6 @@ from ..messages import (
     PUBSUB,
     Announcement,
     Broadcast,
-    CreateProcess,
     EnvironmentReady,
     Finished,
     LifecycleMessage,
@@ -88,7 +88,7 @@ class Announcer(Protocol):
 class SupervisedScript:
     """One procedure as main sees it: its worker, its phase, and what is to become of it."""
 
-    def __init__(self, request: CreateProcess) -> None:
+    def __init__(self, request: Load) -> None:
         self.key: Key = (request.device, request.process_uid)
         self.request = request
         self.state = ProcedureState.CREATING
@@ -183,7 +183,7 @@ class ScriptSupervisor:
 
     # -- requests of the device server
 
-    def create(self, request: CreateProcess) -> None:
+    def create(self, request: Load) -> None:
         """Have a worker load a script."""
         script = SupervisedScript(request)
         if script.key in self._scripts:
@@ -250,23 +250,9 @@ class ScriptSupervisor:
         worker.on_frame = lambda frame: self._frame(script, frame)
         worker.on_end = lambda status: self._ended(script, status)
         worker.on_garbage = lambda reason: self._break(script, reason)
-        worker.send(
-            to_frame(
-                Load(
-                    request.device,
-                    request.process_uid,
-                    request.run_id,
-                    request.script,
-                    request.path,
-                    request.roots,
-                    request.init_args,
-                    request.context,
-                    request.output,
-                    request.max_memory,
-                    script.environment.source if script.environment is not None else request.source,
-                )
-            )
-        )
+        if script.environment is not None:
+            request = replace(request, source=script.environment.source)
+        worker.send(to_frame(request))
 
     def _frame(self, script: SupervisedScript, frame: Frame) -> None:
         self._pool.note_activity()

@@ -91,7 +91,7 @@ class DeviceHost:
         self.service.restore(living, link.untold(name))
         alive = {int(item["process_uid"]) for item in living}
         left = {uid: run_id for uid, run_id in self.service.unfinished.items() if uid not in alive}
-        link.connect(name, self.bus, self.service)
+        link.connect(name, self.bus, last_number=self.history.last_number(link.boot))
         self._settle(left)
         self.pusher.start()
 

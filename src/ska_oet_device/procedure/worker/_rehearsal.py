@@ -53,7 +53,7 @@ def rehearse(title: str) -> None:
         told, heard = Connection(ours, gate), Connection(theirs)
         events, work = PipeEvents(told), PipeWork(told, gate)
         worker = _RehearsingWorker(title, "rehearsal", threading.Event(), threading.Event(), events, work, gate=gate)
-        worker.main_func(Load("", 0, "", {}, _NOWHERE, [], _NOTHING, {}))
+        worker.main_func(Load(0, "", {}, _NOWHERE, [], _NOTHING, {}, {}, 0.0))
         assert worker.module is not None
         worker.module.main = _do_nothing  # type: ignore[attr-defined]
         worker.main_func(Run("main", _NOTHING, {}))

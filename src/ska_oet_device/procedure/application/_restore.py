@@ -1,0 +1,158 @@
+"""Taking up the procedures of earlier device servers, and telling the truth about those that did not survive."""
+
+from __future__ import annotations
+
+import logging
+import time as clock
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...logs import about
+from ..history import MemoryHistory, StoredProcedure
+from ..state import ProcedureState
+from ._changes import ChangeRecorder
+from ._model import Failure, ProcedureHistory
+from ._procedure import Procedure, sentence_of_drop
+from ._procedures import FAILED, Procedures
+from ._stored import stored_of_living, summary_of
+
+_log = logging.getLogger(__name__)
+
+_MOST_EVENTS = 1000  # looked through for the newest failure
+_DECIDING = (*FAILED, ProcedureState.RUNNING)
+
+
+class Restorer:
+    """Takes up what earlier device servers have left: in main, and in the history."""
+
+    def __init__(
+        self,
+        procedures: Procedures,
+        history: MemoryHistory,
+        recorder: ChangeRecorder,
+        device: str,
+        uri: Callable[[int], str],
+    ) -> None:
+        self._procedures = procedures
+        self._history = history
+        self._recorder = recorder
+        self._device = device
+        self._uri = uri
+
+    def restore(
+        self, living: Iterable[dict[str, Any]], untold: Collection[tuple[int, int, float]], history_length: int
+    ) -> None:
+        """Take up the procedures of an earlier device server: those that live, and the newest that have ended.
+
+        :param living: what main says of the procedures that it supervises
+        :param untold: procedure, state and time of the changes that main is going to tell again
+        """
+        alive = {int(item["process_uid"]): item for item in living}
+        with self._procedures.lock:
+            for stored in sorted(self._stored(history_length), key=lambda stored: stored.id):
+                self._take_up(stored)
+                alive.pop(stored.id, None)
+            for pid, item in sorted(alive.items()):
+                if self._history.is_there:
+                    self._record_living(pid, item)
+                else:
+                    self._take_up_living(pid, item, untold)
+            self._procedures.failure = self._failure_before()
+            self._history.reserve_ids(self._procedures.highest_id)
+
+    def recall(self, history_length: int) -> dict[int, str]:
+        """Take up what a history that has come late knows of earlier servers' procedures.
+
+        :return: the run ids of those that have not ended, as far as it knows
+        :raises HistoryError: it cannot be read all the same
+        """
+        found = self._stored(history_length)
+        before = self._failure_before()
+        with self._procedures.lock:
+            older = [stored for stored in found if self._procedures.get(stored.id) is None]
+            taken = [_procedure_of(stored) for stored in sorted(older, key=lambda stored: stored.id)]
+            self._procedures.add_older(taken)
+            for procedure in taken:
+                self._join_abort(procedure)
+            self._procedures.failure = self._procedures.failure or before
+            return {stored.id: stored.run_id for stored in older if not stored.state.is_terminal}
+
+    def settle(self, living: Iterable[int], reaped: Mapping[int, list[int]], elsewhere: str) -> None:
+        """End the procedures that did not survive: FAILED, with what happened.
+
+        :param living: ids of the procedures that main supervises
+        :param reaped: which processes of which procedure were found and killed
+        :param elsewhere: the host on which they ran, if that is not this one
+        """
+        alive = set(living)
+        with self._procedures.lock:
+            for procedure in self._procedures.living:
+                if procedure.id not in alive:
+                    self._end(procedure, reaped.get(procedure.id, []), elsewhere)
+
+    def _end(self, procedure: Procedure, killed: list[int], elsewhere: str) -> None:
+        gone = f"it ran on host {elsewhere}" if elsewhere else "its process was gone"
+        found = f"process {', '.join(map(str, killed))} was reaped" if killed else gone
+        reason = f"server restarted while the procedure was {procedure.state.name}; {found}"
+        exit_ = {"exit_code": None, "signal": None, "reason": reason, "signals_sent": [], "reaped": killed}
+        history = replace(procedure.summary.history, exit=exit_)
+        procedure.summary = replace(procedure.summary, os_pid=None, history=history)
+        self._recorder.enter(procedure, ProcedureState.FAILED, clock.time(), reason)
+
+    def _stored(self, history_length: int) -> list[StoredProcedure]:
+        return [*self._history.newest_ended(history_length), *self._history.unfinished()]
+
+    def _take_up(self, stored: StoredProcedure) -> None:
+        procedure = _procedure_of(stored)
+        self._procedures.add(procedure)
+        self._join_abort(procedure)
+
+    def _join_abort(self, procedure: Procedure) -> None:
+        """Let the procedure know that was stopped, if this one is the abort script that follows it."""
+        stopped = self._procedures.get(procedure.abort_of) if procedure.abort_of is not None else None
+        if stopped is not None:
+            stopped.followed_by = procedure.id
+
+    def _take_up_living(self, pid: int, item: dict[str, Any], untold: Collection[tuple[int, int, float]]) -> None:
+        """Take up a procedure of which main alone can tell now; what was told of it is not told again."""
+        told = [(state, time) for state, time in item["states"] if (pid, state, time) not in untold]
+        stored = stored_of_living({**item, "states": told or item["states"][:1]}, self._uri(pid))
+        self._take_up(stored)
+        self._history.adopt(stored)
+
+    def _record_living(self, pid: int, item: dict[str, Any]) -> None:
+        """Record what main knows of a procedure that an earlier device server could not record."""
+        _log.warning("procedure %d lives, but is not in the history", pid, extra=about(self._device, pid))
+        summary = summary_of(stored_of_living(item, self._uri(pid)))
+        states, dropped = summary.history.process_states, summary.history.dropped_starts
+        procedure = Procedure(replace(summary, history=ProcedureHistory(dropped_starts=dropped)))
+        self._procedures.add(procedure)
+        for state, time in states:
+            self._recorder.enter(procedure, state, time, dict(dropped).get(time))
+
+    def _failure_before(self) -> Failure | None:
+        """Return what the newest lifecycle events say of a failure that no start has followed."""
+        history = self._history
+        events = history.events_after(max(0, history.last_sequence - _MOST_EVENTS), _MOST_EVENTS)
+        newest = next((event for event in reversed(events) if event.state in _DECIDING), None)
+        if newest is None or newest.state is ProcedureState.RUNNING:
+            return None
+        found = history.procedures([newest.process_uid]).get(newest.process_uid)
+        uri = str(found.script.get("script_uri", "")) if found is not None else ""
+        return Failure(newest.process_uid, uri, newest.state, newest.reason or "", newest.time)
+
+
+def _procedure_of(stored: StoredProcedure) -> Procedure:
+    procedure = Procedure(summary_of(stored), abort_of=stored.abort_of, function=stored.function)
+    if stored.state is ProcedureState.READY and stored.dropped:
+        procedure.dropped = _dropped_since_last_run(stored)
+    return procedure
+
+
+def _dropped_since_last_run(stored: StoredProcedure) -> tuple[str, ...]:
+    """Return what Status says of the starts that were dropped since a procedure was RUNNING."""
+    reasons, states = dict(stored.dropped), stored.states
+    last = max((i for i, (state, _) in enumerate(states) if state is ProcedureState.RUNNING), default=-1)
+    dropped = [reasons[time] for state, time in states[last + 1 :] if time in reasons]
+    return tuple(f"{sentence_of_drop(stored.id, reason)}; procedure {stored.id} stays READY." for reason in dropped)
