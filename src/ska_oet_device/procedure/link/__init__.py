@@ -2,5 +2,6 @@
 
 from ._escaped import reap_escaped
 from ._link import Link
+from ._main_status import MainStatus
 
-__all__ = ["Link", "reap_escaped"]
+__all__ = ["Link", "MainStatus", "reap_escaped"]

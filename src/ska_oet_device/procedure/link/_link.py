@@ -10,18 +10,17 @@ import logging
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from ...event import Bus, topics
 from ...mptools import BrokenPipeProtocolError, Channel, Frame, loads
 from .. import messages
+from ._main_status import MainStatus
+from ._receipts import Receipts
 from ._route import Route
 
 _log = logging.getLogger(__name__)
-
-_ACKNOWLEDGED_TOGETHER = 64
 
 
 class Link:
@@ -42,19 +41,8 @@ class Link:
         for end in (self._wake_reader, self._wake_writer):
             end.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
-        self.main_pid: int | None = None
-        self.boot = ""
-        self.restarted = False
-        self.living: list[dict[str, Any]] = []
-        self._recorded: set[int] = set()
-        self._acknowledged: int | None = None
-        self._told = 0
-        self.problems: list[str] = []
-        self.supplying = True
-        self.template_pid: int | None = None
-        self.lost: str | None = None
-        self.last_pong = 0.0
-        self.ping_sent = 0.0
+        self.main = MainStatus()
+        self._receipts = Receipts(self.send)
         self.on_shutdown: Callable[[], None] = lambda: None
         self.thread_context: Callable[[], Any] = _NoContext
         self._welcomed = threading.Event()
@@ -98,34 +86,17 @@ class Link:
             _log.warning("%d changes are of %s, which is not a device of this server", len(unclaimed), device)
             for message in unclaimed:
                 self.recorded(message.number)
-        for living in self.living:
+        for living in self.main.living:
             if living["device"] not in self._routes:
                 self.send(messages.StopProcess(living["device"], living["process_uid"]))
 
     def recorded(self, number: int) -> None:
-        """Note that an announcement is recorded; main is told when there are many, or by `tell_recorded`.
-
-        It would wake for each one, and only needs to know what it may forget.
-        """
-        with self._lock:
-            self._recorded.add(number)
-            if self._acknowledged is None:
-                return
-            while self._acknowledged + 1 in self._recorded:
-                self._acknowledged += 1
-                self._recorded.remove(self._acknowledged)
-            many = self._acknowledged - self._told >= _ACKNOWLEDGED_TOGETHER
-        if many:
-            self.tell_recorded()
+        """Note that an announcement is recorded; main is told when there are many, or by `tell_recorded`."""
+        self._receipts.note(number)
 
     def tell_recorded(self) -> None:
         """Tell main up to which announcement everything is recorded, if it does not know."""
-        with self._lock:
-            newest = self._acknowledged or 0
-            if newest <= self._told:
-                return
-            self._told = newest
-        self.send(messages.Acknowledge(newest))
+        self._receipts.tell()
 
     def send(self, message: Any) -> None:
         """Send a message to main; what cannot be sent at once follows later."""
@@ -138,14 +109,8 @@ class Link:
 
     def ping(self) -> None:
         """Ask main for a sign of life, unless it still owes one."""
-        if self.ping_sent <= self.last_pong:
-            self.ping_sent = time.monotonic()
+        if self.main.note_question():
             self.send(messages.Ping(0))
-
-    @property
-    def answer_overdue(self) -> float:
-        """Seconds for which main has not answered a ping; 0 if it owes none."""
-        return 0.0 if self.ping_sent <= self.last_pong else time.monotonic() - self.ping_sent
 
     # -- the thread
 
@@ -193,24 +158,23 @@ class Link:
             return
         message = messages.from_payload(frame.payload)
         if isinstance(message, messages.Welcome):
-            self.main_pid, self.boot, self.living = message.main_pid, message.boot, message.living
-            self.restarted = message.restarted
-            self._note_supply(message)
+            self.main.welcome(message)
+            self._tell_health()
         elif isinstance(message, messages.CaughtUp):
             self._welcomed.set()
         elif isinstance(message, messages.Supply):
-            self._note_supply(message)
+            self.main.note_supply(message)
+            self._tell_health()
         elif isinstance(message, messages.Pong):
-            self.last_pong = time.monotonic()
+            self.main.note_answer()
         elif isinstance(message, messages.Shutdown):
             self.on_shutdown()
         else:
             self._to_device(message)
 
     def _to_device(self, message: messages.Announcement) -> None:
+        self._receipts.begin(message.number)
         with self._lock:
-            if self._acknowledged is None:
-                self._acknowledged = self._told = message.number - 1
             route = self._routes.get(message.device)
             if route is None:
                 self._early.setdefault(message.device, []).append(message)
@@ -231,14 +195,12 @@ class Link:
         if route is not None:
             route.bus.publish(topics.script.message, msg_src=uid, topic=topic, data=data, time=sent, payload=payload)
 
-    def _note_supply(self, message: messages.Welcome | messages.Supply) -> None:
-        problems = self.problems = message.problems
-        self.supplying, self.template_pid = message.supplying, message.template_pid
+    def _tell_health(self) -> None:
         for route in list(self._routes.values()):
-            route.bus.publish(topics.supervisor.health, problems=problems)
+            route.bus.publish(topics.supervisor.health, problems=self.main.problems)
 
     def _lose(self, reason: str) -> None:
-        self.lost = reason
+        self.main.lost = reason
         self._welcomed.set()
         for route in list(self._routes.values()):
             route.close()

@@ -39,8 +39,8 @@ _FAREWELL = 0.5  # seconds in which clients can still read why the device is in 
 
 def _end(runtime: Runtime) -> None:
     """End this process as Tango's own signal handling does; called when main asks or is gone."""
-    if runtime.link.lost:
-        _log.critical("%s", runtime.link.lost)
+    if runtime.link.main.lost:
+        _log.critical("%s", runtime.link.main.lost)
         end = time.monotonic() + _FAREWELL
         runtime.reap_abandoned()
         time.sleep(max(0.0, end - time.monotonic()))
@@ -118,7 +118,7 @@ def _look_for_database(link: Link, arguments: list[str]) -> None:
     """Wait for the Tango database if this server has served before; at the very first start it must be there."""
     if not uses_database(arguments):
         return
-    if link.restarted:
+    if link.main.restarted:
         wait_for_database()
     elif problem := database_problem():
         _give_up(link, problem)

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from ...mptools import stat_of
-from ..link import Link
+from ..link import MainStatus
 
 _PATIENCE = 2.0  # seconds within which main answers; it never waits for anyone
 
@@ -30,31 +30,29 @@ class Diagnosis:
     store_full: bool = False
 
 
-def diagnose(link: Link, history_problem: str, store_problem: str = "") -> Diagnosis:
+def diagnose(main: MainStatus, history_problem: str, store_problem: str = "") -> Diagnosis:
     """Look at main without waking it: is it there, is it stopped, does it owe an answer, has it complained?
 
     :param history_problem: what keeps the history from being written; empty if nothing does
     :param store_problem: what is wrong with the store of environments; empty if nothing is
     """
-    if link.lost:
-        return Diagnosis(Health.FAILED, True, (f"The supervisor is gone: {link.lost}.",))
-    stat = stat_of(link.main_pid) if link.main_pid else None
+    if main.lost:
+        return Diagnosis(Health.FAILED, True, (f"The supervisor is gone: {main.lost}.",))
+    stat = stat_of(main.pid) if main.pid else None
     if stat is None or stat.state in "TtZX":
         state = "gone" if stat is None else f"in state {stat.state} (stopped)"
-        return Diagnosis(Health.FAILED, True, (f"The main process {link.main_pid} is {state}.",))
-    if link.answer_overdue > _PATIENCE:
-        return Diagnosis(
-            Health.FAILED, True, (f"The main process {link.main_pid} has not answered for {_PATIENCE:g} s.",)
-        )
-    problems = tuple(f"{problem[:1].upper()}{problem[1:]}." for problem in link.problems)
-    template = stat_of(link.template_pid) if link.template_pid else None
+        return Diagnosis(Health.FAILED, True, (f"The main process {main.pid} is {state}.",))
+    if main.answer_overdue > _PATIENCE:
+        return Diagnosis(Health.FAILED, True, (f"The main process {main.pid} has not answered for {_PATIENCE:g} s.",))
+    problems = tuple(f"{problem[:1].upper()}{problem[1:]}." for problem in main.problems)
+    template = stat_of(main.template_pid) if main.template_pid else None
     if template is not None and template.state in "Tt":
-        problems += (f"The template process {link.template_pid}, which makes the workers, is stopped.",)
+        problems += (f"The template process {main.template_pid}, which makes the workers, is stopped.",)
         return Diagnosis(Health.FAILED, False, problems)
     if store_problem:
         problems += (store_problem,)
     if history_problem:
         return Diagnosis(Health.FAILED, False, (history_problem, *problems))
-    if not link.supplying:
+    if not main.supplying:
         return Diagnosis(Health.FAILED, False, problems)
     return Diagnosis(Health.DEGRADED if problems else Health.OK, False, problems, bool(store_problem))

@@ -64,7 +64,7 @@ class DeviceHost:
             lowest_id=output.highest_id(),
             numbers=self.state.numbers,
             former_name=name,
-            may_refuse=not link.living,
+            may_refuse=not link.main.living,
         )
         self.service = ScriptExecutionService(
             device=name,
@@ -87,11 +87,11 @@ class DeviceHost:
         self.bus.subscribe(self._on_override_state, topics.operator.override.state)
         self.bus.subscribe(self._on_health, topics.supervisor.health)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
-        living = [item for item in link.living if item["device"] == name]
+        living = [item for item in link.main.living if item["device"] == name]
         self.service.restore(living, link.untold(name))
         alive = {int(item["process_uid"]) for item in living}
         left = {uid: run_id for uid, run_id in self.service.unfinished.items() if uid not in alive}
-        link.connect(name, self.bus, last_number=self.history.last_number(link.boot))
+        link.connect(name, self.bus, last_number=self.history.last_number(link.main.boot))
         self._settle(left)
         self.pusher.start()
 
@@ -199,7 +199,7 @@ class Runtime:
     @functools.cached_property
     def owner(self) -> Owner:
         """Main, which owns the state of every device of this process; it has said who it is by now."""
-        return Owner.of_main(self.link.boot, self.link.main_pid or os.getppid())
+        return Owner.of_main(self.link.main.boot, self.link.main.pid or os.getppid())
 
     @functools.cached_property
     def store(self) -> HistoryStore:

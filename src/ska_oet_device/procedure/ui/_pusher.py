@@ -182,7 +182,7 @@ class EventPusher:
         return latin1(output.tail(active.process_uid)) if output is not None and active.process_uid else ""
 
     def diagnosis(self) -> Diagnosis:
-        return diagnose(self._link, self._service.history.problem, self.store_problem)
+        return diagnose(self._link.main, self._service.history.problem, self.store_problem)
 
     # -- the thread
 
