@@ -77,6 +77,10 @@ class Driver:
         if not self.journal.congested:
             self.supervisor.resume_paused()
 
+    def paused(self) -> int:
+        workers = [script._workers.current for script in self.supervisor._scripts.values()]
+        return sum(worker is not None and worker.paused for worker in workers)
+
     def asked(self) -> None:
         if not self.control.recv(1):
             self.loop.stop()
@@ -88,7 +92,7 @@ class Driver:
             "problems": list(self.pool.problems),
             "supplying": self.pool.supplying,
             "living": [[item["device"], item["process_uid"]] for item in self.supervisor.living],
-            "paused": len(self.supervisor._paused),
+            "paused": self.paused(),
             "pending": self.channel.pending,
             "descriptors": len(os.listdir("/proc/self/fd")),
             "children": sorted([*self.children._watched, *self.children.orphans()]),

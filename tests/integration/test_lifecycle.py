@@ -10,9 +10,28 @@ import pytest
 from support.main_process import is_gone
 from support.waiting import wait_until
 
+from ska_oet_device.mptools import stat_of
+
 SLEEPING = """
     import time
     def main():
+        time.sleep(600)
+"""
+# Leaves ten processes behind, each of which is found only when the one before it is dead.
+CHAIN = """
+    import os, time
+    from pubsub import pub
+    def main():
+        reader, writer = os.pipe()
+        for number in range(10):
+            if os.fork():
+                break
+            os.setsid()
+        else:
+            os.write(writer, b"!")
+        if number == 0:
+            os.read(reader, 1)
+            pub.sendMessage("armed")
         time.sleep(600)
 """
 TO_READY = ["IDLE", "LOADING", "IDLE", "READY"]
@@ -198,6 +217,32 @@ class TestStop:
         main.stop(other)
         main.wait_for_end(other)
         assert main.states(uid).count("STOPPED") == 1
+
+    def test_of_one_whose_death_is_not_noticed_yet_changes_nothing(self, main, script):
+        uid = main.running(script(SLEEPING))
+        pid = main.wait_for(uid, "RUNNING").os_pid
+        os.kill(main.pid, signal.SIGSTOP)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: is_gone(pid))
+            main.stop(uid)
+        finally:
+            os.kill(main.pid, signal.SIGCONT)
+        end = main.wait_for_end(uid)
+        assert end.reason == "the process ended with signal 9 (SIGKILL) in RUNNING"
+        assert end.exit["signals_sent"] == []
+
+    def test_of_one_that_has_ended_changes_nothing_while_what_it_left_is_cleaned_up(self, main, script):
+        path = script(CHAIN)
+        for _ in range(3):
+            uid = main.armed(path)
+            pid = main.wait_for(uid, "RUNNING").os_pid
+            os.kill(pid, signal.SIGKILL)
+            while stat_of(pid) is not None:
+                time.sleep(0.001)
+            main.stop(uid)
+            assert main.wait_for_end(uid).reason == "the process ended with signal 9 (SIGKILL) in RUNNING"
+            assert main.states(uid)[-1] == "FAILED"
 
     def test_a_deaf_script_is_killed_after_the_grace_period(self, main, script):
         path = script("""

@@ -198,6 +198,7 @@ class TestMessagesOfScripts:
 ON_THE_PIPE = """
     import gc, os, socket, struct, time
     from ska_oet_device.mptools import Connection
+    from ska_oet_device.procedure.messages import StateEntered, to_frame
     def main(kind):
         (pipe,) = [found for found in gc.get_objects() if isinstance(found, Connection)]
         frames = {
@@ -207,11 +208,9 @@ ON_THE_PIPE = """
             "another birth": struct.pack("!IB", 4, 250) + struct.pack("!I", os.getppid()),
             "a birth cut short": struct.pack("!IB", 1, 250) + b"x",
             "a failed birth": struct.pack("!IB", 1, 251) + b"x",
-            "no such state": None,
+            "no such state": to_frame(StateEntered(99, 1.0)),
+            "its own end": to_frame(StateEntered(9, 1.0)),
         }
-        if frames[kind] is None:
-            from ska_oet_device.procedure.messages import StateEntered, to_frame
-            frames[kind] = to_frame(StateEntered(99, 1.0))
         pipe.send_frame(frames[kind])
         time.sleep(600)
 """
@@ -220,7 +219,16 @@ ON_THE_PIPE = """
 class TestGarbageOnThePipe:
     @pytest.mark.parametrize(
         "kind",
-        ["text", "too long", "no message", "another birth", "a birth cut short", "a failed birth", "no such state"],
+        [
+            "text",
+            "too long",
+            "no message",
+            "another birth",
+            "a birth cut short",
+            "a failed birth",
+            "no such state",
+            "its own end",
+        ],
     )
     def test_ends_that_procedure_with_the_reason_and_no_other(self, main, script, kind):
         other = main.ready(script(NOTHING))

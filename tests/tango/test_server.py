@@ -61,6 +61,17 @@ def test_a_second_signal_does_not_wait_for_the_grace_period(own_server):
     assert oet.server.leftovers(before) == []
 
 
+def test_a_second_signal_is_the_reason_that_a_killed_script_has(own_server):
+    oet = own_server(StopGracePeriod=60)
+    uid = oet.armed("deaf.py")
+    os.kill(oet.server.pid, signal.SIGTERM)
+    wait_until(lambda: len(oet.server.workers()) == 1)
+    os.kill(oet.server.pid, signal.SIGTERM)
+    assert oet.server.wait() == 0
+    reason = oet.recorder.wait_for_state(uid, "STOPPED")["reason"]
+    assert reason == "the server was shut down; the server was told to end at once: the process was killed"
+
+
 def test_the_admin_devices_kill_ends_everything_with_status_zero(own_server, tmp_path):
     oet = own_server()
     pids = _busy(oet, tmp_path)

@@ -82,6 +82,34 @@ class TestChildren:
         assert ended == [ExitStatus(None, signal.SIGKILL)]
 
     @in_a_child
+    def test_are_sent_no_signal_once_they_are_reaped(self):
+        children, ended = Children(), []
+        pid = child_that(lambda: time.sleep(60))
+        children.watch(pid, lambda status: ended.append((status, children.signal(pid, signal.SIGTERM))))
+        assert children.signal(pid, signal.SIGKILL) is True
+        wait_until(lambda: (children.reap(), ended)[1])
+        assert ended == [(ExitStatus(None, signal.SIGKILL), False)]
+
+    @in_a_child
+    def test_that_nobody_watches_are_sent_no_signal(self):
+        """They may have been reaped before they were known, and another process may have their id."""
+        pid = child_that(lambda: time.sleep(60))
+        assert Children().signal(pid, signal.SIGKILL) is False
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+
+    @in_a_child
+    def test_one_may_be_reaped_alone(self):
+        children, ended = Children(), []
+        pids = [child_that(lambda: None) for _ in range(2)]
+        for pid in pids:
+            children.watch(pid, lambda status, pid=pid: ended.append(pid))
+            wait_until(lambda pid=pid: children.has_ended(pid))
+        children.reap(pids[1])
+        assert ended == [pids[1]]
+        children.reap()
+        assert ended == [pids[1], pids[0]]
+
+    @in_a_child
     def test_reaping_without_children_does_nothing(self):
         Children().reap()
 

@@ -103,11 +103,15 @@ class Children:
         else:
             self._watched[pid] = on_exit
 
-    def reap(self) -> None:
-        """Collect every child that has ended."""
+    def signal(self, pid: int, signum: int) -> bool:
+        """Send a signal to a child that is watched; False if it has been reaped: its id may be another process's."""
+        return pid in self._watched and send_signal(pid, signum)
+
+    def reap(self, only: int = -1) -> None:
+        """Collect every child that has ended, or `only` this one, if it has."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(only, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:

@@ -11,7 +11,17 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable
 
-from ...mptools import SPARE_TITLE, TEMPLATE_TITLE, Children, EventLoop, Timer, send_signal, stat_of, title_of
+from ...mptools import (
+    SPARE_TITLE,
+    TEMPLATE_TITLE,
+    Children,
+    EventLoop,
+    Timer,
+    kill_group,
+    send_signal,
+    stat_of,
+    title_of,
+)
 from ..marks import carries_run
 
 # A worker that the template has just made is nobody's orphan, though main has not read of its birth yet.
@@ -51,7 +61,14 @@ class Undertaker:
         self._waited = 0.0
         self._timer: Timer | None = None
 
-    def work(self) -> None:
+    def begin(self) -> None:
+        """Kill the group that the worker led, then look for the rest."""
+        # Its id is given to no other process while one of its group lives: whoever has it now is a stranger.
+        if stat_of(self._pid) is None:
+            kill_group(self._pid)
+        self._work()
+
+    def _work(self) -> None:
         """Look for descendants and kill them; again until there are none."""
         alive = self._kill_all(self._children.orphans())
         if not alive:
@@ -61,7 +78,7 @@ class Undertaker:
             self._announce()
         if self._waited < _GIVE_UP_AFTER:
             self._waited += _LOOK_AGAIN
-            self._timer = self._loop.call_later(_LOOK_AGAIN, self.work)
+            self._timer = self._loop.call_later(_LOOK_AGAIN, self._work)
 
     def _kill_all(self, orphans: Iterable[int]) -> bool:
         alive = False
