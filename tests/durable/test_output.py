@@ -9,6 +9,7 @@ import time
 import pytest
 import tango
 from support.durable import Station
+from support.tango_server import Database
 from support.waiting import wait_until
 
 MIB = 1024 * 1024
@@ -97,6 +98,33 @@ class TestMaxOutput:
         assert text.endswith("LAST\n")
         assert text.count("bytes of output were dropped here: MaxOutput") == 1
         assert len(text) < 1.1 * MIB
+
+    def test_holds_for_a_script_that_is_ready(self, made):
+        uid = made.oet.ready("floods_when_ready.py")
+        path = file_of(made, uid)
+        wait_until(lambda: path.stat().st_size > 20 * MIB, 30, "it has printed much")
+        wait_until(lambda: path.stat().st_blocks * 512 <= 10 * MIB, what="the file is shortened")
+        made.oet.stop(uid)
+        made.wait_for(uid, "STOPPED")
+
+    def test_holds_while_there_is_no_device_object(self, scripts, tmp_path):
+        database = Database(tmp_path, lasting=True)
+        made = Station(database, "alone", tmp_path / "alone", {"ScriptRoots": [scripts], "MaxOutput": 1})
+        try:
+            made.start()
+            uid = made.oet.run("floods_for_ever.py")
+            made.wait_for(uid, "RUNNING")
+            path = file_of(made, uid)
+            admin = tango.DeviceProxy(made.proxy.adm_name())
+            database.stop()
+            with pytest.raises(tango.DevFailed, match="not available any more"):
+                admin.DevRestart(made.device)
+            printed = path.stat().st_size
+            wait_until(lambda: path.stat().st_size > printed + 40 * MIB, 30, "it prints on")
+            assert path.stat().st_blocks * 512 < 10 * MIB
+        finally:
+            made.clean_up()
+            database.stop()
 
     @pytest.mark.long
     def test_a_flood_harms_neither_the_server_nor_another_script(self, made, tmp_path):

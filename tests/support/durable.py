@@ -251,6 +251,25 @@ def main(mebibytes):
         os.write(1, line * 1024)
     os.write(1, b"LAST\\n")
 """,
+    "floods_for_ever.py": """
+import os, time
+def main():
+    line = b"x" * 127 + b"\\n"
+    while True:
+        os.write(1, line * 2048)  # about 12 MiB a second
+        time.sleep(0.02)
+""",
+    "floods_when_ready.py": """
+import os, threading, time
+def flood():
+    while True:
+        os.write(1, b"x" * 262144)
+        time.sleep(0.02)
+def init(*args, **kwargs):
+    threading.Thread(target=flood, daemon=True).start()
+def main():
+    pass
+""",
     "prints_for_ever.py": """
 import time
 def main():

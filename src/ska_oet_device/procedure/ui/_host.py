@@ -28,6 +28,7 @@ from ..messages import Configure
 from ..ownership import Owner
 from ._database import devices_of_server
 from ._device_state import DeviceState
+from ._output_trimmer import OutputTrimmer
 from ._properties import READ_AT_INIT, Configuration
 from ._pusher import EventPusher
 from ._views import Standing, SummaryViews
@@ -75,6 +76,7 @@ class DeviceHost:
             output=None if output_problem else output,
         )
         self.pusher = EventPusher(self.service, link)
+        self._trimmer = OutputTrimmer(output, lambda: self.service.settings.max_output)
         self.summaries = SummaryViews(stacktrace=True)
         self._problems = [problem for problem in (history_problem, output_problem) if problem]
         self._configured = self.configuration.current
@@ -88,8 +90,9 @@ class DeviceHost:
         self.bus.subscribe(self._on_health, topics.supervisor.health)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
         living = [item for item in link.main.living if item["device"] == name]
-        self.service.restore(living, link.untold(name))
         alive = {int(item["process_uid"]) for item in living}
+        self._trimmer.start(alive)
+        self.service.restore(living, link.untold(name))
         left = {uid: run_id for uid, run_id in self.service.unfinished.items() if uid not in alive}
         link.connect(name, self.bus, last_number=self.history.last_number(link.main.boot))
         self._settle(left)
@@ -151,6 +154,7 @@ class DeviceHost:
 
     def _on_recorded(self, msg_src: int, change: Change) -> None:
         self.pusher.put_change(change)
+        self._trimmer.note(change.event.process_uid, change.event.state)
 
     def _on_script_message(
         self, msg_src: int, topic: str, data: dict[str, Any], time: float, payload: bytes = b""

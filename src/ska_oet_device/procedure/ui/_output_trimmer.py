@@ -1,0 +1,69 @@
+"""Keeping what scripts print within MaxOutput, whether there is a device object or not."""
+
+from __future__ import annotations
+
+import threading
+import time as clock
+from collections.abc import Callable, Iterable
+
+from ..output import OutputFiles
+from ..state import ProcedureState
+
+_APART = 0.2  # seconds between two looks while a procedure lives
+
+
+class OutputTrimmer:
+    """A thread that keeps the output files of living procedures within a limit.
+
+    It waits for nobody: scripts print on while a device object waits for its database, or its events for Tango.
+    """
+
+    def __init__(self, output: OutputFiles, limit: Callable[[], int]) -> None:
+        """Nothing is looked at yet.
+
+        :param limit: returns how many bytes of a procedure's output are kept; 0: all of them
+        """
+        self._output = output
+        self._limit = limit
+        self._changed = threading.Condition()
+        self._living: set[int] = set()
+        self._ended: set[int] = set()
+        self._seen: dict[int, tuple[int, int]] = {}
+
+    def start(self, living: Iterable[int]) -> None:
+        """Start the thread, with the procedures that live already."""
+        self._living.update(living)
+        threading.Thread(target=self._run, name="output", daemon=True).start()
+
+    def note(self, process_uid: int, state: ProcedureState) -> None:
+        """Take notice of a procedure's new state; one that has ended is looked at once more.  Any thread."""
+        with self._changed:
+            is_idle = not self._living and not self._ended
+            if state.is_terminal:
+                self._living.discard(process_uid)
+                self._ended.add(process_uid)
+            else:
+                self._living.add(process_uid)
+            if is_idle:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            self._look_at(self._next())
+
+    def _next(self) -> set[int]:
+        """Return the procedures to look at, when it is time to; nobody is woken while no procedure lives."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._living or self._ended)
+        clock.sleep(_APART)
+        with self._changed:
+            found, self._ended = self._living | self._ended, set()
+        return found
+
+    def _look_at(self, procedures: set[int]) -> None:
+        limit = self._limit()
+        seen = {uid: (self._output.size(uid), limit) for uid in procedures}
+        for uid, (size, _) in seen.items():
+            if size > limit and seen[uid] != self._seen.get(uid):
+                self._output.trim(uid, limit)
+        self._seen = seen
