@@ -75,15 +75,15 @@ import sys
 
 if "ska_oet_device.procedure.ui" in sys.orig_argv:
     import time
-    from ska_oet_device.procedure.ui import _pusher
+    from ska_oet_device.procedure.ui._device_events import DeviceEvents
 
-    push = _pusher.EventPusher._send
+    push = DeviceEvents._send
 
     def slowly(*args):
         time.sleep(0.03)
         push(*args)
 
-    _pusher.EventPusher._send = slowly
+    DeviceEvents._send = slowly
 """
 
 

@@ -26,7 +26,16 @@ from ska_oet_device.event import topics
 from ska_oet_device.procedure.application import Caller, ScriptExecutionService
 from ska_oet_device.procedure.domain import TRANSITIONS, LifecycleMessage, ProcedureState
 from ska_oet_device.procedure.history import HistoryStore, _reader
-from ska_oet_device.procedure.ui import codec
+from ska_oet_device.procedure.ui._answers import page_data, request_data, summary_data
+from ska_oet_device.procedure.ui._devstring import to_json
+from ska_oet_device.procedure.ui._requests import (
+    parse_output,
+    parse_prepare,
+    parse_requests,
+    parse_run,
+    parse_start,
+    parse_stop,
+)
 from ska_oet_device.procedure.ui._summaries import summaries_json
 
 EXAMPLES = int(os.environ.get("OET_HYPOTHESIS_EXAMPLES", "60"))
@@ -114,25 +123,19 @@ class Desk:
         """Do a command; returns its answer, read from its JSON."""
         service, caller = self.service, Caller("test", None)
         if command == "Prepare":
-            return json.loads(codec.to_json(codec.summary_data(service.prepare(codec.parse_prepare(text)[0], caller))))
+            return json.loads(to_json(summary_data(service.prepare(parse_prepare(text)[0], caller))))
         if command == "Run":
-            run = codec.parse_run(text)[0]
-            return json.loads(
-                codec.to_json(codec.summary_data(service.run(run.prepare, run.fn_name, run.run_args, caller)))
-            )
+            run = parse_run(text)[0]
+            return json.loads(to_json(summary_data(service.run(run.prepare, run.fn_name, run.run_args, caller))))
         if command == "Start":
-            return json.loads(codec.to_json(codec.summary_data(service.start(codec.parse_start(text)[0], caller))))
+            return json.loads(to_json(summary_data(service.start(parse_start(text)[0], caller))))
         if command == "Stop":
-            return json.loads(summaries_json(service.stop(codec.parse_stop(text)[0], caller)))
+            return json.loads(summaries_json(service.stop(parse_stop(text)[0], caller)))
         if command == "Output":
-            output = codec.parse_output(text)
-            return json.loads(
-                codec.to_json(codec.page_data(service.read_output(output.process_uid, output.offset, output.limit)))
-            )
-        request = codec.parse_requests(text)
-        return json.loads(
-            codec.to_json([codec.request_data(item) for item in service.requests(request.before, request.limit)])
-        )
+            output = parse_output(text)[0]
+            return json.loads(to_json(page_data(service.read_output(output.process_uid, output.offset, output.limit))))
+        request = parse_requests(text)[0]
+        return json.loads(to_json([request_data(item) for item in service.requests(request.before, request.limit)]))
 
     def enter(self, uid: int, state: ProcedureState) -> None:
         """Announce a state, as main does."""
@@ -190,7 +193,13 @@ def test_every_request_is_answered_or_refused_and_a_refusal_changes_nothing(desk
 @example('{"script":' * 5_000)
 @example("9" * 5_000)
 def test_any_text_is_refused_with_a_reason(text):
-    for parse in (codec.parse_prepare, codec.parse_run, codec.parse_start, codec.parse_stop, codec.parse_output):
+    for parse in (
+        parse_prepare,
+        parse_run,
+        parse_start,
+        parse_stop,
+        parse_output,
+    ):
         refusal = refusal_of(lambda parse=parse: parse(text))  # type: ignore[misc]
         assert refusal is None or refusal.reason in ("OET_InvalidArgument", "OET_TooLarge")
 

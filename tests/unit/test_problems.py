@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from ska_oet_device.errors import InvalidArgumentError
-from ska_oet_device.procedure.ui import codec
+from ska_oet_device.procedure.ui import _requests as requests
 from ska_oet_device.procedure.ui._problems import RULES, explain
 
 FILE = {"script_type": "filesystem", "script_uri": "file://a.py"}
@@ -37,75 +37,79 @@ def complaint(parse, argument) -> str:
 @pytest.mark.parametrize(
     ("parse", "argument", "sentence"),
     [
-        (codec.parse_prepare, {}, "script: is missing"),
-        (codec.parse_prepare, {"script": 1}, "script: must be a JSON object (given: 1)"),
-        (codec.parse_prepare, {"script": None}, "script: must be a JSON object (given: null)"),
-        (codec.parse_prepare, {"script": {}}, "script.script_type: is missing"),
+        (requests.parse_prepare, {}, "script: is missing"),
+        (requests.parse_prepare, {"script": 1}, "script: must be a JSON object (given: 1)"),
+        (requests.parse_prepare, {"script": None}, "script: must be a JSON object (given: null)"),
+        (requests.parse_prepare, {"script": {}}, "script.script_type: is missing"),
         (
-            codec.parse_prepare,
+            requests.parse_prepare,
             {"script": {**FILE, "script_type": "tape"}},
             'script.script_type: must be filesystem or git (given: "tape")',
         ),
         (
-            codec.parse_prepare,
+            requests.parse_prepare,
             {"script": {**FILE, "script_type": ["git"]}},
             'script.script_type: must be filesystem or git (given: ["git"])',
         ),
-        (codec.parse_prepare, {"script": {**GIT, "git_args": 3}}, "script.git_args: must be a JSON object (given: 3)"),
         (
-            codec.parse_prepare,
+            requests.parse_prepare,
+            {"script": {**GIT, "git_args": 3}},
+            "script.git_args: must be a JSON object (given: 3)",
+        ),
+        (
+            requests.parse_prepare,
             {"script": {**GIT, "create_env": "yes"}},
             'script.create_env: must be true or false (given: "yes")',
         ),
         (
-            codec.parse_prepare,
+            requests.parse_prepare,
             {"script": {**GIT, "git_args": {"git_repo": "https://b/c", "gitcommit": "abcd"}}},
             "script.git_args.gitcommit: there is no such key; did you mean git_commit?",
         ),
         (
-            codec.parse_prepare,
+            requests.parse_prepare,
             {"script": FILE, "init_args": {"x": 1}},
             "init_args.x: there is no such key; the keys are args, kwargs",
         ),
         (
-            codec.parse_prepare,
+            requests.parse_prepare,
             {"script": FILE, "init_args": {"args": {}}},
             "init_args.args: must be a list (given: {})",
         ),
         (
-            codec.parse_prepare,
+            requests.parse_prepare,
             '{"script": ' + json.dumps(FILE) + ', "init_args": {"args": [NaN]}}',
             "init_args.args: NaN and Infinity are not JSON (given: [NaN])",
         ),
-        (codec.parse_prepare, {"script": FILE, "user": True}, "user: must be text (given: true)"),
-        (codec.parse_run, {"script": FILE, "fn_name": ""}, 'fn_name: must not be empty (given: "")'),
-        (codec.parse_start, {"process_uid": "1"}, 'process_uid: must be a whole number (given: "1")'),
-        (codec.parse_start, {"process_uid": 1.5}, "process_uid: must be a whole number (given: 1.5)"),
-        (codec.parse_start, '{"process_uid": Infinity}', "process_uid: must be a whole number (given: Infinity)"),
+        (requests.parse_prepare, {"script": FILE, "user": True}, "user: must be text (given: true)"),
+        (requests.parse_run, {"script": FILE, "fn_name": ""}, 'fn_name: must not be empty (given: "")'),
+        (requests.parse_start, {"process_uid": "1"}, 'process_uid: must be a whole number (given: "1")'),
+        (requests.parse_start, {"process_uid": 1.5}, "process_uid: must be a whole number (given: 1.5)"),
+        (requests.parse_start, '{"process_uid": Infinity}', "process_uid: must be a whole number (given: Infinity)"),
         (
-            codec.parse_start,
+            requests.parse_start,
             {"process_uid": 2**63},
             "process_uid: must be at most 9223372036854775807 (given: 9223372036854775808)",
         ),
-        (codec.parse_start, {"process_uid": 1, "forcestart": True}, "did you mean force_start?"),
-        (codec.parse_stop, {"process_uid": 1, "run_abort": 1}, "run_abort: must be true or false (given: 1)"),
-        (codec.parse_output, {"process_uid": 1, "limit": 0}, "limit: must be at least 1 (given: 0)"),
-        (codec.parse_requests, {"limit": 1001}, "limit: must be at most 1000 (given: 1001)"),
-        (codec.parse_requests, "5", "'5' is no JSON object"),
-        (codec.parse_start, '{"a": 1,}', "the argument is no JSON: there is a comma too many (line 1, column 9)"),
-        (codec.parse_start, '{"a', "the argument is no JSON: it ends too early (line 1, column 3)"),
-        (codec.parse_start, "{} x", "the argument is no JSON: something follows its end (line 1, column 4)"),
-        (codec.parse_start, "{'a': 1}", "a key must be text in double quotes (line 1, column 2)"),
-        (codec.parse_start, '{"a" 1}', "a colon is missing"),
-        (codec.parse_start, '{"a": 1 "b": 2}', "a comma or the closing bracket is missing"),
-        (codec.parse_start, '{"a": nul}', "a value is missing or wrong"),
-        (codec.parse_start, '{"a": "\n"}', "a control character must be escaped"),
-        (codec.parse_start, r'{"a": "\x"}', "an escape sequence is wrong"),
-        (codec.parse_start, r'{"a": "\ud800"}', "an escape sequence is wrong"),
-        (codec.parse_start, '{"a": 01}', "a number is wrong"),
-        (codec.parse_start, '{"a": ' + "1" * 5000 + "}", "a number is too large"),
-        (codec.parse_start, '{"a": ' + "[" * 300, "it is nested too deeply"),
-        (codec.parse_start, '{"a": "\ud800"}', "half a character"),
+        (requests.parse_start, {"process_uid": 1, "forcestart": True}, "did you mean force_start?"),
+        (requests.parse_stop, {"process_uid": 1, "run_abort": 1}, "run_abort: must be true or false (given: 1)"),
+        (requests.parse_output, {"process_uid": 1, "limit": 0}, "limit: must be at least 1 (given: 0)"),
+        (requests.parse_requests, {"limit": 1001}, "limit: must be at most 1000 (given: 1001)"),
+        (requests.parse_requests, "5", "'5' is no JSON object"),
+        (requests.parse_start, '{"a": 1,}', "the argument is no JSON: there is a comma too many (line 1, column 9)"),
+        (requests.parse_start, '{"a', "the argument is no JSON: it ends too early (line 1, column 3)"),
+        (requests.parse_start, "{} x", "the argument is no JSON: something follows its end (line 1, column 4)"),
+        (requests.parse_start, "{'a': 1}", "a key must be text in double quotes (line 1, column 2)"),
+        (requests.parse_start, '{"a" 1}', "a colon is missing"),
+        (requests.parse_start, '{"a": 1 "b": 2}', "a comma or the closing bracket is missing"),
+        (requests.parse_start, '{"a": nul}', "a value is missing or wrong"),
+        (requests.parse_start, '{"a": "\n"}', "a control character must be escaped"),
+        (requests.parse_start, r'{"a": "\x"}', "an escape sequence is wrong"),
+        (requests.parse_start, r'{"a": "\ud800"}', "an escape sequence is wrong"),
+        (requests.parse_start, '{"a": 01}', "a number is wrong"),
+        (requests.parse_start, '{"a": ' + "1" * 5000 + "}", "a number is too large"),
+        (requests.parse_start, '{"a": ' + "[" * 300, "it is nested too deeply"),
+        (requests.parse_start, '{"a": "\ud800"}', "half a character"),
     ],
 )
 def test_a_complaint_names_place_value_and_rule(parse, argument, sentence):
@@ -114,7 +118,7 @@ def test_a_complaint_names_place_value_and_rule(parse, argument, sentence):
     assert not foreign(text)
 
 
-PARSERS = [codec.parse_prepare, codec.parse_run, codec.parse_start, codec.parse_stop, codec.parse_output]
+PARSERS = [requests.parse_prepare, requests.parse_run, requests.parse_start, requests.parse_stop, requests.parse_output]
 NAMES = ["script", "script_type", "script_uri", "git_args", "git_repo", "git_branch", "create_env", "init_args"]
 NAMES += ["args", "kwargs", "user", "fn_name", "run_args", "process_uid", "force_start", "run_abort", "offset", "limit"]
 VALUES = st.recursive(

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from ska_oet_device.procedure.application import ArgCapture, ProcedureHistory, ProcedureSummary, RequestRecord
 from ska_oet_device.procedure.domain import FileSystemScript, ProcedureInput, ProcedureState
 from ska_oet_device.procedure.ui import _summaries
+from ska_oet_device.procedure.ui._answers import summary_data
+from ska_oet_device.procedure.ui._devstring import to_json
 from ska_oet_device.procedure.ui._summaries import summaries_json, summary_json
-from ska_oet_device.procedure.ui.codec import summary_data, to_json
 
 _EMPTY = ProcedureSummary(
     id=3,

@@ -7,6 +7,9 @@ from typing import Any
 
 from ..state import ProcedureState
 
+LARGEST_NUMBER = 2**63 - 1
+"""The largest id or sequence number that a database can hold."""
+
 
 def readable(text: str | None) -> str | None:
     """Return `text` as any database can keep it: PostgreSQL takes neither NUL nor lone surrogates."""

@@ -19,13 +19,13 @@ from ._device_row import DeviceRow
 from ._memory import MemoryHistory, Then
 from ._numbers import Counts, Numbers, counts_of_now
 from ._reader import HistoryReader
-from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
+from ._records import LARGEST_NUMBER, LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
 from ._writer import Batch, HistoryWriter
 
 _log = logging.getLogger(__name__)
 
 _LAST_CHANGES = 0.1  # seconds for which a reader waits, so that it finds what has just happened
-_IDS = range(1, 2**63)  # what a database can hold
+_IDS = range(1, LARGEST_NUMBER + 1)
 
 _JSON_FIELDS = ("script", "provenance", "exit")
 _PATIENCE_AT_START = 60.0  # seconds; a HistoryLength of 100,000 is a lot to read

@@ -31,7 +31,9 @@ from ._device_state import DeviceState
 from ._output_trimmer import OutputTrimmer
 from ._properties import READ_AT_INIT, Configuration
 from ._pusher import EventPusher
-from ._views import Standing, SummaryViews
+from ._status import DeviceStatus, Standing
+from ._summaries import SummaryViews
+from ._view import Live
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ _CLEANING_PERIOD = 6 * 3600.0  # seconds
 
 
 class DeviceHost:
-    """One device's service and pusher, for as long as the process lives."""
+    """One device's service, and what clients are told of it, for as long as the process lives."""
 
     def __init__(self, name: str, uri: Callable[[], str], link: Link, store: HistoryStore, owner: Owner) -> None:
         """Take the device's state, tell the truth about what an earlier server left, and join main.
@@ -75,7 +77,9 @@ class DeviceHost:
             history=self.history,
             output=None if output_problem else output,
         )
-        self.pusher = EventPusher(self.service, link)
+        self.status = DeviceStatus(self.service, link)
+        self.pusher = EventPusher(self.service, self.status)
+        self.live = Live(self.service, link, self.status, self.pusher.shown, self.pusher.refresh)
         self._trimmer = OutputTrimmer(output, lambda: self.service.settings.max_output)
         self.summaries = SummaryViews(stacktrace=True)
         self._problems = [problem for problem in (history_problem, output_problem) if problem]
@@ -119,7 +123,7 @@ class DeviceHost:
         found = self._configured = self.configuration.current
         self.service.settings = found.settings
         self.service.abort_script = found.abort_script
-        self.pusher.standing = Standing(
+        self.status.standing = Standing(
             found.problems, (*self._problems, *found.remarks), found.nothing_runs, found.settings.alarm_on_failure
         )
 
@@ -148,9 +152,9 @@ class DeviceHost:
         if clock.time() >= self._next_collection:
             self._next_collection = clock.time() + _COLLECTION_PERIOD
             try:
-                self.pusher.store_problem = self.service.collect_environments()
+                self.status.store_problem = self.service.collect_environments()
             except OSError as error:
-                self.pusher.store_problem = f"The environments cannot be looked after: {error}."
+                self.status.store_problem = f"The environments cannot be looked after: {error}."
 
     def _on_recorded(self, msg_src: int, change: Change) -> None:
         self.pusher.put_change(change)

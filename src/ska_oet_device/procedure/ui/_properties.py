@@ -18,11 +18,11 @@ from tango.server import Device, device_property
 
 from ...config import Settings
 from ...errors import OetError
-from ...properties import BY_NAME, Texts, number_in, settings_from
+from ...properties import BY_NAME, PROPERTIES, Property, Texts, number_in, settings_from
 from ..application import find_script
 from ..script import ExecutableScript
 from ._database import property_texts
-from .codec import script_of_uri
+from ._requests import script_of_uri
 
 _log = logging.getLogger(__name__)
 
@@ -32,42 +32,22 @@ _AGAIN_AFTER = 2.0  # seconds; cppTango refuses to connect twice within one
 _READ_ONCE = ("history_url", "state_directory")
 
 
-def _declared(name: str) -> device_property:
-    item = BY_NAME[name]
+class DeviceProperties(Device):
+    """The properties of `OetDevice`, as Tango's tools are told of them; `Configuration` reads them."""
+
+    def get_device_properties(self, ds_class: tango.DeviceClass | None = None) -> None:
+        """Leave the properties to `Configuration`: Tango's own reading raises for a value that it cannot convert."""
+
+
+def _declared(item: Property) -> device_property:
     default = item.default if item.shown_default is None else item.shown_default
     if item.several:
         return device_property(dtype=(item.kind,), default_value=list(default), doc=item.doc)
     return device_property(dtype=item.kind, default_value=default, doc=item.doc)
 
 
-class DeviceProperties(Device):
-    """The properties of `OetDevice`, as Tango's tools are told of them; `Configuration` reads them."""
-
-    ScriptRoots = _declared("ScriptRoots")
-    GitRepositories = _declared("GitRepositories")
-    SubarrayId = _declared("SubarrayId")
-    AbortScript = _declared("AbortScript")
-    StopGracePeriod = _declared("StopGracePeriod")
-    LoadTimeout = _declared("LoadTimeout")
-    InitTimeout = _declared("InitTimeout")
-    EnvironmentTimeout = _declared("EnvironmentTimeout")
-    RunTimeout = _declared("RunTimeout")
-    MaxProcedures = _declared("MaxProcedures")
-    HistoryLength = _declared("HistoryLength")
-    SpareWorkers = _declared("SpareWorkers")
-    Preload = _declared("Preload")
-    MaxMemory = _declared("MaxMemory")
-    MaxOutput = _declared("MaxOutput")
-    AlarmOnFailure = _declared("AlarmOnFailure")
-    HistoryUrl = _declared("HistoryUrl")
-    HistoryDays = _declared("HistoryDays")
-    GitTokenFile = _declared("GitTokenFile")
-    EnvironmentDays = _declared("EnvironmentDays")
-    EnvironmentQuota = _declared("EnvironmentQuota")
-    StateDirectory = _declared("StateDirectory")
-
-    def get_device_properties(self, ds_class: tango.DeviceClass | None = None) -> None:
-        """Leave the properties to `Configuration`: Tango's own reading raises for a value that it cannot convert."""
+for _item in PROPERTIES:  # PyTango looks for them when the class of the device itself is made
+    setattr(DeviceProperties, _item.name, _declared(_item))
 
 
 @dataclass(frozen=True)

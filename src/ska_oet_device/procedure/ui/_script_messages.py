@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 import time as clock
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ...errors import InvalidArgumentError
 from ...mptools import dumps, loads
-from ..application import Progress
-from .codec import to_json
+from ..application import ProcedureSummary, Progress
+from ._devstring import to_json
 
 BURST = 200
 """Events that may follow each other without a pause; as many a second may follow for ever."""
@@ -173,6 +173,43 @@ class Report(NamedTuple):
     @property
     def size(self) -> int:
         return len(self.progress.activity)
+
+
+class ProgressReports:
+    """What procedures report of their progress: what is to be pushed, and what each of them has told last.
+
+    The link's thread puts reports in; all else is the thread of events'.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: Thinner[Report] = Thinner()
+        self._told: dict[int, Progress] = {}
+
+    def put(self, process_uid: int, after: int, progress: Progress, time: float) -> bool:
+        """Take a report in; True if whoever pushes must be woken.  The link's thread.
+
+        :param after: sequence number of the lifecycle event that must have been pushed before
+        """
+        return self.waiting.put(Report(process_uid, after, progress, time))
+
+    def take(self, told: int) -> Report | None:
+        """Return the report that is to be told next, if one is; `told` as in `Thinner.take`."""
+        waiting = self.waiting.take(told)
+        if waiting is None:
+            return None
+        report = waiting[0]
+        self._told[report.process_uid] = report.progress
+        return report
+
+    def told_of(self, process_uid: int) -> Progress | None:
+        """Return what a procedure has told last."""
+        return self._told.get(process_uid)
+
+    def keep(self, summaries: Sequence[ProcedureSummary]) -> None:
+        """Forget all other procedures, now and then."""
+        if len(self._told) > 2 * len(summaries) + 16:
+            current = {summary.id for summary in summaries}
+            self._told = {uid: progress for uid, progress in self._told.items() if uid in current}
 
 
 class ScriptMessages:

@@ -7,12 +7,13 @@ that a sequencer calls step by step comes to thousands of them, and each command
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..application import ProcedureSummary
-from .codec import capture_data, request_record_data, state_data, summary_data, to_json
+from ._answers import capture_data, request_record_data, state_data, summary_data
+from ._devstring import to_json
 
 _LONG = 32  # entries from which on their text is kept
 _MOST_KEPT = 64  # procedures
@@ -72,3 +73,25 @@ def _texts(data: Mapping[str, Any]) -> dict[str, str]:
 
 def _object(texts: Mapping[str, str]) -> str:
     return f"{{{', '.join(f'{to_json(name)}: {text}' for name, text in texts.items())}}}"
+
+
+class SummaryViews:
+    """The current summaries as JSON, each of them written once.  Any thread."""
+
+    def __init__(self, *, stacktrace: bool) -> None:
+        self._stacktrace = stacktrace
+        self._texts: dict[int, tuple[ProcedureSummary, str]] = {}
+
+    def json(self, summaries: Sequence[ProcedureSummary]) -> str:
+        """Return the summaries as a JSON list."""
+        texts = self._texts
+        parts = []
+        for summary in summaries:
+            known = texts.get(summary.id)
+            if known is None or known[0] is not summary:
+                known = texts[summary.id] = (summary, summary_json(summary, stacktrace=self._stacktrace))
+            parts.append(known[1])
+        if len(texts) > 2 * len(parts) + 16:
+            current = {summary.id for summary in summaries}
+            self._texts = {uid: known for uid, known in list(texts.items()) if uid in current}
+        return f"[{', '.join(parts)}]"

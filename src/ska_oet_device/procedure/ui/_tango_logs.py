@@ -15,7 +15,7 @@ import threading
 import tango
 
 from ...logs import QueuedHandler, level_of, tango_arguments
-from .codec import latin1
+from ._devstring import latin1
 
 _CONSOLE = "console::cout"
 _LEVELS = {

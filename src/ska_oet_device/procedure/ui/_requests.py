@@ -1,11 +1,7 @@
-"""JSON in and JSON out: the only place where requests are parsed and answers written.
-
-All JSON is ASCII, because a Tango DevString is Latin-1.
-"""
+"""What clients ask for: the arguments of the commands, checked against the contract and turned into requests."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union
@@ -14,32 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from ...config import LARGEST_ARGUMENT
 from ...errors import InvalidArgumentError, TooLargeError
-from ..application import (
-    ArgCapture,
-    PrepareProcessCommand,
-    ProcedureSummary,
-    RequestRecord,
-    StartProcessCommand,
-    StopProcessCommand,
-)
+from ..application import PrepareProcessCommand, StartProcessCommand, StopProcessCommand
 from ..gitmanager import GitArgs
-from ..history import LifecycleEvent, StoredRequest
-from ..output import Page
+from ..history import LARGEST_NUMBER
 from ..script import ExecutableScript, FileSystemScript, GitScript, ProcedureInput
-from ..state import ProcedureState
 from ._problems import explain, shorten
-
-_LARGEST_NUMBER = 2**63 - 1
-_DEEPEST = 100
-_MOST_BITS = 10_000  # Python writes no integer of more than 4,300 digits
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-# A database keeps it in 64 bits.
-_Uid = Annotated[int, Field(ge=-_LARGEST_NUMBER, le=_LARGEST_NUMBER)]
+_Uid = Annotated[int, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 
 
 class _Input(_Model):
@@ -117,12 +99,12 @@ class _Stop(_Request):
 
 class _Output(_Request):
     process_uid: _Uid
-    offset: int = Field(0, ge=0, le=_LARGEST_NUMBER)
+    offset: int = Field(0, ge=0, le=LARGEST_NUMBER)
     limit: int = Field(65536, ge=1)
 
 
 class _Requests(_Request):
-    before: int = Field(0, ge=0, le=_LARGEST_NUMBER)
+    before: int = Field(0, ge=0, le=LARGEST_NUMBER)
     limit: int = Field(100, ge=1, le=1000)
 
 
@@ -155,7 +137,7 @@ class RunRequest:
     run_args: ProcedureInput
 
 
-# -- requests; each parser returns the command and the user who is said to ask
+# -- the parsers; each returns the command and the user who is said to ask
 
 
 def parse_prepare(text: str) -> tuple[PrepareProcessCommand, str | None]:
@@ -187,16 +169,16 @@ def parse_stop(text: str) -> tuple[StopProcessCommand, str | None]:
     return StopProcessCommand(request.process_uid, request.run_abort), request.user
 
 
-def parse_output(text: str) -> OutputRequest:
+def parse_output(text: str) -> tuple[OutputRequest, str | None]:
     """Parse the argument of Output: JSON, or a bare procedure id; raises as `parse_prepare`."""
     request = _parse(_Output, text, _bare_id)
-    return OutputRequest(request.process_uid, request.offset, request.limit)
+    return OutputRequest(request.process_uid, request.offset, request.limit), request.user
 
 
-def parse_requests(text: str) -> RequestsRequest:
+def parse_requests(text: str) -> tuple[RequestsRequest, str | None]:
     """Parse the argument of Requests: JSON, or nothing at all for the newest; raises as `parse_prepare`."""
     request = _parse(_Requests, text.strip() or "{}", _nothing_bare)
-    return RequestsRequest(request.before, request.limit)
+    return RequestsRequest(request.before, request.limit), request.user
 
 
 def script_of_uri(uri: str) -> ExecutableScript:
@@ -254,120 +236,3 @@ def _is_finite(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_finite, value))
     return True
-
-
-# -- answers
-
-
-def to_json(value: Any) -> str:
-    """Return `value` as ASCII JSON; what JSON does not know becomes text."""
-    try:
-        return json.dumps(value, default=repr, allow_nan=False)
-    except (ValueError, TypeError, RecursionError):  # NaN, keys that are no text, circles: a script may send anything
-        return json.dumps(_jsonable(value, ()), default=_shown)
-
-
-def _jsonable(value: Any, around: tuple[int, ...]) -> Any:
-    """Return what JSON can say of `value`; `around` are the ids of the containers that it lies in."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        return hex(value)
-    if isinstance(value, (dict, list, tuple)):
-        if id(value) in around or len(around) >= _DEEPEST:
-            return "…"
-        around = (*around, id(value))
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else _shown(key): _jsonable(item, around) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item, around) for item in value]
-    return value
-
-
-def _shown(value: Any) -> str:
-    try:
-        return repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits in it, or too deep
-        return f"<{type(value).__name__}>"
-
-
-def summary_data(summary: ProcedureSummary, *, stacktrace: bool = True) -> dict[str, Any]:
-    """Return a ProcedureSummary as the contract writes it."""
-    history: dict[str, Any] = {
-        "process_states": [state_data(item) for item in summary.history.process_states],
-        "stacktrace": summary.history.stacktrace,
-        "exit": summary.history.exit,
-        "dropped_starts": [{"time": time, "reason": reason} for time, reason in summary.history.dropped_starts],
-    }
-    if not stacktrace:
-        del history["stacktrace"]
-    return {
-        "id": summary.id,
-        "uri": summary.uri,
-        "run_id": summary.run_id,
-        "script": summary.script.as_data(),
-        "provenance": summary.provenance,
-        "script_args": [capture_data(capture) for capture in summary.script_args],
-        "history": history,
-        "requested_by": [request_record_data(request) for request in summary.requested_by],
-        "os_pid": summary.os_pid,
-        "state": summary.state.name,
-    }
-
-
-def state_data(entered: tuple[ProcedureState, float]) -> list[Any]:
-    """Return a state and when it was entered as a summary's history tells them."""
-    return [entered[0].name, entered[1]]
-
-
-def request_record_data(request: RequestRecord) -> dict[str, Any]:
-    """Return who asked for what as a summary tells it."""
-    return {"command": request.command, "client": request.client, "user": request.user, "time": request.time}
-
-
-def capture_data(capture: ArgCapture) -> dict[str, Any]:
-    """Return a call's arguments as a summary tells them."""
-    return {"fn": capture.fn, "fn_args": capture.fn_args.as_data(), "time": capture.time}
-
-
-def request_data(request: StoredRequest) -> dict[str, Any]:
-    """Return a request as the command Requests shows it."""
-    return {
-        "number": request.number,
-        "time": request.time,
-        "command": request.command,
-        "client": request.client,
-        "user": request.user,
-        "process_uid": request.process_uid,
-        "answer": request.answer,
-    }
-
-
-def page_data(page: Page) -> dict[str, Any]:
-    """Return a page of output as the contract writes it."""
-    return {
-        "text": page.text,
-        "offset": page.offset,
-        "next_offset": page.next_offset,
-        "complete": page.complete,
-    }
-
-
-def event_data(event: LifecycleEvent) -> dict[str, Any]:
-    """Return a lifecycle event as the contract writes it."""
-    return {
-        "sequence": event.sequence,
-        "process_uid": event.process_uid,
-        "run_id": event.run_id,
-        "previous": event.previous.name if event.previous is not None else None,
-        "state": event.state.name,
-        "time": event.time,
-        "reason": event.reason,
-    }
-
-
-def latin1(text: str) -> str:
-    """Return `text` as a DevString can carry it: other characters escaped, and no NUL, which would end it."""
-    if not text.isascii():
-        text = text.encode("latin-1", "backslashreplace").decode("latin-1")
-    return text.replace("\0", "\\x00")

@@ -1,62 +1,68 @@
-"""What clients see of how things stand: State and Status, rows, progress, and the attribute `procedures`."""
+"""State, Status and health of a device: what they are, and what they follow from."""
 
 from __future__ import annotations
 
+import logging
 import time as clock
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tango
 
-from ..application import Failure, Notices, ProcedureSummary, Progress, Snapshot
+from ...logs import about
+from ..application import Failure, Notices, ScriptExecutionService, Snapshot
+from ..link import Link
 from ..state import TERMINAL, ProcedureState
-from ._health import Diagnosis, Health
-from ._summaries import summary_json
-from .codec import latin1
+from ._devstring import latin1
+from ._health import Diagnosis, Health, diagnose
 
-_LONGEST_SPECTRUM = 100_000
+_log = logging.getLogger(__name__)
+
 _LONGEST_REASON = 300  # characters in Status
-
-_NAMES = {state: state.name for state in ProcedureState}
-
-
-class SummaryViews:
-    """The current summaries as JSON, each of them written once.  Any thread."""
-
-    def __init__(self, *, stacktrace: bool) -> None:
-        self._stacktrace = stacktrace
-        self._texts: dict[int, tuple[ProcedureSummary, str]] = {}
-
-    def json(self, summaries: Sequence[ProcedureSummary]) -> str:
-        """Return the summaries as a JSON list."""
-        texts = self._texts
-        parts = []
-        for summary in summaries:
-            known = texts.get(summary.id)
-            if known is None or known[0] is not summary:
-                known = texts[summary.id] = (summary, summary_json(summary, stacktrace=self._stacktrace))
-            parts.append(known[1])
-        if len(texts) > 2 * len(parts) + 16:
-            current = {summary.id for summary in summaries}
-            self._texts = {uid: known for uid, known in list(texts.items()) if uid in current}
-        return f"[{', '.join(parts)}]"
+_RUNNING, _UNKNOWN = ProcedureState.RUNNING, ProcedureState.UNKNOWN  # an enumeration is slow to look into
+_SEVERITY = {tango.DevState.ALARM: logging.WARNING, tango.DevState.FAULT: logging.ERROR}
 
 
-def procedure_rows(snapshot: Snapshot) -> tuple[list[int], list[str], list[str]]:
-    """Return ids, script URIs and states, one row a procedure, oldest first."""
-    rows = snapshot.summaries[-_LONGEST_SPECTRUM:]
-    return (
-        [summary.id for summary in rows],
-        [latin1(summary.script.script_uri) for summary in rows],
-        [_NAMES[summary.state] for summary in rows],
-    )
+class DeviceStatus:
+    """Looks at what State, Status and healthState follow from, and logs each change of them.
 
+    :ivar standing: what the device's properties have to do with it
+    :ivar store_problem: what is wrong with the store of environments; empty if nothing is
+    """
 
-def progress_values(progress: Progress | None) -> tuple[float, str, tango.AttrQuality]:
-    """Return percentage, activity and quality; INVALID where the script reports nothing."""
-    if progress is None:
-        return 0.0, "", tango.AttrQuality.ATTR_INVALID
-    return progress.percent, latin1(progress.activity), tango.AttrQuality.ATTR_VALID
+    def __init__(self, service: ScriptExecutionService, link: Link) -> None:
+        self._service = service
+        self._link = link
+        self._diagnosis: Diagnosis | None = None
+        self.standing = Standing()
+        self.store_problem = ""
+
+    def diagnosis(self) -> Diagnosis:
+        """Return how healthy this server is at this moment.  Any thread."""
+        return diagnose(self._link.main, self._service.history.problem, self.store_problem)
+
+    def look(self) -> Health:
+        """Return the health; until the next look State and Status follow from it.  Init, and the thread of events."""
+        before, self._diagnosis = self._diagnosis, self.diagnosis()
+        if before is not None and before != self._diagnosis:
+            self._log_health(self._diagnosis)
+        return self._diagnosis.health
+
+    def _log_health(self, found: Diagnosis) -> None:
+        level = logging.INFO if found.health == Health.OK else logging.WARNING
+        reasons = " ".join(found.reasons) or "all is well"
+        _log.log(level, "healthState is %s: %s", found.health.name, reasons, extra=about(self._service.device))
+
+    def show(self, device: tango.server.Device, snapshot: Snapshot) -> list[str]:
+        """Set State and Status of the device object; returns the names of those that are new."""
+        diagnosis = self._diagnosis or self.diagnosis()
+        state, status = device_state(snapshot, diagnosis, self.standing, self._service.notices())
+        is_another, says_another = device.get_state() != state, device.get_status() != status
+        device.set_state(state)
+        device.set_status(status)
+        if is_another or says_another:
+            level = _SEVERITY.get(state, logging.INFO) if is_another else logging.DEBUG
+            _log.log(level, "State is %s: %s", state, status, extra=about(self._service.device))
+        return [name for name, is_new in (("State", is_another), ("Status", says_another)) if is_new]
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,11 @@ def device_state(
 ) -> tuple[tango.DevState, str]:
     """Return the device's State, and in plain sentences why."""
     alive = [summary for summary in snapshot.summaries if summary.state not in TERMINAL]
-    running = next((summary for summary in alive if summary.state is ProcedureState.RUNNING), None)
+    running = next((summary for summary in alive if summary.state is _RUNNING), None)
     is_running = f"Procedure {running.id} is RUNNING ({running.script.script_uri})." if running else ""
     failed = _failed(snapshot.failure) if snapshot.failure else ""
     notes = [is_running, failed, *standing.problems, *standing.remarks, *notices.sentences, *diagnosis.reasons]
-    unknown = [summary.id for summary in snapshot.summaries if summary.state is ProcedureState.UNKNOWN]
+    unknown = [summary.id for summary in snapshot.summaries if summary.state is _UNKNOWN]
     if diagnosis.supervisor_gone or standing.nothing_runs:
         state, sentence = tango.DevState.FAULT, "No script can be run."
     elif unknown:

@@ -1,11 +1,9 @@
-"""JSON in and JSON out."""
+"""What clients ask for: understood as the contract has it, or refused with the place that is wrong."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,20 +12,15 @@ from hypothesis import strategies as st
 from ska_oet_device.config import LARGEST_ARGUMENT
 from ska_oet_device.errors import InvalidArgumentError, TooLargeError
 from ska_oet_device.procedure.application import (
-    ArgCapture,
     PrepareProcessCommand,
-    ProcedureHistory,
-    ProcedureSummary,
-    RequestRecord,
     StartProcessCommand,
     StopProcessCommand,
 )
-from ska_oet_device.procedure.domain import FileSystemScript, GitArgs, GitScript, ProcedureInput, ProcedureState
-from ska_oet_device.procedure.history import LifecycleEvent
-from ska_oet_device.procedure.ui import codec
-from ska_oet_device.procedure.ui._summaries import summaries_json
+from ska_oet_device.procedure.domain import FileSystemScript, GitArgs, GitScript, ProcedureInput
+from ska_oet_device.procedure.ui import _requests as requests
+from ska_oet_device.procedure.ui._devstring import to_json
 
-PARSERS = [codec.parse_prepare, codec.parse_run, codec.parse_start, codec.parse_stop]
+PARSERS = [requests.parse_prepare, requests.parse_run, requests.parse_start, requests.parse_stop]
 SCRIPT = {"script_type": "filesystem", "script_uri": "file:///a.py"}
 HELLO = FileSystemScript("file:///a.py")
 NONE = ProcedureInput()
@@ -56,7 +49,7 @@ class TestPrepare:
         text = """{"script": {"script_type": "filesystem", "script_uri": "file:///scripts/hello.py"},
                    "init_args": {"args": [], "kwargs": {"subarray_id": 1}}}"""
         command = PrepareProcessCommand(FileSystemScript("file:///scripts/hello.py"), ProcedureInput(subarray_id=1))
-        assert codec.parse_prepare(text) == (command, None)
+        assert requests.parse_prepare(text) == (command, None)
 
     def test_takes_a_git_script_as_the_contract_shows(self):
         text = """{"script": {"script_type": "git", "script_uri": "git://scripts/observe.py",
@@ -64,25 +57,25 @@ class TestPrepare:
             "create_env": true}, "init_args": {}}"""
         git_args = GitArgs("https://gitlab.com/a/b.git", "main", None)
         script = GitScript("git://scripts/observe.py", git_args, create_env=True)
-        assert codec.parse_prepare(text) == (PrepareProcessCommand(script, NONE), None)
+        assert requests.parse_prepare(text) == (PrepareProcessCommand(script, NONE), None)
 
     @pytest.mark.parametrize("text", ["file:///a.py", "  file:///a.py\n"])
     def test_takes_a_bare_uri(self, text):
-        assert codec.parse_prepare(text) == (PrepareProcessCommand(HELLO, NONE), None)
+        assert requests.parse_prepare(text) == (PrepareProcessCommand(HELLO, NONE), None)
 
     def test_arguments_may_be_left_out_and_the_user_given(self):
         text = json.dumps({"script": SCRIPT, "user": "Ada"})
-        assert codec.parse_prepare(text) == (PrepareProcessCommand(HELLO, NONE), "Ada")
+        assert requests.parse_prepare(text) == (PrepareProcessCommand(HELLO, NONE), "Ada")
 
     def test_keeps_arguments_as_they_are(self):
         kwargs = {"self": 1, "args": [True, None, 1.5, "ü"], "kwargs": {}}
         text = json.dumps({"script": SCRIPT, "init_args": {"args": [1, "1"], "kwargs": kwargs}})
-        assert codec.parse_prepare(text)[0].init_args == ProcedureInput(1, "1", **kwargs)
+        assert requests.parse_prepare(text)[0].init_args == ProcedureInput(1, "1", **kwargs)
 
     @pytest.mark.parametrize("uri", ["", "/a.py", "a.py", "git://a.py", "file://", "[]", "null", "3", '"file:///a.py"'])
     def test_refuses_what_is_no_uri_of_a_file(self, uri):
         with pytest.raises(InvalidArgumentError):
-            codec.parse_prepare(uri)
+            requests.parse_prepare(uri)
 
     @pytest.mark.parametrize(
         ("request_", "where"),
@@ -107,49 +100,62 @@ class TestPrepare:
     )
     def test_says_where_it_is_wrong(self, request_, where):
         with pytest.raises(InvalidArgumentError, match=where):
-            codec.parse_prepare(json.dumps(request_))
+            requests.parse_prepare(json.dumps(request_))
 
 
 class TestRun:
     def test_is_a_preparation_and_a_function(self):
         text = json.dumps({"script": SCRIPT, "fn_name": "observe", "run_args": {"args": [1]}, "user": "Ada"})
-        expected = codec.RunRequest(PrepareProcessCommand(HELLO, NONE), "observe", ProcedureInput(1))
-        assert codec.parse_run(text) == (expected, "Ada")
+        expected = requests.RunRequest(PrepareProcessCommand(HELLO, NONE), "observe", ProcedureInput(1))
+        assert requests.parse_run(text) == (expected, "Ada")
 
     def test_runs_main_of_a_bare_uri(self):
-        expected = codec.RunRequest(PrepareProcessCommand(HELLO, NONE), "main", NONE)
-        assert codec.parse_run("file:///a.py") == (expected, None)
+        expected = requests.RunRequest(PrepareProcessCommand(HELLO, NONE), "main", NONE)
+        assert requests.parse_run("file:///a.py") == (expected, None)
 
 
 class TestStart:
     def test_takes_what_the_contract_shows(self):
         text = '{"process_uid": 3, "fn_name": "main", "run_args": {"args": [], "kwargs": {}}, "force_start": false}'
-        assert codec.parse_start(text) == (StartProcessCommand(3, "main", NONE, False), None)
+        assert requests.parse_start(text) == (StartProcessCommand(3, "main", NONE, False), None)
 
     @pytest.mark.parametrize(("text", "uid"), [("3", 3), (" 42\n", 42), ("0", 0), ("9" * 18, 10**18 - 1)])
     def test_takes_a_bare_id(self, text, uid):
-        assert codec.parse_start(text) == (StartProcessCommand(uid, "main", NONE), None)
+        assert requests.parse_start(text) == (StartProcessCommand(uid, "main", NONE), None)
 
     @pytest.mark.parametrize(
         "text", ["", "three", "-3", "+3", "3.0", "1e3", "³", "٣", "1_000", "9" * 19, "9" * 5000, "[3]", "null", "0x3"]
     )
     def test_refuses_what_is_no_id(self, text):
         with pytest.raises(InvalidArgumentError):
-            codec.parse_start(text)
+            requests.parse_start(text)
 
     @pytest.mark.parametrize("uid", [True, False, "3", 3.0, 3.5, None, [], {}])
     def test_refuses_an_id_of_another_type(self, uid):
         with pytest.raises(InvalidArgumentError, match="process_uid"):
-            codec.parse_start(json.dumps({"process_uid": uid}))
+            requests.parse_start(json.dumps({"process_uid": uid}))
 
     @pytest.mark.parametrize("force", [1, 0, "true", None, []])
     def test_refuses_a_flag_that_is_no_boolean(self, force):
         with pytest.raises(InvalidArgumentError, match="force_start"):
-            codec.parse_start(json.dumps({"process_uid": 3, "force_start": force}))
+            requests.parse_start(json.dumps({"process_uid": 3, "force_start": force}))
 
     def test_refuses_a_function_without_a_name(self):
         with pytest.raises(InvalidArgumentError, match="fn_name"):
-            codec.parse_start('{"process_uid": 3, "fn_name": ""}')
+            requests.parse_start('{"process_uid": 3, "fn_name": ""}')
+
+
+class TestOutputAndRequests:
+    def test_say_for_whom_they_ask(self):
+        assert requests.parse_output('{"process_uid": 3, "user": "Ada"}') == (
+            requests.OutputRequest(3, 0, 65536),
+            "Ada",
+        )
+        assert requests.parse_requests('{"user": "Ada"}') == (requests.RequestsRequest(0, 100), "Ada")
+
+    def test_take_what_stands_for_the_rest(self):
+        assert requests.parse_output("3") == (requests.OutputRequest(3, 0, 65536), None)
+        assert requests.parse_requests(" ") == (requests.RequestsRequest(0, 100), None)
 
 
 class TestStop:
@@ -164,11 +170,11 @@ class TestStop:
         ],
     )
     def test_says_whether_the_abort_script_follows(self, text, abort):
-        assert codec.parse_stop(text) == (StopProcessCommand(3, abort), None)
+        assert requests.parse_stop(text) == (StopProcessCommand(3, abort), None)
 
     def test_refuses_one_for_true(self):
         with pytest.raises(InvalidArgumentError, match="run_abort"):
-            codec.parse_stop('{"process_uid": 3, "run_abort": 1}')
+            requests.parse_stop('{"process_uid": 3, "run_abort": 1}')
 
 
 class TestEveryParser:
@@ -191,13 +197,13 @@ class TestEveryParser:
         text = json.dumps({"process_uid": 3, "run_args": {"args": ["x"]}})
         text = text.replace('"x"', '"' + "x" * (LARGEST_ARGUMENT - len(text) + 1) + '"')
         assert len(text) == LARGEST_ARGUMENT
-        assert len(codec.parse_start(text)[0].run_args.args[0]) > 1_000_000
+        assert len(requests.parse_start(text)[0].run_args.args[0]) > 1_000_000
 
     @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
     @pytest.mark.parametrize("place", ['{"args": [%s]}', '{"kwargs": {"a": [{"b": %s}]}}'])
     def test_refuses_numbers_that_are_not_json(self, number, place):
         with pytest.raises(InvalidArgumentError):
-            codec.parse_start(f'{{"process_uid": 3, "run_args": {place % number}}}')
+            requests.parse_start(f'{{"process_uid": 3, "run_args": {place % number}}}')
 
     @pytest.mark.parametrize("depth", [50, 1_000, 100_000])
     @pytest.mark.parametrize("brackets", ["[]", "{}"])
@@ -205,9 +211,9 @@ class TestEveryParser:
         nested = "[" * depth + "]" * depth if brackets == "[]" else '{"a":' * depth + "1" + "}" * depth
         text = f'{{"process_uid": 3, "run_args": {{"args": [{nested}]}}}}'
         with contextlib.suppress(InvalidArgumentError):
-            command, _ = codec.parse_start(text)
+            command, _ = requests.parse_start(text)
             assert depth == 50
-            codec.to_json(command.run_args.as_data())
+            to_json(command.run_args.as_data())
 
     @pytest.mark.parametrize("digits", [30, 4_000, 4_299, 4_301, 100_000])
     @pytest.mark.parametrize(
@@ -216,12 +222,14 @@ class TestEveryParser:
     )
     def test_survives_huge_integers(self, digits, place):
         with contextlib.suppress(InvalidArgumentError):
-            command, _ = codec.parse_start(place % ("9" * digits))
-            assert json.loads(codec.to_json(command.run_args.as_data()))
+            command, _ = requests.parse_start(place % ("9" * digits))
+            assert json.loads(to_json(command.run_args.as_data()))
 
     def test_an_explanation_is_short_whatever_was_given(self):
         with pytest.raises(InvalidArgumentError) as caught:
-            codec.parse_start(json.dumps({"process_uid": "x" * 100_000, **{f"key{i}": "y" * 1000 for i in range(100)}}))
+            requests.parse_start(
+                json.dumps({"process_uid": "x" * 100_000, **{f"key{i}": "y" * 1000 for i in range(100)}})
+            )
         assert len(str(caught.value)) < 2_000
         assert "98 more" in str(caught.value)
 
@@ -254,115 +262,8 @@ class TestEveryParser:
     def test_every_json_argument_arrives_as_it_was_given(self, args, kwargs):
         text = json.dumps({"process_uid": 1, "run_args": {"args": args, "kwargs": kwargs}})
         try:
-            command, _ = codec.parse_start(text)
+            command, _ = requests.parse_start(text)
         except InvalidArgumentError:
             assert "NaN" in text or "Infinity" in text
         else:
             assert json.dumps(command.run_args.as_data()) == json.dumps({"args": args, "kwargs": kwargs})
-
-
-CIRCLE: list[Any] = []
-CIRCLE.append(CIRCLE)
-DEEP: list[Any] = []
-for _ in range(100_000):
-    DEEP = [DEEP]
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text() | st.binary(),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.tuples(inner)
-        | st.dictionaries(st.integers() | st.text() | st.none() | st.tuples(st.integers()), inner, max_size=4)
-        | st.sets(st.integers())
-    ),
-    max_leaves=15,
-)
-
-
-class TestToJson:
-    @given(PLAIN)
-    def test_whatever_a_script_sends_becomes_ascii_and_valid_json(self, value):
-        text = codec.to_json(value)
-        assert text.isascii()
-        json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-
-    @given(JSON.filter(lambda value: "NaN" not in json.dumps(value) and "Infinity" not in json.dumps(value)))
-    def test_json_stays_what_it_is(self, value):
-        assert json.loads(codec.to_json(value)) == value
-
-    @pytest.mark.parametrize(
-        "value",
-        [CIRCLE, DEEP, 10**5000, {10**5000: 1}, {"a": [10**5000, math.nan]}, {b"a": {1}}, "\ud800"],
-        ids=["circle", "deep", "huge", "huge key", "huge with NaN", "bytes and set", "lone surrogate"],
-    )
-    def test_awkward_values_become_something_rather_than_an_error(self, value):
-        text = codec.to_json({"kwargs": value})
-        assert text.isascii()
-        json.loads(text)
-
-    def test_nan_becomes_text(self):
-        assert json.loads(codec.to_json({"a": [math.nan, math.inf]})) == {"a": ["nan", "inf"]}
-
-
-class TestLatin1:
-    @given(st.text(alphabet=st.characters(codec=None)))
-    def test_whatever_text_can_be_carried_by_a_devstring(self, text):
-        carried = codec.latin1(text)
-        carried.encode("latin-1")
-        assert "\0" not in carried
-
-    def test_keeps_what_latin_1_has_and_escapes_the_rest(self):
-        assert codec.latin1("Zürich → \0€") == "Zürich \\u2192 \\x00\\u20ac"
-
-
-class TestAnswers:
-    def test_a_summary_is_as_the_contract_writes_it(self):
-        capture = ArgCapture("init", ProcedureInput(1, a="ü"), 1.5)
-        ended = {"exit_code": 0, "signal": None, "reason": "completed", "signals_sent": [], "reaped": []}
-        states = ((ProcedureState.CREATING, 1.5), (ProcedureState.COMPLETE, 2.5))
-        summary = ProcedureSummary(
-            id=3,
-            script=HELLO,
-            script_args=(capture,),
-            history=ProcedureHistory(states, "Traceback …", ended),
-            state=ProcedureState.COMPLETE,
-            uri="tango://host:10000/mid-oet/subarray/01#3",
-            run_id="0199",
-            provenance={"path": "/a.py", "sha256": None, "git_commit": None, "environment": None},
-            requested_by=(RequestRecord("Prepare", "python pid 4711 on host ws1", "Ada", 1.5),),
-            os_pid=None,
-        )
-        expected = {
-            "id": 3,
-            "uri": "tango://host:10000/mid-oet/subarray/01#3",
-            "run_id": "0199",
-            "script": SCRIPT,
-            "provenance": {"path": "/a.py", "sha256": None, "git_commit": None, "environment": None},
-            "script_args": [{"fn": "init", "fn_args": {"args": [1], "kwargs": {"a": "ü"}}, "time": 1.5}],
-            "history": {
-                "process_states": [["CREATING", 1.5], ["COMPLETE", 2.5]],
-                "stacktrace": "Traceback …",
-                "exit": ended,
-                "dropped_starts": [],
-            },
-            "requested_by": [
-                {"command": "Prepare", "client": "python pid 4711 on host ws1", "user": "Ada", "time": 1.5}
-            ],
-            "os_pid": None,
-            "state": "COMPLETE",
-        }
-        assert json.loads(summaries_json([summary])) == [expected]
-        del expected["history"]["stacktrace"]
-        assert codec.summary_data(summary, stacktrace=False) == expected
-
-    @pytest.mark.parametrize(("previous", "name"), [(None, None), (ProcedureState.READY, "READY")])
-    def test_an_event_is_as_the_contract_writes_it(self, previous, name):
-        event = LifecycleEvent(7, 3, "0199", previous, ProcedureState.FAILED, 1.5, "why")
-        assert codec.event_data(event) == {
-            "sequence": 7,
-            "process_uid": 3,
-            "run_id": "0199",
-            "previous": name,
-            "state": "FAILED",
-            "time": 1.5,
-            "reason": "why",
-        }

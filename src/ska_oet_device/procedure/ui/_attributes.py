@@ -1,0 +1,290 @@
+"""The attributes of the device: one row each, by which Tango is told of them, clients read, and events are pushed."""
+
+from __future__ import annotations
+
+import enum
+import time as clock
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import tango
+from tango.server import Device, attribute
+
+from ... import __version__
+from ..application import ProcedureSummary
+from ..state import ProcedureState
+from ._devstring import latin1
+from ._health import Health
+from ._view import View
+
+_MOST_ROWS = 100_000
+_VALID, _INVALID = tango.AttrQuality.ATTR_VALID, tango.AttrQuality.ATTR_INVALID
+_STATE_NAMES = {state: state.name for state in ProcedureState}
+
+
+class Occasion(enum.Enum):
+    """What has happened when an attribute may have another value, and is to be pushed."""
+
+    EVENT = "a lifecycle event; State and Status follow"
+    CHANGE = "a lifecycle event; State and Status have been pushed"
+    PROGRESS = "a report of progress, or another procedure is the active one"
+    MESSAGE = "a message of a script"
+    OUTPUT = "the active script has printed"
+    REFRESH = "none of the others: a flag was set, or the health is another"
+    NEVER = "it is what it is"
+
+
+Reading = tuple[Any, float, tango.AttrQuality]
+"""Value, time (Unix seconds) and quality of an attribute at one moment."""
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute.
+
+    :param name: its name, in lowerCamelCase
+    :param dtype: its type, as PyTango's `attribute` takes it
+    :param doc: what it means, for tools
+    :param pushed: when it is pushed
+    :param source: reads from a view, at once, all that value and time are made of; None: there is no value.  The
+        attribute is another one if its source is
+    :param value: makes the value of its source
+    :param time: makes the time of the value (Unix seconds) of its source, where that has one of its own
+    :param empty: the value where there is none, of quality INVALID
+    :param group: attributes that follow each other and are of one group are pushed together, if one of them has changed
+    :param is_large: it grows with the procedures, and is pushed from the moment on when somebody has subscribed to it
+    :param declared: what else Tango is told
+    """
+
+    name: str
+    dtype: Any
+    doc: str
+    pushed: Occasion
+    source: Callable[[View], Any]
+    value: Callable[[Any], Any] = _itself
+    time: Callable[[Any], float] | None = None
+    empty: Any = None
+    group: str = ""
+    is_large: bool = False
+    declared: Mapping[str, Any] = field(default_factory=dict)
+
+    def reading(self, source: Any, now: float) -> Reading:
+        """Return value, time and quality of what was read from a view.  Any thread.
+
+        :param now: the time of a value that has none of its own
+        """
+        if source is None:
+            return self.empty, now, _INVALID
+        return self.value(source), now if self.time is None else self.time(source), _VALID
+
+
+# -- the table
+
+
+def _row(name: str, dtype: type, doc: str, values: Callable[[Sequence[ProcedureSummary]], list[Any]]) -> Attribute:
+    """Return an attribute with one value a procedure, oldest first."""
+    return Attribute(
+        name,
+        (dtype,),
+        doc,
+        Occasion.CHANGE,
+        lambda view: values(view.snapshot.summaries[-_MOST_ROWS:]),
+        group="rows",
+        is_large=True,
+        declared={"max_dim_x": _MOST_ROWS},
+    )
+
+
+ATTRIBUTES = (
+    Attribute(
+        "lifecycleEvent",
+        str,
+        "JSON of the newest lifecycle event",
+        Occasion.EVENT,
+        lambda view: view.event,
+        lambda event: event.text,
+        lambda event: event.time,
+    ),
+    Attribute(
+        "lifecycleSequence",
+        np.int64,
+        "Sequence number of the newest lifecycle event",
+        Occasion.EVENT,
+        lambda view: view.event,
+        lambda event: event.sequence,
+        lambda event: event.time,
+    ),
+    _row("procedureIds", np.int64, "Procedure ids, oldest first", lambda rows: [row.id for row in rows]),
+    _row(
+        "procedureScripts",
+        str,
+        "Script URIs, in the order of procedureIds",
+        lambda rows: [latin1(row.script.script_uri) for row in rows],
+    ),
+    _row(
+        "procedureStates",
+        str,
+        "States, in the order of procedureIds",
+        lambda rows: [_STATE_NAMES[row.state] for row in rows],
+    ),
+    Attribute(
+        "activeProcedureId",
+        np.int64,
+        "The procedure that is RUNNING, else the one that changed last; 0: none yet",
+        Occasion.CHANGE,
+        lambda view: view.snapshot.active.process_uid,
+    ),
+    Attribute(
+        "activeProcedureState",
+        ProcedureState,
+        "State of the active procedure",
+        Occasion.CHANGE,
+        lambda view: view.snapshot.active.state,
+        int,
+    ),
+    Attribute(
+        "activeFunction",
+        str,
+        "The function that the active procedure is executing",
+        Occasion.CHANGE,
+        lambda view: view.snapshot.active.fn_name,
+        latin1,
+    ),
+    Attribute(
+        "stacktrace",
+        str,
+        "Stack trace of the newest failure",
+        Occasion.CHANGE,
+        lambda view: view.snapshot.newest_failure,
+        latin1,
+    ),
+    Attribute(
+        "procedures",
+        str,
+        "JSON list of ProcedureSummary, without stack traces",
+        Occasion.CHANGE,
+        lambda view: view.texts.json(view.snapshot.summaries),
+        is_large=True,
+    ),
+    Attribute(
+        "activeProgress",
+        float,
+        "How far the active script says it has come",
+        Occasion.PROGRESS,
+        lambda view: view.progress,
+        lambda progress: progress.percent,
+        empty=0.0,
+        group="progress",
+        declared={"unit": "%", "min_value": 0, "max_value": 100},
+    ),
+    Attribute(
+        "activeActivity",
+        str,
+        "What the active script says it is doing",
+        Occasion.PROGRESS,
+        lambda view: view.progress,
+        lambda progress: latin1(progress.activity),
+        empty="",
+        group="progress",
+    ),
+    Attribute(
+        "scriptEvent",
+        str,
+        "JSON of the newest message that a script published",
+        Occasion.MESSAGE,
+        lambda view: view.message,
+        lambda message: message.text,
+        lambda message: message.time,
+    ),
+    Attribute(
+        "scriptOutput",
+        str,
+        "The last lines that the active script printed",
+        Occasion.OUTPUT,
+        lambda view: view.output,
+        latin1,
+    ),
+    Attribute(
+        "waitForQaReady",
+        bool,
+        "Whether scripts wait until quality assurance is ready",
+        Occasion.REFRESH,
+        lambda view: view.wait_for_qa_ready,
+        declared={"access": tango.AttrWriteType.READ_WRITE, "memorized": True, "hw_memorized": True},
+    ),
+    Attribute(
+        "healthState",
+        Health,
+        "Whether this server can do its job",
+        Occasion.REFRESH,
+        lambda view: view.health,
+        int,
+    ),
+    Attribute("versionId", str, "Version of this program", Occasion.NEVER, lambda view: __version__),
+    Attribute(
+        "buildState",
+        str,
+        "Name, version and description of this program",
+        Occasion.NEVER,
+        lambda view: f"ska-oet-device, {__version__}, executes observing scripts in supervised processes",
+    ),
+)
+"""All attributes but Tango's own, State and Status; what is pushed on one occasion is pushed in this order."""
+
+PUSHED = ("State", "Status", *(item.name for item in ATTRIBUTES))
+"""Attributes whose change, archive and alarm events come from the code."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Attributes that are pushed together; most groups are of one."""
+
+    items: tuple[Attribute, ...]
+    name: str
+    is_large: bool
+
+
+def _groups(occasion: Occasion) -> Iterator[Group]:
+    pushed = (item for item in ATTRIBUTES if item.pushed is occasion)
+    for name, members in groupby(pushed, key=lambda item: item.group or item.name):
+        items = tuple(members)
+        yield Group(items, name, items[0].is_large)
+
+
+GROUPS = {occasion: tuple(_groups(occasion)) for occasion in Occasion}
+"""What is pushed on each occasion."""
+
+
+# -- the device class
+
+
+class DeviceAttributes(Device):
+    """The attributes of `OetDevice`; each is read from the device's `view`, and written by ``write_<name>``."""
+
+    view: View
+
+    def init_device(self) -> None:
+        """Announce that all events come from the code."""
+        super().init_device()
+        for name in PUSHED:
+            self.set_change_event(name, True, False)
+            self.set_archive_event(name, True, False)
+            self.set_alarm_event(name, True, False)
+
+
+def _declared(item: Attribute) -> attribute:
+    def read(device: DeviceAttributes) -> Reading:
+        return item.reading(item.source(device.view), clock.time())
+
+    return attribute(fget=read, dtype=item.dtype, doc=item.doc, **item.declared)
+
+
+for _item in ATTRIBUTES:  # PyTango looks for them when the class of the device itself is made
+    setattr(DeviceAttributes, _item.name, _declared(_item))

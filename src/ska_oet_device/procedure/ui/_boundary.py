@@ -1,0 +1,99 @@
+"""Where a client's request meets Tango: each one is logged, a refusal is audited, and an error becomes DevFailed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import tango
+
+from ...errors import OetError
+from ...logs import about
+from ..application import Caller
+from ..history import LARGEST_NUMBER
+from ._devstring import latin1
+
+_log = logging.getLogger(__name__)
+
+_LOGGED = 200  # characters of an argument and of an answer
+_IDS = range(1, LARGEST_NUMBER + 1)
+_INTERNAL = "OET_Internal"
+
+Audit = Callable[[str, Caller, int, str], None]
+"""Keeps command, caller, procedure id (0: none) and answer in the history."""
+
+_T = TypeVar("_T")
+
+
+class Request:
+    """One request of a client: what for, on whose behalf, and what it is answered.
+
+    :ivar caller: who asks; the user is known once the argument is parsed
+    """
+
+    def __init__(self, device: str, name: str, arguments: tuple[Any, ...], client: str) -> None:
+        self.caller = Caller(client)
+        self._device = device
+        self._name = name
+        self._arguments = arguments
+        self._process_uid = 0
+        self._result = "done"
+
+    def parse(self, parser: Callable[[str], tuple[_T, str | None]]) -> _T:
+        """Return what the argument asks for, and note its user and its procedure.
+
+        :raises OetError: of the parser
+        """
+        asked, user = parser(self._arguments[0])
+        self.caller = Caller(self.caller.client, user)
+        self._process_uid = getattr(asked, "process_uid", 0)
+        return asked
+
+    def answer(self, text: str) -> str:
+        """Return the answer, which the log will show."""
+        self._result = f"answered {_brief(text)}"
+        return text
+
+    @contextmanager
+    def served(self, audit: Audit | None = None) -> Iterator[Request]:
+        """Log what becomes of the request in this context, and raise each error in it as DevFailed.
+
+        :param audit: keeps a refusal; None: it is not kept.  What is accepted is kept by the service
+        """
+        try:
+            yield self
+            self._log(self._result)
+        except tango.DevFailed:
+            raise
+        except OetError as error:
+            self._refuse("refused", error.reason, str(error), audit)
+        except Exception as error:  # the Tango boundary
+            _log.exception("%s failed", self._name, extra=about(self._device))
+            self._refuse("failed", _INTERNAL, f"{type(error).__name__}: {error}", audit)
+
+    def _refuse(self, result: str, reason: str, text: str, audit: Audit | None) -> None:
+        if audit is not None:
+            uid = self._process_uid if self._process_uid in _IDS else 0
+            audit(self._name, self.caller, uid, f"{reason}: {text}")
+        self._log(f"{result}, {reason}: {text}")
+        # itango shows reason and description, TangoGQL the description alone: the reason stands there, too, at its end.
+        tango.Except.throw_exception(reason, latin1(f"{text} [{reason}]"), f"OetDevice.{self._name}")
+
+    def _log(self, result: str) -> None:
+        _log.info(
+            "request %s(%s) from client %s, user %s: %s",
+            self._name,
+            ", ".join(map(_brief, self._arguments)),
+            self.caller.client or "unknown",
+            self.caller.user or "not named",
+            result,
+            extra=about(self._device, self._process_uid),
+        )
+
+
+def _brief(value: object) -> str:
+    """Return the beginning of an argument or an answer, as the log shows it."""
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}… ({len(text)} characters)"

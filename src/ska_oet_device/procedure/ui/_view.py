@@ -1,0 +1,146 @@
+"""What attributes are read from: how things are now, or what clients have been told of them."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from ..application import Progress, ScriptExecutionService, Snapshot
+from ..link import Link
+from ._answers import event_data
+from ._devstring import to_json
+from ._health import Health
+from ._status import DeviceStatus
+from ._summaries import SummaryViews
+
+_NO_EVENT = "{}"  # of the attributes that are JSON, before there is an event: every client can read it
+
+
+class NewestEvent(NamedTuple):
+    """The newest lifecycle event that clients were told, as JSON; time in Unix seconds."""
+
+    text: str
+    sequence: int
+    time: float
+
+
+class NewestMessage(NamedTuple):
+    """The newest message of a script that clients were told, as JSON; time in Unix seconds."""
+
+    text: str
+    time: float
+
+
+class View(Protocol):
+    """What attributes are read from."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+    @property
+    def texts(self) -> SummaryViews:
+        """The summaries as JSON."""
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the active procedure reports of itself."""
+
+    @property
+    def event(self) -> NewestEvent: ...
+
+    @property
+    def message(self) -> NewestMessage: ...
+
+    @property
+    def output(self) -> str:
+        """The last lines that the active procedure printed."""
+
+    @property
+    def wait_for_qa_ready(self) -> bool: ...
+
+    @property
+    def health(self) -> Health: ...
+
+
+@dataclass
+class Shown:
+    """What clients have been told, or are being told.  The thread of events changes it before it pushes."""
+
+    event: NewestEvent
+    message: NewestMessage
+    texts: SummaryViews
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    progress: Progress | None = None
+    output: str = ""
+    wait_for_qa_ready: bool = False
+    health: Health = Health.UNKNOWN
+
+    @classmethod
+    def at_start(cls, service: ScriptExecutionService) -> Shown:
+        """Return what an earlier server has told last, as far as the history knows it."""
+        now = clock.time()
+        sequence = service.history.last_sequence
+        events = service.history.events_after(sequence - 1, 1) if sequence else []
+        text, time = (to_json(event_data(events[0])), events[0].time) if events else (_NO_EVENT, now)
+        return cls(NewestEvent(text, sequence, time), NewestMessage(_NO_EVENT, now), SummaryViews(stacktrace=False))
+
+
+class Live:
+    """How things are now.  Any thread.
+
+    Events and messages are the newest that were pushed: a client that subscribes gets them as its first value, and
+    must not get one before its turn.
+    """
+
+    def __init__(
+        self,
+        service: ScriptExecutionService,
+        link: Link,
+        status: DeviceStatus,
+        shown: Shown,
+        refresh: Callable[[], None],
+    ) -> None:
+        """Take what the values come from; `refresh` has Status and the health looked at again."""
+        self._service = service
+        self._link = link
+        self._status = status
+        self._shown = shown
+        self._refresh = refresh
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._service.snapshot()
+
+    @property
+    def texts(self) -> SummaryViews:
+        return self._shown.texts
+
+    @property
+    def progress(self) -> Progress | None:
+        return self._service.progress()
+
+    @property
+    def event(self) -> NewestEvent:
+        return self._shown.event
+
+    @property
+    def message(self) -> NewestMessage:
+        return self._shown.message
+
+    @property
+    def output(self) -> str:
+        output, active = self._service.output, self._service.snapshot().active
+        return output.tail(active.process_uid) if output is not None and active.process_uid else ""
+
+    @property
+    def wait_for_qa_ready(self) -> bool:
+        return self._service.script_context.wait_for_qa_ready
+
+    @property
+    def health(self) -> Health:
+        """Whether this server can do its job; main is asked to answer."""
+        self._link.ping()  # whoever looks again learns whether main has answered
+        self._refresh()  # and finds the reasons in Status
+        return self._status.diagnosis().health
