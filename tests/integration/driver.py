@@ -88,7 +88,7 @@ class Driver:
         status = {
             "spares": [worker.pid for worker in self.pool._spares if worker.ready],
             "forking": len(self.pool._forking),
-            "template": self.pool.template_pid if self.pool._template_ready else None,
+            "template": self.pool.template_pid if self.pool._template.is_ready else None,
             "problems": list(self.pool.problems),
             "supplying": self.pool.supplying,
             "living": [[item["device"], item["process_uid"]] for item in self.supervisor.living],

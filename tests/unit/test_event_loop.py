@@ -158,6 +158,34 @@ class TestPipes:
         loop.run()
         assert seen == ["not yet", "writable"]
 
+    def test_are_kept_but_not_waited_for_while_nothing_is_wanted_of_them(self, loop, pair):
+        seen: list[str] = []
+
+        def readable() -> None:
+            seen.append(pair[0].recv(10).decode())
+            loop.stop()
+
+        def wanted() -> None:
+            seen.append("wanted again")
+            loop.interest(pair[0], read=True, write=False)
+
+        loop.watch(pair[0], readable)
+        loop.interest(pair[0], read=False, write=False)
+        pair[1].send(b"x")
+        loop.call_later(0.02, wanted)
+        loop.run()
+        assert seen == ["wanted again", "x"]
+
+    def test_may_be_unwatched_and_watched_anew_while_nothing_is_wanted_of_them(self, loop, pair):
+        seen: list[bytes] = []
+        loop.watch(pair[0], lambda: seen.append(b"the first one"))
+        loop.interest(pair[0], read=False, write=False)
+        loop.unwatch(pair[0])
+        loop.watch(pair[0], lambda: (seen.append(pair[0].recv(10)), loop.stop()))
+        pair[1].send(b"x")
+        loop.run()
+        assert seen == [b"x"]
+
     def test_are_left_alone_once_unwatched(self, loop, pair):
         seen: list[str] = []
         loop.watch(pair[0], lambda: seen.append("called"))

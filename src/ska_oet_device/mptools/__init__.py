@@ -1,9 +1,9 @@
 """Processes, pipes, signals and deadlines: a small toolkit that knows nothing of procedures."""
 
-from ._context import EventLoop, Timer
+from ._event_loop import EventLoop, Timer
 from ._pipe import BrokenPipeProtocolError, Channel, Connection, Frame, FrameReader, encode
 from ._plain import NotPlainError, dumps, loads
-from ._pool import WorkerHandle, WorkerPool
+from ._pool import WorkerPool
 from ._process import (
     Children,
     ExitStatus,
@@ -19,13 +19,14 @@ from ._process import (
 )
 from ._signals import InterruptGate, TerminateInterrupt, become_subreaper, die_with_parent
 from ._surroundings import replace_standard_streams, set_up_process
-from ._template import READY, SPARE_TITLE, TEMPLATE_TITLE
+from ._template_protocol import SPARE_TITLE, TEMPLATE_TITLE, WORKER_READY
 from ._worker import EndOfWork, ProcWorker
+from ._worker_handle import WorkerHandle
 
 __all__ = [
-    "READY",
     "SPARE_TITLE",
     "TEMPLATE_TITLE",
+    "WORKER_READY",
     "BrokenPipeProtocolError",
     "Channel",
     "Children",

@@ -12,7 +12,6 @@ import importlib
 import json
 import os
 import socket
-import struct
 import sys
 import time
 import warnings
@@ -24,17 +23,7 @@ from setproctitle import setproctitle
 from ._fork import can_fork_sibling, fork_sibling
 from ._pipe import encode
 from ._signals import die_with_parent, reset_signals
-
-FORKED, FORK_FAILED, READY = 250, 251, 252
-"""Frame tags by which a new worker's pipe announces it; the tags below belong to the user of the pipe."""
-
-PID = struct.Struct("!I")
-CONTROL_FD = 3
-REQUEST_SIZE = 16
-REPORT_SIZE = 64 * 1024
-
-TEMPLATE_TITLE, SPARE_TITLE = "oet-template", "oet-spare"
-"""The titles of the process, and of a worker that has no work yet."""
+from ._template_protocol import CONTROL_FD, FORK_FAILED, FORKED, PID, REPORT_SIZE, REQUEST_SIZE, TEMPLATE_TITLE
 
 WorkerEntry = Callable[[socket.socket], None]
 

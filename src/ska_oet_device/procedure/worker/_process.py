@@ -15,7 +15,7 @@ import weakref
 from typing import NoReturn
 
 from ...event import define_script_topics
-from ...mptools import READY, SPARE_TITLE, TEMPLATE_TITLE, Connection, InterruptGate, TerminateInterrupt
+from ...mptools import SPARE_TITLE, TEMPLATE_TITLE, WORKER_READY, Connection, InterruptGate, TerminateInterrupt
 from ._pipe import PipeEvents, PipeWork
 from ._rehearsal import rehearse
 from ._surroundings import set_title
@@ -76,7 +76,7 @@ def worker_main(sock: socket.socket) -> NoReturn:
     worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate)
     threading.Thread(target=work.read_for, args=(worker, events), name="messages", daemon=True).start()
     rehearse(SPARE_TITLE)
-    connection.send(READY, b"")
+    connection.send(WORKER_READY, b"")
     worker.run()
     _end(worker)
 

@@ -48,6 +48,7 @@ class EventLoop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
+        self._watched: dict[HasFileno, tuple[Callback, Callback | None]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._signal_callbacks: dict[int, Callback] = {}
@@ -64,19 +65,24 @@ class EventLoop:
 
     def watch(self, pipe: HasFileno, on_readable: Callback, on_writable: Callback | None = None) -> None:
         """Call `on_readable` whenever `pipe` can be read; `on_writable` once asked for by `interest`."""
-        self._selector.register(pipe, selectors.EVENT_READ, (on_readable, on_writable))
+        self._watched[pipe] = on_readable, on_writable
+        self._selector.register(pipe, selectors.EVENT_READ, self._watched[pipe])
 
     def interest(self, pipe: HasFileno, *, read: bool, write: bool) -> None:
         """Say what to wait for on a watched pipe; neither means: keep it, but do not wait for it."""
-        try:
-            key = self._selector.get_key(pipe)
-        except KeyError:
+        if pipe not in self._watched:
             return
         events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
-        if events and events != key.events:
+        key = self._selector.get_map().get(pipe)
+        if key is None and events:
+            self._selector.register(pipe, events, self._watched[pipe])
+        elif key is not None and not events:  # no selector can wait for nothing
+            self._selector.unregister(pipe)
+        elif key is not None and key.events != events:
             self._selector.modify(pipe, events, key.data)
 
     def unwatch(self, pipe: HasFileno) -> None:
+        self._watched.pop(pipe, None)
         try:
             self._selector.unregister(pipe)
         except (KeyError, ValueError):
@@ -127,8 +133,6 @@ class EventLoop:
                 if callback is not None:
                     self._call(callback)
             self._run_due_timers()
-
-        self._call_before_waiting()
 
     def stop(self) -> None:
         self._stopped = True

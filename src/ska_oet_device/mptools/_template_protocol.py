@@ -1,0 +1,16 @@
+"""What main and the template process have agreed on; apart, so that main need not load what forking takes."""
+
+from __future__ import annotations
+
+import struct
+
+FORKED, FORK_FAILED, WORKER_READY = 250, 251, 252
+"""Frame tags by which a new worker's pipe announces it; the tags below belong to the user of the pipe."""
+
+PID = struct.Struct("!I")
+CONTROL_FD = 3
+REQUEST_SIZE = 16
+REPORT_SIZE = 64 * 1024
+
+TEMPLATE_TITLE, SPARE_TITLE = "oet-template", "oet-spare"
+"""The titles of the template process, and of a worker that has no work yet."""
