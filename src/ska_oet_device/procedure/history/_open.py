@@ -78,7 +78,6 @@ class HistoryStore:
             if isinstance(error, StateHeldError) and may_refuse:
                 raise
             self._absent.add(url_used)
-            history.reserve_ids(lowest_id)
             history.begin_without(error)
         history.reserve_ids(lowest_id)
         return history, problem

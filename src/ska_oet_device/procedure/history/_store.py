@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -19,18 +17,24 @@ from ._device_row import DeviceRow
 from ._memory import MemoryHistory, Then
 from ._numbers import Counts, Numbers, counts_of_now
 from ._reader import HistoryReader
-from ._records import LARGEST_NUMBER, LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
+from ._records import LARGEST_NUMBER, LifecycleEvent, StoredCall, StoredProcedure, StoredRequest
+from ._rows import (
+    columns_of,
+    event_of,
+    procedure_of,
+    request_of,
+    row_of_call,
+    row_of_event,
+    row_of_procedure,
+    row_of_request,
+)
 from ._writer import Batch, HistoryWriter
-
-_log = logging.getLogger(__name__)
 
 _LAST_CHANGES = 0.1  # seconds for which a reader waits, so that it finds what has just happened
 _IDS = range(1, LARGEST_NUMBER + 1)
 
-_JSON_FIELDS = ("script", "provenance", "exit")
 _PATIENCE_AT_START = 60.0  # seconds; a HistoryLength of 100,000 is a lot to read
 _LOADED_TOGETHER = 500  # procedures
-_TEXT_FIELDS = ("stacktrace", "function", "uri")
 
 # Made once: a statement that is made anew for each change costs more than its execution.
 _INSERT_PROCEDURE, _INSERT_LIFECYCLE = insert(schema.procedure), insert(schema.lifecycle)
@@ -38,19 +42,6 @@ _INSERT_CALL, _INSERT_REQUEST = insert(schema.call), insert(schema.request)
 _UPDATE_PROCEDURE = update(schema.procedure).where(
     schema.procedure.c.device == bindparam("of_device"), schema.procedure.c.id == bindparam("of_id")
 )
-
-
-def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    columns = dict(values)
-    for name in _JSON_FIELDS:
-        if columns.get(name) is not None:
-            columns[name] = json.dumps(columns[name], default=repr)
-    for name in _TEXT_FIELDS:
-        if name in columns:
-            columns[name] = readable(columns[name])
-    if "state" in columns:
-        columns["state"] = int(columns["state"])
-    return columns
 
 
 class SqlHistory(MemoryHistory):
@@ -148,20 +139,20 @@ class SqlHistory(MemoryHistory):
     # -- what is said
 
     def add_procedure(self, procedure: StoredProcedure, event: LifecycleEvent, then: Then) -> None:
-        columns = self._procedure_columns(procedure, event.time)
-        rows = [self._call_row(procedure.id, call) for call in procedure.calls]
+        columns = row_of_procedure(self.device, procedure, event.time)
+        rows = [row_of_call(self.device, procedure.id, call) for call in procedure.calls]
 
         def write(batch: Batch) -> None:
             batch.insert(_INSERT_PROCEDURE, columns)
             for row in rows:
                 batch.insert(_INSERT_CALL, row)
-            batch.insert(_INSERT_LIFECYCLE, self._event_row(event))
+            batch.insert(_INSERT_LIFECYCLE, row_of_event(self.device, event))
             self._count(batch, last_id=procedure.id, last_sequence=event.sequence)
 
         self._writer.submit(write, partial(self._kept, event, then))
 
     def adopt(self, procedure: StoredProcedure) -> None:
-        columns = self._procedure_columns(procedure, procedure.states[-1][1])
+        columns = row_of_procedure(self.device, procedure, procedure.states[-1][1])
         values = {name: columns[name] for name in ("state", "changed")}
 
         def add(connection: Connection, newest: dict[str, Any]) -> None:
@@ -181,17 +172,17 @@ class SqlHistory(MemoryHistory):
         number: int = 0,
         kept: Then | None = None,
     ) -> None:
-        columns = _columns({**values, "changed": event.time})
+        columns = columns_of({**values, "changed": event.time})
 
         def write(batch: Batch) -> None:
-            batch.insert(_INSERT_LIFECYCLE, self._event_row(event))
+            batch.insert(_INSERT_LIFECYCLE, row_of_event(self.device, event))
             batch.update(_UPDATE_PROCEDURE, self._which(event.process_uid), columns)
             self._count(batch, last_sequence=event.sequence, **self._number(number))
 
         self._writer.submit(write, partial(self._kept, event, then), kept)
 
     def update(self, process_uid: int, values: Mapping[str, Any], number: int = 0, kept: Then | None = None) -> None:
-        columns = _columns(values)
+        columns = columns_of(values)
 
         def write(batch: Batch) -> None:
             if columns:
@@ -202,7 +193,7 @@ class SqlHistory(MemoryHistory):
         self._writer.submit(write, kept=kept)
 
     def add_call(self, process_uid: int, call: StoredCall) -> None:
-        row = self._call_row(process_uid, call)
+        row = row_of_call(self.device, process_uid, call)
 
         def write(batch: Batch) -> None:
             batch.insert(_INSERT_CALL, row)
@@ -213,16 +204,7 @@ class SqlHistory(MemoryHistory):
         self, command: str, client: str, user: str | None, process_uid: int, time: float, answer: str
     ) -> StoredRequest:
         request = super().add_request(command, client, user, process_uid, time, answer)
-        row = {
-            "device": self.device,
-            "number": request.number,
-            "time": time,
-            "command": command,
-            "client": readable(client),
-            "user": readable(user),
-            "process_uid": process_uid,
-            "answer": readable(answer),
-        }
+        row = row_of_request(self.device, request)
 
         def write(batch: Batch) -> None:
             batch.insert(_INSERT_REQUEST, row)
@@ -293,7 +275,7 @@ class SqlHistory(MemoryHistory):
             .order_by(table.c.sequence)
             .limit(limit)
         )
-        return self._reader.read(lambda connection: [_event(row) for row in connection.execute(query)])
+        return self._reader.read(lambda connection: [event_of(row) for row in connection.execute(query)])
 
     def requests_before(self, number: int, limit: int) -> list[StoredRequest]:
         table = schema.request
@@ -303,7 +285,7 @@ class SqlHistory(MemoryHistory):
         if not self._is_introduced:
             return super().requests_before(number, limit)
         self.wait(_LAST_CHANGES)
-        return self._reader.read(lambda connection: [_request(row) for row in connection.execute(query)])
+        return self._reader.read(lambda connection: [request_of(row) for row in connection.execute(query)])
 
     def procedures(self, ids: Iterable[int]) -> dict[int, StoredProcedure]:
         table = schema.procedure
@@ -345,7 +327,7 @@ class SqlHistory(MemoryHistory):
 
         return self._reader.read(load, patience)
 
-    # -- rows
+    # -- statements
 
     def _which(self, process_uid: int) -> dict[str, Hashable]:
         return {"of_device": self.device, "of_id": process_uid}
@@ -357,43 +339,6 @@ class SqlHistory(MemoryHistory):
     def _count(self, batch: Batch, **counters: Any) -> None:
         """Write how far the counters have come, in the transaction of what they count."""
         self._row.update(batch, counters)
-
-    def _procedure_columns(self, procedure: StoredProcedure, changed: float) -> dict[str, Any]:
-        return _columns(
-            {
-                "device": self.device,
-                "id": procedure.id,
-                "run_id": procedure.run_id,
-                "uri": procedure.uri,
-                "script": procedure.script,
-                "provenance": procedure.provenance,
-                "state": procedure.state,
-                "function": procedure.function,
-                "abort_of": procedure.abort_of,
-                "changed": changed,
-            }
-        )
-
-    def _event_row(self, event: LifecycleEvent) -> dict[str, Any]:
-        return {
-            "device": self.device,
-            "sequence": event.sequence,
-            "process_uid": event.process_uid,
-            "run_id": event.run_id,
-            "previous": int(event.previous) if event.previous is not None else None,
-            "state": int(event.state),
-            "time": event.time,
-            "reason": event.reason,
-        }
-
-    def _call_row(self, process_uid: int, call: StoredCall) -> dict[str, Any]:
-        return {
-            "device": self.device,
-            "process_uid": process_uid,
-            "fn": readable(call.fn),
-            "fn_args": json.dumps(call.fn_args, default=repr),
-            "time": call.time,
-        }
 
     def _load(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredProcedure]:
         """Return procedures with all that belongs to them, in a few queries for all of them together."""
@@ -410,37 +355,4 @@ class SqlHistory(MemoryHistory):
         events = rows_of(schema.lifecycle, "sequence")
         calls = rows_of(schema.call, "key")
         requests = rows_of(schema.request, "number")
-        return [_procedure(row, events[row.id], calls[row.id], requests[row.id]) for row in rows]
-
-
-def _procedure(
-    row: Row[Any], events: Sequence[Row[Any]], calls: Iterable[Row[Any]], requests: Iterable[Row[Any]]
-) -> StoredProcedure:
-    return StoredProcedure(
-        id=row.id,
-        run_id=row.run_id,
-        uri=row.uri,
-        script=json.loads(row.script),
-        provenance=json.loads(row.provenance) if row.provenance else None,
-        state=ProcedureState(row.state),
-        stacktrace=row.stacktrace,
-        exit=json.loads(row.exit) if row.exit else None,
-        os_pid=row.os_pid,
-        function=row.function,
-        abort_of=row.abort_of,
-        states=tuple((ProcedureState(event.state), event.time) for event in events),
-        dropped=tuple((event.time, event.reason or "") for event in events if event.previous == event.state),
-        calls=tuple(StoredCall(item.fn, json.loads(item.fn_args), item.time) for item in calls),
-        requests=tuple(_request(item) for item in requests),
-    )
-
-
-def _event(row: Row[Any]) -> LifecycleEvent:
-    previous = ProcedureState(row.previous) if row.previous is not None else None
-    return LifecycleEvent(
-        row.sequence, row.process_uid, row.run_id, previous, ProcedureState(row.state), row.time, row.reason
-    )
-
-
-def _request(row: Row[Any]) -> StoredRequest:
-    return StoredRequest(row.number, row.time, row.command, row.client, row.user, row.process_uid, row.answer)
+        return [procedure_of(row, events[row.id], calls[row.id], requests[row.id]) for row in rows]

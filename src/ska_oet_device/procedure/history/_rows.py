@@ -1,0 +1,120 @@
+"""Records as rows of the database, and rows as records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from ..state import ProcedureState
+from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
+
+_JSON_FIELDS = ("script", "provenance", "exit")
+_TEXT_FIELDS = ("stacktrace", "function", "uri")
+
+
+def columns_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of StoredProcedure as columns of its table."""
+    columns = dict(values)
+    for name in _JSON_FIELDS:
+        if columns.get(name) is not None:
+            columns[name] = _json(columns[name])
+    for name in _TEXT_FIELDS:
+        if name in columns:
+            columns[name] = readable(columns[name])
+    if "state" in columns:
+        columns["state"] = int(columns["state"])
+    return columns
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=repr)
+
+
+def row_of_procedure(device: str, procedure: StoredProcedure, changed: float) -> dict[str, Any]:
+    return columns_of(
+        {
+            "device": device,
+            "id": procedure.id,
+            "run_id": procedure.run_id,
+            "uri": procedure.uri,
+            "script": procedure.script,
+            "provenance": procedure.provenance,
+            "state": procedure.state,
+            "function": procedure.function,
+            "abort_of": procedure.abort_of,
+            "changed": changed,
+        }
+    )
+
+
+def row_of_event(device: str, event: LifecycleEvent) -> dict[str, Any]:
+    return {
+        "device": device,
+        "sequence": event.sequence,
+        "process_uid": event.process_uid,
+        "run_id": event.run_id,
+        "previous": int(event.previous) if event.previous is not None else None,
+        "state": int(event.state),
+        "time": event.time,
+        "reason": event.reason,
+    }
+
+
+def row_of_call(device: str, process_uid: int, call: StoredCall) -> dict[str, Any]:
+    return {
+        "device": device,
+        "process_uid": process_uid,
+        "fn": readable(call.fn),
+        "fn_args": _json(call.fn_args),
+        "time": call.time,
+    }
+
+
+def row_of_request(device: str, request: StoredRequest) -> dict[str, Any]:
+    return {
+        "device": device,
+        "number": request.number,
+        "time": request.time,
+        "command": request.command,
+        "client": readable(request.client),
+        "user": readable(request.user),
+        "process_uid": request.process_uid,
+        "answer": readable(request.answer),
+    }
+
+
+def procedure_of(
+    row: Row[Any], events: Sequence[Row[Any]], calls: Iterable[Row[Any]], requests: Iterable[Row[Any]]
+) -> StoredProcedure:
+    """Return a procedure with all that belongs to it, each in its order."""
+    return StoredProcedure(
+        id=row.id,
+        run_id=row.run_id,
+        uri=row.uri,
+        script=json.loads(row.script),
+        provenance=json.loads(row.provenance) if row.provenance else None,
+        state=ProcedureState(row.state),
+        stacktrace=row.stacktrace,
+        exit=json.loads(row.exit) if row.exit else None,
+        os_pid=row.os_pid,
+        function=row.function,
+        abort_of=row.abort_of,
+        states=tuple((ProcedureState(event.state), event.time) for event in events),
+        dropped=tuple((event.time, event.reason or "") for event in events if event.previous == event.state),
+        calls=tuple(StoredCall(item.fn, json.loads(item.fn_args), item.time) for item in calls),
+        requests=tuple(request_of(item) for item in requests),
+    )
+
+
+def event_of(row: Row[Any]) -> LifecycleEvent:
+    previous = ProcedureState(row.previous) if row.previous is not None else None
+    return LifecycleEvent(
+        row.sequence, row.process_uid, row.run_id, previous, ProcedureState(row.state), row.time, row.reason
+    )
+
+
+def request_of(row: Row[Any]) -> StoredRequest:
+    return StoredRequest(row.number, row.time, row.command, row.client, row.user, row.process_uid, row.answer)
