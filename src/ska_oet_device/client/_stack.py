@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import TypeVar
 import psutil
 import tango
 
+from ..files import remove_tree
 from ._interrupts import Interrupted, Interrupts
 
 DEVICE = "mid-oet/subarray/01"
@@ -211,7 +211,7 @@ class Stack:
             orphan.kill()
         psutil.wait_procs(self._seen, timeout=_GRACE)
         self._servers.clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder)
         return complaints
 
     def left_processes(self) -> list[psutil.Process]:

@@ -20,8 +20,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...files import remove_tree
 from ._environment import Environment, EnvironmentBuildError, write_whole
-from ._files import remove_tree
 from ._lockfiles import constraints_of, indexes_of, read_toml, requirements_of
 from ._recipe import Recipe, checkout_root, server_folders
 

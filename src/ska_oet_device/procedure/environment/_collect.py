@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import InvalidStateError
+from ...files import remove_tree
 from ...locks import FileLock
 from ._environment import READY, Environment, EnvironmentInfo, Record, describe, write_whole
-from ._files import FileId, remove_tree, size_of, sizes_by_file
+from ._files import FileId, size_of, sizes_by_file
 
 # What the store holds besides environments; an id never begins with a dot.
 CACHE, CACHE_LOCK, CACHE_SIZE = ".cache", ".cache.lock", ".cache.size"

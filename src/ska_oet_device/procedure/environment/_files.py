@@ -1,9 +1,8 @@
-"""Sizes of folders, and getting rid of them."""
+"""Sizes of folders."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -44,14 +43,3 @@ def size_of(folder: str | Path) -> tuple[int, int]:
 
 def _is_folder(found: os.stat_result) -> bool:
     return (found.st_mode & 0o170000) == 0o040000
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder, as far as that can be done; it need not be there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if not folder.exists():
-        return
-    for parent, _, _ in os.walk(folder):  # a package may have brought folders that nobody may write to
-        with suppress(OSError):
-            os.chmod(parent, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...locks import FileLock
+
 
 class FetchLock:
-    """A file that is locked (flock(2)) and counts the fetches of its repository.
+    """A lock file that counts the fetches of its repository.
 
-    The kernel unlocks it when its holder ends, however that happens.  Counted, not timed: a fetch
-    that began before the request may not have seen what was pushed just before the request.
+    Counted, not timed: a fetch that began before the request may not have seen what was pushed
+    just before the request.
 
     :param path: the file; it stays
     """
@@ -28,14 +29,14 @@ class FetchLock:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock.  Waits as long as it takes; an exception from a signal handler ends the waiting."""
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._begun_at_request, _ = self._read()
+        lock = FileLock.take(self._path)
         try:
-            self._begun_at_request, _ = self._read()
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._file = lock.fileno()
             self._begun, self._done = self._read()
             yield
         finally:
-            os.close(self._file)
+            lock.close()
 
     @property
     def fetched_meanwhile(self) -> bool:
@@ -51,7 +52,11 @@ class FetchLock:
         self._write()
 
     def _read(self) -> tuple[int, int]:
-        begun, done = [*os.pread(self._file, 64, 0).split(), b"0", b"0"][:2]
+        try:
+            written = self._path.read_bytes()
+        except FileNotFoundError:
+            return 0, 0
+        begun, done = [*written.split(), b"0", b"0"][:2]
         return int(begun), int(done)
 
     def _write(self) -> None:

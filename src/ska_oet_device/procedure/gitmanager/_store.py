@@ -14,12 +14,12 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...files import remove_tree
 from ._args import GitArgs, check_form
 from ._git import Git, GitError, GitFailedError
 from ._lock import FetchLock
@@ -168,7 +168,7 @@ class _Repository:
             self._fetch_into(making)
             making.rename(self.clone)
         finally:
-            _remove(making)
+            remove_tree(making)
 
     def _fetch_into(self, clone: Path) -> None:
         self.git.check_token_file()
@@ -221,7 +221,7 @@ class _Repository:
             raise GitError(f"commit {commit} of repository {self.url} cannot be checked out: {why}") from None
         finally:
             index.unlink(missing_ok=True)
-            _remove(making)
+            remove_tree(making)
 
 
 def _aside(folder: Path, name: str) -> Path:
@@ -233,7 +233,7 @@ def _aside(folder: Path, name: str) -> Path:
 def _sweep(folder: Path, name: str) -> None:
     """Remove what was being made when its maker was killed: it is nobody's, under the lock."""
     for leftover in folder.glob(f"{_MAKING}{name}*"):
-        _remove(leftover)
+        remove_tree(leftover)
 
 
 def _is_full(folder: Path) -> bool:
@@ -249,14 +249,3 @@ def _make_read_only(top: Path) -> None:
             if not stat.S_ISLNK(mode):
                 os.chmod(path, stat.S_IMODE(mode) & ~0o222)
     top.chmod(0o555)
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or a folder, a read-only one, too, as far as that can be done."""
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    for folder, _, _ in os.walk(path):
-        with contextlib.suppress(OSError):
-            os.chmod(folder, 0o700)
-    shutil.rmtree(path, ignore_errors=True)
