@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ska_oet_device.procedure.environment import EnvironmentManager
+from ska_oet_device.procedure.environment.manager import EnvironmentManager
 
 REQUIREMENTS = ["requests==2.32.3", "pyyaml==6.0.2", "attrs==24.2.0"]
 TIMES = 3
@@ -39,8 +39,8 @@ def project_in(folder: Path, requirements: list[str], number: int) -> Path:
     return project
 
 
-def ours(folder: Path, requirements: list[str], uv: bool) -> list[float]:
-    manager = EnvironmentManager(base_dir=folder / "environments", **({} if uv else {"uv": None}))
+def ours(folder: Path, requirements: list[str]) -> list[float]:
+    manager = EnvironmentManager(base_dir=folder / "environments")
     first, second = (project_in(folder, requirements, number) for number in (1, 2))
     try:
         return [seconds(lambda each=each: manager.prepare(each, "c1")) for each in (first, second, second)]
@@ -64,8 +64,7 @@ def main() -> None:
     print(f"{', '.join(requirements)}; Python {sys.version.split()[0]}; median of {TIMES}, seconds")
     print(f"{'':28}{'cold':>8}{'warm':>8}{'ready':>8}")
     ways: dict[str, Callable[[Path], list[float]]] = {
-        "here, with uv": lambda folder: ours(folder, requirements, uv=True),
-        "here, without uv": lambda folder: ours(folder, requirements, uv=False),
+        "here, with uv": lambda folder: ours(folder, requirements),
         "python -m venv; pip install": lambda folder: by_hand(folder, requirements),
     }
     for name, way in ways.items():

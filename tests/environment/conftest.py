@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.packages import make_wheel
 
-from ska_oet_device.procedure.environment import EnvironmentManager
+from ska_oet_device.procedure.environment.manager import EnvironmentManager
 
 
 @pytest.fixture(autouse=True)
@@ -39,16 +39,6 @@ def store(tmp_path) -> Path:
 @pytest.fixture
 def manager(store):
     manager = EnvironmentManager(base_dir=store)
-    yield manager
-    manager.close()
-
-
-@pytest.fixture(params=["uv", "pip"])
-def either(request, store):
-    """A manager that builds with uv, and one that builds with venv and pip."""
-    manager = (
-        EnvironmentManager(base_dir=store) if request.param == "uv" else EnvironmentManager(base_dir=store, uv=None)
-    )
     yield manager
     manager.close()
 

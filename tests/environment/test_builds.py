@@ -7,13 +7,15 @@ import json
 import os
 import socket
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
 from support.packages import make_package, make_project, make_wheel
 
-from ska_oet_device.procedure.environment import READY, EnvironmentBuildError, EnvironmentManager
+from ska_oet_device.procedure.environment import EnvironmentBuildError, EnvironmentState
 from ska_oet_device.procedure.environment._recipe import server_folders
+from ska_oet_device.procedure.environment.manager import EnvironmentManager
 
 UV_LOCK = """version = 1
 revision = 1
@@ -55,11 +57,11 @@ PYPROJECT = '[project]\nname = "project"\nversion = "0"\nrequires-python = ">=3.
 
 
 class TestAnEnvironmentHas:
-    def test_what_requirements_txt_asks_for_and_what_that_needs(self, either, tmp_path, ask):
-        environment = either.prepare(make_project(tmp_path / "p", requirements_txt="user\nshared==1.0\n"), "c1")
+    def test_what_requirements_txt_asks_for_and_what_that_needs(self, manager, tmp_path, ask):
+        environment = manager.prepare(make_project(tmp_path / "p", requirements_txt="user\nshared==1.0\n"), "c1")
         assert ask(environment, "[shared.version, user.version]", "shared, user") == ["1.0", "1.0"]
-        (info,) = either.list()
-        assert (info.state, info.in_use) == (READY, True)
+        (info,) = manager.list()
+        assert (info.state, info.in_use) == (EnvironmentState.READY, True)
         assert {"shared==1.0", "user==1.0"} <= set(info.packages)
         assert info.size > 0
         assert "ready" in Path(info.log).read_text()
@@ -68,32 +70,32 @@ class TestAnEnvironmentHas:
         project = make_project(tmp_path / "p", requirements_lock="shared==1.0\n", pyproject_toml=PYPROJECT)
         assert ask(manager.prepare(project, "c1"), "shared.version", "shared") == "1.0"
 
-    def test_the_dependencies_of_a_pyproject_that_is_no_package(self, either, tmp_path, ask):
-        environment = either.prepare(make_project(tmp_path / "p", pyproject_toml=PYPROJECT), "c1")
+    def test_the_dependencies_of_a_pyproject_that_is_no_package(self, manager, tmp_path, ask):
+        environment = manager.prepare(make_project(tmp_path / "p", pyproject_toml=PYPROJECT), "c1")
         assert ask(environment, "shared.version", "shared") == "2.0"
 
-    def test_the_project_itself_where_it_is_a_package(self, either, tmp_path, ask):
+    def test_the_project_itself_where_it_is_a_package(self, manager, tmp_path, ask):
         project = make_package(tmp_path / "p", needs=("shared<2",))
         before = sorted(project.iterdir())
-        environment = either.prepare(project, "c1")
+        environment = manager.prepare(project, "c1")
         assert ask(environment, "[observing.version, shared.version]", "observing, shared") == ["1.0", "1.0"]
         assert sorted(project.iterdir()) == before, "the build wrote into the checkout"
         assert not (environment.folder / "source").exists()
 
-    def test_the_versions_of_uv_lock(self, either, tmp_path, ask, wheels):
+    def test_the_versions_of_uv_lock(self, manager, tmp_path, ask, wheels):
         lock = UV_LOCK % {"wheels": wheels}
         project = make_project(tmp_path / "p", pyproject_toml=PYPROJECT, uv_lock=lock)
-        assert ask(either.prepare(project, "c1"), "shared.version", "shared") == "1.0"
+        assert ask(manager.prepare(project, "c1"), "shared.version", "shared") == "1.0"
 
     def test_the_versions_of_poetry_lock(self, manager, tmp_path, ask):
         project = make_package(tmp_path / "p", needs=("shared",))
         (project / "poetry.lock").write_text(POETRY_LOCK)
         assert ask(manager.prepare(project, "c1"), "shared.version", "shared") == "1.0"
 
-    def test_the_main_group_of_poetry_lock_where_the_project_is_no_package(self, either, tmp_path, ask):
+    def test_the_main_group_of_poetry_lock_where_the_project_is_no_package(self, manager, tmp_path, ask):
         pyproject = "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\nshared = '*'\n"
         project = make_project(tmp_path / "p", pyproject_toml=pyproject, poetry_lock=POETRY_LOCK)
-        environment = either.prepare(project, "c1")
+        environment = manager.prepare(project, "c1")
         assert ask(environment, "shared.version", "shared") == "1.0"
 
     def test_nothing_where_the_project_names_nothing(self, manager, tmp_path, ask):
@@ -108,9 +110,9 @@ class TestAnEnvironmentHas:
 
 
 class TestTheServersPackages:
-    def test_are_found_last(self, either, tmp_path, ask, wheels):
+    def test_are_found_last(self, manager, tmp_path, ask, wheels):
         make_wheel(wheels, "setproctitle", "99", code="def setproctitle(title): ...")
-        environment = either.prepare(make_project(tmp_path / "p", requirements_txt="setproctitle\n"), "c1")
+        environment = manager.prepare(make_project(tmp_path / "p", requirements_txt="setproctitle\n"), "c1")
         assert ask(environment, "setproctitle.__file__", "setproctitle").startswith(environment.site_packages)
         path = ask(environment, "sys.path")
         after = path[path.index(environment.site_packages) + 1 :]
@@ -166,20 +168,20 @@ class TestTheServersPackages:
 
 
 class TestABuildThatFails:
-    def test_says_why_and_the_next_request_builds_anew(self, either, tmp_path, wheels, ask):
+    def test_says_why_and_the_next_request_builds_anew(self, manager, tmp_path, wheels, ask):
         project = make_project(tmp_path / "p", requirements_txt="latecomer==1.0\n")
         with pytest.raises(EnvironmentBuildError, match="latecomer") as raised:
-            either.prepare(project, "c1")
+            manager.prepare(project, "c1")
         assert "latecomer" in raised.value.sentence
         assert "\n" not in raised.value.sentence
         assert "install" in raised.value.log_tail
-        (info,) = either.list()
+        (info,) = manager.list()
         assert info.state == "FAILED"
         assert "latecomer" in info.reason
         assert "latecomer" in Path(info.log).read_text()
         make_wheel(wheels, "latecomer", "1.0")
-        assert ask(either.prepare(project, "c1"), "latecomer.version", "latecomer") == "1.0"
-        assert [info.state for info in either.list()] == [READY]
+        assert ask(manager.prepare(project, "c1"), "latecomer.version", "latecomer") == "1.0"
+        assert [info.state for info in manager.list()] == [EnvironmentState.READY]
 
     def test_leaves_nothing_but_its_record_and_log(self, manager, tmp_path):
         with pytest.raises(EnvironmentBuildError):
@@ -197,9 +199,9 @@ class TestABuildThatFails:
         with pytest.raises(EnvironmentBuildError, match="is not a folder"):
             manager.prepare(tmp_path / "nothing", "c1")
 
-    def test_with_a_broken_pyproject(self, either, tmp_path):
+    def test_with_a_broken_pyproject(self, manager, tmp_path):
         with pytest.raises(EnvironmentBuildError):
-            either.prepare(make_project(tmp_path / "p", pyproject_toml="[project\n[project]\n"), "c1")
+            manager.prepare(make_project(tmp_path / "p", pyproject_toml="[project\n[project]\n"), "c1")
 
     def test_where_only_poetry_could_tell_the_dependencies(self, manager, tmp_path):
         pyproject = "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\nshared = '*'\n"
@@ -212,6 +214,16 @@ class TestABuildThatFails:
         os.chown(manager.base_dir, 12345, 12345)
         with pytest.raises(EnvironmentBuildError, match="belongs to another user"):
             manager.prepare(make_project(tmp_path / "p"), "c1")
+
+    def test_for_want_of_uv_says_so(self, manager, tmp_path, monkeypatch):
+        get_path = sysconfig.get_path
+        monkeypatch.setattr(
+            sysconfig, "get_path", lambda name, *rest: str(tmp_path) if name == "scripts" else get_path(name, *rest)
+        )
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(EnvironmentBuildError, match="uv is missing"):
+            manager.prepare(make_project(tmp_path / "p"), "c1")
+        assert "uv is missing" in manager.list()[0].reason
 
     def test_shows_no_credentials(self, manager, tmp_path, monkeypatch):
         monkeypatch.setenv("INDEX_TOKEN", "fragile-4711")

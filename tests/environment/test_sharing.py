@@ -14,21 +14,20 @@ import time
 from pathlib import Path
 
 import pytest
+from support.git_server import Upstream
 from support.packages import make_package, make_project, make_wheel
 from support.waiting import wait_until
 
 from ska_oet_device.errors import InvalidArgumentError, InvalidStateError
 from ska_oet_device.locks import FileLock
 from ska_oet_device.procedure.environment import (
-    CREATING,
-    FAILED,
-    READY,
     Environment,
     EnvironmentBuildError,
-    EnvironmentManager,
+    EnvironmentState,
     HeldEvent,
     MarkEvent,
 )
+from ska_oet_device.procedure.environment.manager import EnvironmentManager
 from ska_oet_device.procedure.gitmanager import GitArgs
 
 FORK = multiprocessing.get_context("fork")
@@ -137,7 +136,7 @@ class TestSeveralWhoAskForOne:
         environment, _ = manager.identify(project, "c1")
         assert environment.creating.is_set()
         assert not environment.created.is_set()
-        assert [info.state for info in manager.list()] == [CREATING]
+        assert [info.state for info in manager.list()] == [EnvironmentState.CREATING]
         with pytest.raises(InvalidStateError, match="being made"):
             manager.remove(environment.env_id)
         assert not environment.created.wait(0.05)
@@ -197,11 +196,13 @@ class TestSeveralWhoAskForOne:
         builder = prepare_in_child(project)
         wait_until(lambda: gated.times(), what="the build begins")
         os.killpg(builder.pid, signal.SIGKILL)
-        wait_until(lambda: [info.state for info in manager.list()] == [FAILED], what="it counts as failed")
+        wait_until(
+            lambda: [info.state for info in manager.list()] == [EnvironmentState.FAILED], what="it counts as failed"
+        )
         assert "interrupted" in manager.list()[0].reason
         gated.go.touch()
         manager.prepare(project, "c1")
-        assert manager.list()[0].state == READY
+        assert manager.list()[0].state == EnvironmentState.READY
 
     def test_killed_at_any_moment_never_leave_a_half_made_one(self, tmp_path, prepare_in_child, manager, ask):
         project = project_with(tmp_path / "p", "user")
@@ -243,16 +244,17 @@ class TestTheIdentity:
         files = [Path(each.site_packages) / "shared" / "__init__.py" for each in (first, second)]
         assert files[0].samefile(files[1])
 
-    def test_create_env_makes_a_folder_and_nothing_else(self, store, tmp_path):
-        project = project_with(tmp_path / "p", "shared")
-        manager = EnvironmentManager(base_dir=store, checkout=lambda git_args, folder: project)
-        environment = manager.create_env(GitArgs("https://example.org/r.git", git_commit="c1"))
+    @pytest.mark.parametrize("named", [True, False])
+    def test_create_env_makes_a_folder_and_nothing_else(self, manager, tmp_path, named):
+        upstream = Upstream(tmp_path / "served")
+        (upstream.tree / "requirements.txt").write_text("shared\n")
+        commit = upstream.commit()
+        environment = manager.create_env(GitArgs(f"file://{upstream.bare}", git_commit=commit if named else None))
         assert not environment.created.is_set()
         assert not environment.creating.is_set()
-        assert [info.state for info in manager.list()] == [CREATING]
-        assert manager.prepare(project, "c1").location == environment.location
+        assert [info.state for info in manager.list()] == [EnvironmentState.CREATING]
+        assert manager.prepare(upstream.tree, commit).location == environment.location
         assert environment.created.is_set()
-        manager.close()
 
 
 class TestAnEnvironmentInUse:
@@ -289,7 +291,7 @@ class TestAnEnvironmentInUse:
         environment = manager.prepare(project_with(tmp_path / "p", "shared"), "c1")
         manager.close()
         os.unlink(environment.python)
-        assert [info.state for info in manager.list()] == [FAILED]
+        assert [info.state for info in manager.list()] == [EnvironmentState.FAILED]
         assert ask(manager.prepare(tmp_path / "p", "c1"), "shared.version", "shared") == "2.0"
 
 

@@ -18,7 +18,8 @@ from ...errors import InvalidArgumentError, InvalidStateError, UnknownProcedureE
 from ...event import Bus, topic_name, topics
 from ...logs import about
 from ..domain import ProcessManager, find_script, load_of, new_run_id
-from ..environment import EnvironmentInfo, EnvironmentManager
+from ..environment import EnvironmentInfo
+from ..environment.manager import EnvironmentManager
 from ..history import LifecycleEvent, MemoryHistory, StoredCall, StoredRequest
 from ..messages import LifecycleMessage, ProvenanceMessage
 from ..output import OutputFiles, Page

@@ -1,25 +1,22 @@
-"""Python virtual environments of scripts: made once, shared, told apart by content, removed when unused."""
+"""Python virtual environments of scripts: made once, shared, told apart by content, removed when unused.
+
+Whoever has the path of one needs no more than this.  Making and removing them is `manager`'s.
+"""
 
 from ._environment import (
-    CREATING,
-    FAILED,
-    READY,
     Environment,
     EnvironmentBuildError,
     EnvironmentInfo,
+    EnvironmentState,
     EnvironmentUse,
 )
 from ._events import HeldEvent, MarkEvent
-from ._manager import EnvironmentManager
 
 __all__ = [
-    "CREATING",
-    "FAILED",
-    "READY",
     "Environment",
     "EnvironmentBuildError",
     "EnvironmentInfo",
-    "EnvironmentManager",
+    "EnvironmentState",
     "EnvironmentUse",
     "HeldEvent",
     "MarkEvent",

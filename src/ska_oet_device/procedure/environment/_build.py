@@ -1,4 +1,4 @@
-"""Building one environment, with uv or with venv and pip, and the log of it.
+"""Building one environment with uv, and the log of it.
 
 Runs in the main thread of a worker, where a signal may raise an exception at any line and SIGKILL
 ends everything; so nothing here is of value before the caller has set `created`.  The processes
@@ -8,7 +8,6 @@ they do, nobody else builds in the same folder meanwhile.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -34,13 +33,12 @@ _TAIL = 20  # lines
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@'\"]+@")
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|_KEY$", re.IGNORECASE)
 _SHORTEST_SECRET = 6
-_PREFIX = re.compile(r"(error|ERROR|cause):\s*|[×╰├│─▶]+\s*")
+_PREFIX = re.compile(r"(error|cause):\s*|[×╰├│─▶]+\s*")
 _LONGEST_COMPLAINT = 6  # lines
 
 # What would install to another place, or with the constraints of the server's own installation.
 _NOT_FOR_BUILDS = re.compile(
     r"PYTHON(PATH|HOME|STARTUP|USERBASE)|VIRTUAL_ENV|CONDA_PREFIX|__PYVENV_LAUNCHER__|SKA_OET_RUN_ID"
-    r"|PIP_(TARGET|PREFIX|ROOT|USER|PYTHON|CONSTRAINT|REQUIREMENT|REQUIRE_VIRTUALENV|EDITABLE|LOG)"
     r"|UV_(PROJECT.*|SYSTEM_PYTHON|PYTHON|CONSTRAINT|WORKING_DIR.*|NO_SYNC|LOCKED|FROZEN|VENV_.*|CACHE_DIR|NO_CACHE)"
 )
 # Whoever has told pip where packages are need not tell uv again.
@@ -57,10 +55,16 @@ _OLDER_NAMES = {"UV_DEFAULT_INDEX": "UV_INDEX_URL", "UV_INDEX": "UV_EXTRA_INDEX_
 _CHECK = "import ska_oet_device.mptools, ska_oet_device.event, setproctitle"
 
 
-def find_uv() -> str | None:
-    """Return the path of uv: the server's own, else the first in PATH."""
+def find_uv() -> str:
+    """Return the path of uv: the server's own, else the first in PATH.
+
+    :raises EnvironmentBuildError: there is none
+    """
     beside = Path(sysconfig.get_path("scripts")) / "uv"
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
+    if found is None:
+        raise EnvironmentBuildError(f"uv is missing: it is neither {beside} nor in PATH")
+    return found
 
 
 class BuildLog:
@@ -90,12 +94,12 @@ class BuildLog:
 class Builder:
     """Fills the folder of one environment."""
 
-    def __init__(self, environment: Environment, recipe: Recipe, log: BuildLog, cache: Path, uv: str | None) -> None:
+    def __init__(self, environment: Environment, recipe: Recipe, log: BuildLog, cache: Path) -> None:
         self._environment = environment
         self._recipe = recipe
         self._log = log
         self._cache = cache
-        self._uv = uv
+        self._uv = find_uv()
         self._scratch = environment.folder / _SCRATCH
         self._source = environment.folder / _SOURCE
 
@@ -127,17 +131,11 @@ class Builder:
         return self._source / recipe.project.relative_to(root)
 
     def _make_venv(self) -> None:
-        location = self._environment.location
-        if self._uv:
-            self._run([self._uv, "venv", "--no-project", "--python", sys.executable, location])
-        elif importlib.util.find_spec("pip") is not None:
-            self._run([sys.executable, "-m", "venv", "--without-pip", location])
-        else:
-            self._run([sys.executable, "-m", "venv", location])
+        self._run([self._uv, "venv", "--no-project", "--python", sys.executable, self._environment.location])
 
     def _install(self, project: Path) -> None:
         recipe = self._recipe
-        if recipe.source == "uv.lock" and self._uv:
+        if recipe.source == "uv.lock":
             sync = [self._uv, "sync", "--frozen", "--no-default-groups", "--no-editable"]
             sync += [] if recipe.installs_project else ["--no-install-project"]
             self._run([*sync, "--python", self._environment.python], cwd=project)
@@ -149,13 +147,11 @@ class Builder:
             self._install_packages(self._arguments(project), project)
 
     def _arguments(self, project: Path) -> list[str]:
-        """Return what to install of a pyproject.toml, with the versions of its lock file if there is one."""
+        """Return what to install of a pyproject.toml, with the versions of poetry.lock if there is one."""
         recipe = self._recipe
-        arguments = []
         pyproject = read_toml(project / "pyproject.toml")
-        for index in indexes_of(pyproject):
-            arguments += ["--index" if self._uv else "--extra-index-url", index]
-        lock = read_toml(project / recipe.source) if recipe.source.endswith(".lock") else {}
+        arguments = [argument for index in indexes_of(pyproject) for argument in ("--index", index)]
+        lock = read_toml(project / recipe.source) if recipe.source == "poetry.lock" else {}
         if lock:
             arguments += ["-c", self._written("constraints.txt", constraints_of(lock))]
         if recipe.installs_project:
@@ -164,10 +160,7 @@ class Builder:
             return [*arguments, "-r", self._written("requirements.txt", requirements_of(lock))]
         if "project" not in pyproject:
             raise EnvironmentBuildError("pyproject.toml names its dependencies in Poetry's way, and has no poetry.lock")
-        if self._uv:
-            return [*arguments, "-r", "pyproject.toml"]
-        required = pyproject.get("project", {}).get("dependencies", [])
-        return [*arguments, "-r", self._written("requirements.txt", required)]
+        return [*arguments, "-r", "pyproject.toml"]
 
     def _written(self, name: str, lines: Sequence[str]) -> str:
         path = self._scratch / name
@@ -175,14 +168,7 @@ class Builder:
         return str(path)
 
     def _install_packages(self, arguments: list[str], project: Path) -> None:
-        python = self._environment.python
-        if self._uv:
-            command = [self._uv, "pip", "install", "--python", python, *arguments]
-        elif importlib.util.find_spec("pip") is not None:
-            command = [sys.executable, "-m", "pip", "--python", python, "install", *arguments]
-        else:
-            command = [python, "-m", "pip", "install", *arguments]
-        self._run(command, cwd=project)
+        self._run([self._uv, "pip", "install", "--python", self._environment.python, *arguments], cwd=project)
 
     def _add_server(self) -> None:
         """Let the interpreter find the server's packages after all of its own; of the server itself, no other copy."""
@@ -226,11 +212,10 @@ class Builder:
 
     def _variables(self) -> dict[str, str]:
         variables = {name: value for name, value in os.environ.items() if not _NOT_FOR_BUILDS.fullmatch(name)}
-        if self._uv:
-            for name, like in _UV_LIKE_PIP.items():
-                if like in variables and name not in variables and _OLDER_NAMES.get(name, name) not in variables:
-                    variables[name] = _UV_SEPARATOR.get(name, " ").join(variables[like].split())
-        variables |= {
+        for name, like in _UV_LIKE_PIP.items():
+            if like in variables and name not in variables and _OLDER_NAMES.get(name, name) not in variables:
+                variables[name] = _UV_SEPARATOR.get(name, " ").join(variables[like].split())
+        return variables | {
             "TMPDIR": str(self._scratch),
             "NO_COLOR": "1",
             "UV_CACHE_DIR": str(self._cache / "uv"),
@@ -238,14 +223,8 @@ class Builder:
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_PROJECT_ENVIRONMENT": self._environment.location,
             "VIRTUAL_ENV": self._environment.location,
-            "PIP_CACHE_DIR": str(self._cache / "pip"),
-            "PIP_NO_INPUT": "1",
-            "PIP_PROGRESS_BAR": "off",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_ROOT_USER_ACTION": "ignore",
             "GIT_TERMINAL_PROMPT": "0",
         }
-        return variables
 
 
 def discard(environment: Environment) -> None:
@@ -256,7 +235,7 @@ def discard(environment: Environment) -> None:
 
 def complaint_in(lines: Sequence[str]) -> str:
     """Return, as one sentence, what an installer's output says went wrong."""
-    for mark in ("ERROR:", "error:", "×"):
+    for mark in ("error:", "×"):
         for number, line in enumerate(lines):
             if line.startswith(mark):
                 return _sentence(lines[number:])

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import InvalidStateError
 from ...files import remove_tree
 from ...locks import FileLock
-from ._environment import READY, Environment, EnvironmentInfo, Record, describe, write_whole
+from ._environment import Environment, EnvironmentInfo, EnvironmentState, Record, describe, write_whole
 from ._files import FileId, size_of, sizes_by_file
 
 # What the store holds besides environments; an id never begins with a dot.
@@ -93,7 +93,7 @@ def noted_size(base: Path, known: Iterable[EnvironmentInfo]) -> int:
     total = cache
     for info in known:
         record = Record.read(base / info.env_id / "record.json")
-        if record.outcome == READY:
+        if record.outcome == EnvironmentState.READY:
             total += record.size - record.linked if cache else record.size
     return total
 

@@ -13,6 +13,7 @@ The folder of an environment holds
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import sys
@@ -28,9 +29,15 @@ from ...errors import InvalidStateError, OetError
 from ...locks import FileLock, is_locked
 from ._events import HeldEvent, MarkEvent
 
-CREATING, READY, FAILED = "CREATING", "READY", "FAILED"
-
 _INTERRUPTED = "the build was interrupted: its process ended"
+
+
+class EnvironmentState(str, enum.Enum):
+    """What an environment is, or what became of the latest attempt to build it."""
+
+    CREATING = "CREATING"
+    READY = "READY"
+    FAILED = "FAILED"
 
 
 class EnvironmentBuildError(OetError):
@@ -47,7 +54,7 @@ class Record:
     """The latest attempt to build an environment; times in Unix seconds, sizes in bytes."""
 
     attempt: str = ""
-    outcome: str = CREATING
+    outcome: str = EnvironmentState.CREATING
     description: str = ""
     started: float = 0.0
     ended: float = 0.0
@@ -67,7 +74,7 @@ class Record:
 
     def attempt_if_failed(self) -> str | None:
         """Return the attempt that ended as FAILED, if it did."""
-        return self.attempt if self.outcome == FAILED else None
+        return self.attempt if self.outcome == EnvironmentState.FAILED else None
 
     def write(self, path: Path) -> None:
         write_whole(path, json.dumps(asdict(self), indent=1))
@@ -205,7 +212,7 @@ class EnvironmentInfo:
     """
 
     env_id: str
-    state: str
+    state: EnvironmentState
     size: int
     created: float
     last_used: float
@@ -220,30 +227,31 @@ def describe(environment: Environment) -> EnvironmentInfo:
     """Look at an environment; takes a few system calls, and no lock for longer than those."""
     record = Record.read(environment.record)
     state, reason = _state_of(environment, record)
+    is_ready = state is EnvironmentState.READY
     return EnvironmentInfo(
         environment.env_id,
         state,
-        record.size if state == READY else 0,
-        record.ended if state == READY else record.started,
+        record.size if is_ready else 0,
+        record.ended if is_ready else record.started,
         last_use(environment, record),
         is_locked(environment.using, exclusively=False),
         record.description,
         str(environment.log),
         reason,
-        tuple(record.packages) if state == READY else (),
+        tuple(record.packages) if is_ready else (),
     )
 
 
-def _state_of(environment: Environment, record: Record) -> tuple[str, str]:
+def _state_of(environment: Environment, record: Record) -> tuple[EnvironmentState, str]:
     if environment.creating.is_set():
-        return CREATING, ""
+        return EnvironmentState.CREATING, ""
     if environment.is_ready():
-        return READY, ""
+        return EnvironmentState.READY, ""
     if environment.created.is_set():
-        return FAILED, f"its interpreter {os.path.realpath(environment.python)} is not there any more"
+        return EnvironmentState.FAILED, f"its interpreter {os.path.realpath(environment.python)} is not there any more"
     if not record.attempt:
-        return CREATING, ""  # asked for, and about to be built
-    return FAILED, record.reason or _INTERRUPTED
+        return EnvironmentState.CREATING, ""  # asked for, and about to be built
+    return EnvironmentState.FAILED, record.reason or _INTERRUPTED
 
 
 def last_use(environment: Environment, record: Record) -> float:

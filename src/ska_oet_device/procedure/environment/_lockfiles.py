@@ -1,13 +1,16 @@
-"""What a lock file and a pyproject.toml say, for installers that cannot read them themselves."""
+"""What poetry.lock and a pyproject.toml say that uv does not read itself."""
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-_READERS = ("tomllib", "tomli", "pip._vendor.tomli")  # the first one came with Python 3.11
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -17,22 +20,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8")
-    for name in _READERS:
-        try:
-            reader = importlib.import_module(name)
-        except ImportError:
-            continue
-        try:
-            content: dict[str, Any] = reader.loads(text)
-        except ValueError as error:
-            raise ValueError(f"{path.name} is not TOML: {error}") from error
-        return content
-    raise ValueError(f"{path.name} cannot be read: this Python has no reader of TOML; install tomli")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path.name} is not TOML: {error}") from error
 
 
 def constraints_of(lock: dict[str, Any]) -> list[str]:
-    """Return the versions that a uv.lock or poetry.lock names, as lines of a constraints file.
+    """Return the versions that a poetry.lock names, as lines of a constraints file.
 
     A package that the lock names more than once, for different platforms, is left to the installer.
     """
@@ -54,11 +49,9 @@ def _pinned(package: dict[str, Any]) -> str:
 
 
 def _is_local(package: dict[str, Any]) -> bool:
-    """Tell whether the package comes from elsewhere than an index or, with Poetry, git."""
-    source = package.get("source", {})
-    if "type" in source:  # Poetry's; a package of PyPI has no source
-        return source["type"] not in ("legacy", "git")
-    return bool(source) and "registry" not in source
+    """Tell whether the package comes from elsewhere than an index or git."""
+    source = package.get("source", {})  # a package of PyPI has none
+    return bool(source) and source["type"] not in ("legacy", "git")
 
 
 def _is_main(package: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..environment import EnvironmentManager
+from ..environment.manager import EnvironmentManager
 from ..gitmanager import Checkout, GitArgs, checkout, find_script
 
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidArgumentError, InvalidStateError
 from ...locks import FileLock, is_locked
-from .. import gitmanager
-from ..gitmanager import GitArgs
+from ..gitmanager import GitArgs, checkout
 from . import _collect as collecting
-from ._build import Builder, BuildLog, discard, find_uv
+from ._build import Builder, BuildLog, discard
 from ._environment import (
-    CREATING,
-    FAILED,
-    READY,
     Environment,
     EnvironmentBuildError,
     EnvironmentInfo,
+    EnvironmentState,
     EnvironmentUse,
     Record,
     describe,
@@ -32,9 +27,7 @@ from ._files import size_of
 from ._recipe import Recipe, recipe_of
 
 _PATIENCE = 1.0  # seconds; whoever looks whether a lock is held holds it for some microseconds
-_FIND = "find"
 Ids = list[str]
-Checkout = Callable[[GitArgs, Path], Path]
 
 
 class EnvironmentManager:
@@ -47,21 +40,14 @@ class EnvironmentManager:
         self,
         mp_context: Any = None,
         base_dir: str | Path = "/tmp/environments/",  # as specified; checked for its owner
-        *,
-        uv: str | None = _FIND,
-        checkout: Checkout | None = None,
     ) -> None:
         """Create a manager; touches no file.
 
         :param mp_context: of the specification; the Events are of the file system, and need none
         :param base_dir: the folder of the environments
-        :param uv: the path of uv; None for venv and pip; found by default
-        :param checkout: returns the folder with the commit that a GitArgs names
         """
         self.mp_context = mp_context
         self.base_dir = Path(base_dir).absolute()
-        self._uv = find_uv() if uv == _FIND else uv
-        self._checkout = checkout or _checkout
         self._uses: dict[str, EnvironmentUse] = {}
 
     # -- for those who need an environment
@@ -69,10 +55,12 @@ class EnvironmentManager:
     def create_env(self, git_args: GitArgs) -> Environment:
         """Get an existing environment or create a new one, with nothing installed in it yet.
 
-        :raises InvalidArgumentError: the repository or the commit cannot be had
+        :raises InvalidArgumentError: no possible URL, branch or commit
+        :raises GitError: the repository or the commit cannot be had
+        :raises EnvironmentBuildError: the project cannot be read
         """
-        project = self._checkout(git_args, self.base_dir / collecting.PROJECTS)
-        environment, _ = self.identify(project, git_args.git_commit or _head_of(project))
+        project = checkout(git_args, self.base_dir / collecting.PROJECTS)
+        environment, _ = self.identify(project.path, project.commit)
         environment.folder.mkdir(parents=True, exist_ok=True)
         return environment
 
@@ -138,7 +126,7 @@ class EnvironmentManager:
         if is_locked(environment.using, exclusively=False, patience=_PATIENCE):
             raise _failure(environment, "processes still use the one whose Python installation has gone")
         latest = Record.read(environment.record)
-        if latest.outcome == FAILED and latest.attempt != before.attempt_if_failed():
+        if latest.outcome == EnvironmentState.FAILED and latest.attempt != before.attempt_if_failed():
             raise _failure(environment, latest.reason, _tail_of(environment.log))
         cleaning = FileLock.take(self.base_dir / collecting.CACHE_LOCK, shared=True)
         try:
@@ -148,7 +136,7 @@ class EnvironmentManager:
 
     def _build(self, environment: Environment, recipe: Recipe, description: str) -> None:
         """Build, holding the lock; only the last step makes it count."""
-        record = Record(uuid.uuid4().hex, CREATING, description, time.time())
+        record = Record(uuid.uuid4().hex, EnvironmentState.CREATING, description, time.time())
         log: BuildLog | None = None
         try:
             environment.created.clear()
@@ -156,11 +144,11 @@ class EnvironmentManager:
             log = BuildLog(environment.log)
             log.write(f"{_utc(record.started)} environment {environment.env_id} for {description}")
             log.write(f"from {recipe.source or 'nothing: the project names no packages'}")
-            Builder(environment, recipe, log, self.base_dir / collecting.CACHE, self._uv).build()
+            Builder(environment, recipe, log, self.base_dir / collecting.CACHE).build()
             self._finish(environment, record, log)
         except (EnvironmentBuildError, OSError, ValueError) as error:
             discard(environment)  # first, since the disk may be full
-            record.outcome, record.ended, record.reason = FAILED, time.time(), str(error)
+            record.outcome, record.ended, record.reason = EnvironmentState.FAILED, time.time(), str(error)
             with suppress(OSError):  # if it cannot be written, those who wait will try for themselves
                 record.write(environment.record)
             with suppress(OSError):
@@ -175,7 +163,7 @@ class EnvironmentManager:
     def _finish(self, environment: Environment, record: Record, log: BuildLog) -> None:
         record.packages = _packages_in(environment)
         record.size, record.linked = size_of(environment.location)
-        record.outcome, record.ended = READY, time.time()
+        record.outcome, record.ended = EnvironmentState.READY, time.time()
         log.write(f"{_utc(record.ended)} ready: {record.size / 1e6:.1f} MB, {', '.join(record.packages)}")
         collecting.note_cache_size(self.base_dir)
         record.write(environment.record)
@@ -215,10 +203,6 @@ class EnvironmentManager:
         return collecting.collect(self.base_dir, days, quota_bytes)
 
 
-def _checkout(git_args: GitArgs, base_dir: Path) -> Path:
-    return gitmanager.checkout(git_args, base_dir).path
-
-
 def _failure(environment: Environment, reason: str, tail: str = "") -> EnvironmentBuildError:
     return EnvironmentBuildError(f"environment {environment.env_id} could not be made: {reason}", tail)
 
@@ -237,10 +221,3 @@ def _packages_in(environment: Environment) -> list[str]:
 
 def _utc(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
-
-
-def _head_of(project: Path) -> str:
-    done = subprocess.run(["git", "-C", project, "rev-parse", "HEAD"], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise InvalidArgumentError(f"the commit in {project} cannot be told: {done.stderr.strip()}")
-    return done.stdout.strip()
