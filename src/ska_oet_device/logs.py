@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import queue
 import re
 import select
 import socket
@@ -226,6 +225,8 @@ class QueuedHandler(DirectHandler):
     """
 
     def __init__(self, writer: LineWriter) -> None:
+        import queue  # not in main, which has one thread
+
         super().__init__(writer)
         self._records: queue.SimpleQueue[logging.LogRecord | threading.Event] = queue.SimpleQueue()
         self._left_out = 0

@@ -13,7 +13,6 @@ import re
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,7 +61,7 @@ class MainProcess:
         self._unheard = UnheardFile(_unheard_path(arguments))
         self.journal.repeat(self._unheard.read())
         self.journal.on_all_heard = self._forget_unheard
-        self.boot = uuid.uuid4().hex
+        self.boot = os.urandom(16).hex()
         self.keeper.welcome = lambda: messages.Welcome(
             os.getpid(),
             self.boot,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.packages import make_package, make_project, make_wheel
 
+from ska_oet_device.mptools._template_protocol import problems_in
 from ska_oet_device.procedure.environment import EnvironmentBuildError, EnvironmentState
 from ska_oet_device.procedure.environment._recipe import server_folders
 from ska_oet_device.procedure.environment.manager import EnvironmentManager
@@ -161,7 +161,7 @@ class TestTheServersPackages:
             theirs.close()
             try:
                 ours.settimeout(20)
-                assert json.loads(ours.recv(65536)) == {"problems": []}
+                assert problems_in(ours.recv(65536)) == []
             finally:
                 ours.close()
                 assert template.wait(10) == 0

@@ -183,6 +183,16 @@ class TestTheTemplate:
         assert runs_a_script(main, script)
         assert main.look()["supplying"] is True
 
+    def test_with_more_to_say_than_a_report_holds_is_ready_all_the_same(self, new_main, script, modules):
+        (modules / "oet_wordy.py").write_text("raise ImportError('no such thing ' * 20_000)")
+        main = new_main(env=with_modules(modules))
+        main.wait_for_template()
+        main.send(messages.Configure(2, ["oet_wordy"]))
+        (problem,) = wait_until(lambda: main.look()["problems"], 20)
+        assert problem.startswith("module oet_wordy cannot be imported: ImportError: no such thing")
+        main.wait_for_spares()
+        assert runs_a_script(main, script)
+
     def test_whose_own_import_starts_a_thread_says_so_and_is_not_started_for_ever(self, new_main, script, modules):
         (modules / "oet_threads.py").write_text(
             "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()"

@@ -7,8 +7,11 @@ import linecache
 import sys
 
 import pytest
+from support.git_server import Upstream
 
-from ska_oet_device.procedure.domain import FileSystemScript, GitScript, ModuleFactory, ProcedureInput
+from ska_oet_device.errors import InvalidArgumentError
+from ska_oet_device.files import remove_tree
+from ska_oet_device.procedure.domain import FileSystemScript, GitArgs, GitScript, ModuleFactory, ProcedureInput
 from ska_oet_device.procedure.worker import _loader as loader
 
 CONTEXT = {"wait_for_qa_ready": True}
@@ -74,7 +77,24 @@ class TestLoading:
         assert ModuleFactory.get_module(FileSystemScript(f"file://{tmp_path}/a.py")).x == 5
         with pytest.raises(FileNotFoundError):
             ModuleFactory.get_module(FileSystemScript(f"file://{tmp_path}/b.py"))
-        with pytest.raises(NotImplementedError, match="git"):
+
+    def test_the_factory_decodes_what_is_encoded_in_the_uri(self, tmp_path):
+        (tmp_path / "my script.py").write_text("x = 6")
+        assert ModuleFactory.get_module(FileSystemScript(f"file://{tmp_path}/my%20script.py")).x == 6
+
+    def test_the_factory_checks_a_script_out_that_is_in_git(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+        monkeypatch.setattr(sys, "pycache_prefix", None)
+        upstream = Upstream(tmp_path / "served")
+        old = upstream.commit(scripts__observe="from oet_test_near import x", oet_test_near="x = 7")
+        upstream.commit(scripts__observe="x = 8")
+        newest, named = GitArgs(f"file://{upstream.bare}"), GitArgs(f"file://{upstream.bare}", git_commit=old)
+        try:
+            assert ModuleFactory.get_module(GitScript("git://scripts/observe.py", newest)).x == 8
+            assert ModuleFactory.get_module(GitScript("git://scripts/observe.py", named)).x == 7
+        finally:
+            remove_tree(tmp_path / "state")
+        with pytest.raises(InvalidArgumentError):
             ModuleFactory.get_module(GitScript("git://a.py"))
 
     def test_the_provenance_is_of_what_was_read(self):

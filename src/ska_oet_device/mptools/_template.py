@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
 import os
 import socket
 import sys
@@ -23,7 +22,7 @@ from setproctitle import setproctitle
 from ._fork import can_fork_sibling, fork_sibling
 from ._pipe import encode
 from ._signals import die_with_parent, reset_signals
-from ._template_protocol import CONTROL_FD, FORK_FAILED, FORKED, PID, REPORT_SIZE, REQUEST_SIZE, TEMPLATE_TITLE
+from ._template_protocol import CONTROL_FD, FORK_FAILED, FORKED, PID, REQUEST_SIZE, TEMPLATE_TITLE, report_of
 
 WorkerEntry = Callable[[socket.socket], None]
 
@@ -162,5 +161,5 @@ def main() -> None:
     # What exists now is never freed: telling the collector so keeps the pages shared with the workers.
     gc.collect()
     gc.freeze()
-    control.send(json.dumps({"problems": problems}).encode()[:REPORT_SIZE])
+    control.send(report_of(problems))
     _serve(control, main_pid, getattr(module, function))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -14,7 +13,7 @@ from typing import Protocol
 
 from ._event_loop import EventLoop, Timer
 from ._process import Children, ExitStatus, own_python, send_signal, spawn
-from ._template_protocol import CONTROL_FD, REPORT_SIZE
+from ._template_protocol import CONTROL_FD, REPORT_SIZE, problems_in
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ class TemplateProcess:
         if not data:
             self._loop.unwatch(control)  # its end is told by waitpid
             return
-        problems = json.loads(data)["problems"]
+        problems = problems_in(data)
         self.is_ready = True
         self._since = time.monotonic()
         self._pause = _FIRST_PAUSE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 FORKED, FORK_FAILED, WORKER_READY = 250, 251, 252
 """Frame tags by which a new worker's pipe announces it; the tags below belong to the user of the pipe."""
@@ -14,3 +15,17 @@ REPORT_SIZE = 64 * 1024
 
 TEMPLATE_TITLE, SPARE_TITLE = "oet-template", "oet-spare"
 """The titles of the template process, and of a worker that has no work yet."""
+
+
+def report_of(problems: Iterable[str]) -> bytes:
+    """Return what the template says when it has imported its modules: a first line, and one for each problem.
+
+    What is too long for one message is cut off.
+    """
+    lines = ["ready", *(" ".join(problem.split()) for problem in problems)]
+    return "\n".join(lines).encode(errors="backslashreplace")[:REPORT_SIZE]
+
+
+def problems_in(report: bytes) -> list[str]:
+    """Return the problems that a report tells."""
+    return report.decode(errors="replace").split("\n")[1:]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from .gitmanager import GitArgs
 
@@ -80,6 +81,11 @@ class FileSystemScript(ExecutableScript):
 
     script_type: ClassVar[str] = "filesystem"
     prefix: ClassVar[str] = "file://"
+
+    @property
+    def path(self) -> str:
+        """The path that the URI names, percent-encoding undone."""
+        return unquote(self.script_uri[len(self.prefix) :])
 
 
 @dataclass(frozen=True)

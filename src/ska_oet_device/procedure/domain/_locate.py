@@ -6,7 +6,6 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote
 
 from ...errors import InvalidArgumentError, NotAllowedError, ScriptNotFoundError
 from ..script import FileSystemScript
@@ -29,7 +28,7 @@ def locate(script: FileSystemScript, roots: Sequence[str]) -> Path:
     :raises NotAllowedError: it lies outside the roots
     :raises InvalidArgumentError: no possible file name, or an unreasonably large file
     """
-    name = unquote(script.script_uri[len(script.prefix) :])
+    name = script.path
     if "\0" in name:
         raise InvalidArgumentError(f"script_uri {script.script_uri!r} holds a NUL character")
     real_roots = [Path(os.path.realpath(root)) for root in roots]

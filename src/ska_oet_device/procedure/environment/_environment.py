@@ -14,10 +14,8 @@ The folder of an environment holds
 from __future__ import annotations
 
 import enum
-import json
 import os
 import sys
-import sysconfig
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -66,6 +64,8 @@ class Record:
     @classmethod
     def read(cls, path: Path) -> Record:
         """Return what is written at `path`; an empty record if there is none that can be read."""
+        import json  # main reads one for each environment in use, and mostly none is
+
         try:
             written = json.loads(path.read_bytes())
             return cls(**written)
@@ -77,6 +77,8 @@ class Record:
         return self.attempt if self.outcome == EnvironmentState.FAILED else None
 
     def write(self, path: Path) -> None:
+        import json
+
         write_whole(path, json.dumps(asdict(self), indent=1))
 
 
@@ -199,6 +201,8 @@ class Environment:
 
 
 def _site_packages(location: Path) -> Path:
+    import sysconfig  # see Record.read
+
     scheme = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
     base = {"base": str(location), "platbase": str(location), "installed_base": sys.base_prefix}
     return Path(sysconfig.get_path("purelib", scheme, base))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ...mptools import NotPlainError, dumps
 from ..messages import Announcement, LifecycleMessage, from_payload
@@ -24,7 +24,7 @@ class UnheardFile:
     def read(self) -> list[Announcement]:
         """Return the announcements that an earlier main has left; empty, and a line in the log, if they are no use."""
         try:
-            return [from_payload(dumps(item)) for item in json.loads(self.path.read_text())]
+            return [from_payload(dumps(item)) for item in _items(self.path.read_text())]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, NotPlainError) as error:
@@ -35,6 +35,8 @@ class UnheardFile:
         """Keep announcements, whole or not at all, and say so in the log."""
         if not announcements:
             return
+        import json
+
         for each in announcements:
             _tell(each)
         items = [(type(each).__name__, list(dataclasses.asdict(each).values())) for each in announcements]
@@ -54,6 +56,12 @@ class UnheardFile:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             _log.error("%s cannot be removed: %s", self.path, error)
+
+
+def _items(text: str) -> Any:
+    import json  # there is seldom such a file
+
+    return json.loads(text)
 
 
 def _tell(announcement: Announcement) -> None:

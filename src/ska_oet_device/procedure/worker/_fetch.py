@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...config import Settings, state_directory
 from ..environment.manager import EnvironmentManager
-from ..gitmanager import Checkout, GitArgs, checkout, find_script
+from ..gitmanager import GitArgs, checkout, find_script, script_path
+from ..script import GitScript
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,9 @@ def prepare(source: dict[str, Any], environments: EnvironmentManager) -> Prepare
     :raises GitError: the repository, commit or file cannot be had; one sentence says why
     :raises EnvironmentBuildError: the environment cannot be made
     """
-    base = Path(source["base_dir"])
-    found: Checkout = checkout(
+    found = checkout(
         GitArgs(**source["git_args"]),
-        base / "git",
+        _git_store(source["base_dir"]),
         token_file=source["token_file"],
         timeout=source["timeout"] or _FOR_EVER,
     )
@@ -51,6 +52,22 @@ def prepare(source: dict[str, Any], environments: EnvironmentManager) -> Prepare
     if source["create_env"]:
         folder = str(environments.prepare(found.path, found.commit).folder)
     return Prepared(str(path), str(found.path), found.commit, folder)
+
+
+def fetch(script: GitScript) -> str:
+    """Return the file of a script, checked out into the state directory, and let it import its neighbours.
+
+    :raises GitError: the repository, commit or file cannot be had; one sentence says why
+    """
+    base_dir = state_directory(Settings())
+    found = checkout(script.git_args, _git_store(base_dir))
+    path = str(find_script(found, script_path(script.script_uri)))
+    use_checkout(Prepared(path, str(found.path), found.commit, ""), str(base_dir))
+    return path
+
+
+def _git_store(base_dir: str | Path) -> Path:
+    return Path(base_dir) / "git"
 
 
 def use_checkout(prepared: Prepared, base_dir: str) -> None:

@@ -1,6 +1,6 @@
 """Loading a script, calling its functions, and telling what went wrong in the user's terms.
 
-Runs in the main thread of a worker; needs nothing but the standard library.
+Runs in the main thread of a worker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from ...errors import OetError
-from ..script import ExecutableScript, FileSystemScript, ProcedureInput
+from ..script import ExecutableScript, FileSystemScript, GitScript, ProcedureInput
+from ._fetch import fetch
 
 MODULE_NAME = "user_module"
 _LONGEST_TRACE = 64 * 1024
@@ -39,12 +40,18 @@ class ModuleFactory:
     def get_module(script: ExecutableScript) -> ModuleType:
         """Load Python code from storage, returning an executable Python module.
 
+        A script from git is checked out where a worker would have it, and runs in this very interpreter.
+
         :raises OSError: the file cannot be read
+        :raises GitError: the repository, commit or file cannot be had
         :raises BaseException: whatever the script's own code raises
         """
-        if not isinstance(script, FileSystemScript):
+        if isinstance(script, GitScript):
+            path = fetch(script)
+        elif isinstance(script, FileSystemScript):
+            path = script.path
+        else:
             raise NotImplementedError(f"scripts of type {script.script_type} cannot be loaded")
-        path = script.script_uri[len(script.prefix) :]
         return module_from_source(path, Path(path).read_bytes())
 
 
