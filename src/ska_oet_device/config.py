@@ -74,6 +74,5 @@ def state_directory(settings: Settings) -> Path:
     chosen = settings.state_directory or os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if chosen:
         return Path(chosen)
-    from platformdirs import user_state_path  # not needed where a folder is given
-
-    return user_state_path("ska-oet-device", appauthor=False)
+    users = os.environ.get("XDG_STATE_HOME", "").strip() or os.path.expanduser("~/.local/state")
+    return Path(users) / "ska-oet-device"

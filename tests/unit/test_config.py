@@ -70,3 +70,6 @@ def test_the_state_directory_is_the_property_then_systemds_then_the_users(monkey
     monkeypatch.delenv("STATE_DIRECTORY")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "users"))
     assert state_directory(Settings()) == tmp_path / "users" / "ska-oet-device"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert state_directory(Settings()) == tmp_path / "home" / ".local" / "state" / "ska-oet-device"
