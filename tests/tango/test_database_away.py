@@ -24,7 +24,8 @@ NAME = "mid-oet/subarray/01"
 PROPERTIES = {"ScriptRoots": [SCRIPTS], "SubarrayId": 1, **QUICK}
 WAITING = "the start waits for it"
 IMPATIENT = (
-    "import sys, ska_oet_device.main as m; m._CRASHES_IN_A_ROW, m._LONGEST_PAUSE = 1, 0.2; "
+    "import sys, ska_oet_device.main as m, ska_oet_device.procedure.supervision._device_server as keeper; "
+    "keeper._CRASHES_IN_A_ROW, keeper._LONGEST_PAUSE = 1, 0.2; "
     "sys.exit(m.main(sys.argv[1:]))"
 )
 
