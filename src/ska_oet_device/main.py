@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from . import __version__
 from .config import Settings, state_directory
@@ -36,41 +37,42 @@ WORKER_ENTRY = "ska_oet_device.procedure.worker._process:worker_main"
 TEMPLATE_IMPORTS = ("tango",)
 
 
+class Peer(Protocol):
+    """Who is at the other end of main's pipe: the device server process, or the caller of an engine."""
+
+    has_served: bool
+
+    def start(self) -> None:
+        """Open the pipe and greet."""
+
+    def shut_down(self) -> None:
+        """Say Shutdown; `MainProcess.peer_is_gone` is called when the peer has ended, or does not."""
+
+
 class MainProcess:
     """The parts of the main process, and how they are joined."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, find_peer: Callable[[MainProcess], Peer], unheard: Path | None, imports: tuple[str, ...] = ()
+    ) -> None:
+        """Start nothing yet.
+
+        :param find_peer: returns who is to be spoken with
+        :param unheard: the file for what can be told to nobody; None: it is not kept
+        :param imports: what workers find imported whatever is configured
+        """
         self.loop = EventLoop()
         self.children = Children()
         self.children.disclaim_present()
-        self.pool = WorkerPool(self.loop, self.children, WORKER_ENTRY, imports=TEMPLATE_IMPORTS)
+        self.pool = WorkerPool(self.loop, self.children, WORKER_ENTRY, imports=imports)
         self.journal = Journal()
         self.supervisor = ScriptSupervisor(
-            self.loop, self.children, self.pool, self.journal, entry=WORKER_ENTRY, imports=TEMPLATE_IMPORTS
+            self.loop, self.children, self.pool, self.journal, entry=WORKER_ENTRY, imports=imports
         )
-        self.keeper = DeviceServerKeeper(
-            self.loop,
-            self.children,
-            self.journal,
-            arguments,
-            on_message=self._handle,
-            on_uncongested=self.supervisor.resume_paused,
-            on_final_end=self._device_server_is_gone,
-            is_needed=lambda: bool(self.supervisor.living) or self.journal.has_unheard,
-        )
-        self._unheard = UnheardFile(_unheard_path(arguments))
+        self._unheard = UnheardFile(unheard)
         self.journal.repeat(self._unheard.read())
         self.journal.on_all_heard = self._forget_unheard
         self.boot = os.urandom(16).hex()
-        self.keeper.welcome = lambda: messages.Welcome(
-            os.getpid(),
-            self.boot,
-            self.supervisor.living,
-            list(self.pool.problems),
-            self.pool.supplying,
-            self.pool.template_pid,
-            self.keeper.has_served,
-        )
         self.pool.on_change = lambda: self.journal.send(
             messages.to_frame(messages.Supply(list(self.pool.problems), self.pool.supplying, self.pool.template_pid))
         )
@@ -84,12 +86,30 @@ class MainProcess:
             messages.Configure: lambda message: self.pool.configure(message.spares, message.preload),
             messages.Acknowledge: lambda message: self.journal.acknowledge(message.number),
             messages.Ping: self._answer_ping,
-            messages.ServerReady: lambda message: self.keeper.note_ready(),
-            messages.CannotServe: lambda message: self.keeper.note_problem(message.reason),
             messages.StopEverything: lambda message: self._begin_shutdown(),
         }
+        self.peer = find_peer(self)
 
-    def _handle(self, message: object) -> None:
+    def welcome(self) -> messages.Welcome:
+        """Return what a new peer must know."""
+        pool = self.pool
+        return messages.Welcome(
+            os.getpid(),
+            self.boot,
+            self.supervisor.living,
+            list(pool.problems),
+            pool.supplying,
+            pool.template_pid,
+            self.peer.has_served,
+        )
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether scripts live, or something that happened is not recorded yet."""
+        return bool(self.supervisor.living) or self.journal.has_unheard
+
+    def handle(self, message: object) -> None:
+        """Do what the peer asks."""
         if self._shutting_down and isinstance(message, messages.Load):
             self.supervisor.create(message)
             self.supervisor.stop(messages.StopProcess(message.device, message.process_uid))
@@ -119,10 +139,14 @@ class MainProcess:
         if not self._shutting_down:
             _log.info("the server was asked to end")
             self._shutting_down = True
-            self.supervisor.on_idle = self.keeper.shut_down
+            self.supervisor.on_idle = self.peer.shut_down
             self.supervisor.stop_all("the server was shut down")
 
-    def _device_server_is_gone(self, status: int) -> None:
+    def peer_is_gone(self, status: int) -> None:
+        """Nobody is there any more who could be told: end the scripts that live, and then this process.
+
+        :param status: the exit status of this process
+        """
         self.exit_status = self.exit_status or status
         if self._shutting_down and not self.supervisor.living:
             self.loop.stop()
@@ -142,6 +166,21 @@ class MainProcess:
         return self.exit_status
 
 
+def with_device_server(arguments: Sequence[str]) -> Callable[[MainProcess], DeviceServerKeeper]:
+    """Return what gives main a device server for its peer, with these arguments."""
+    return lambda main: DeviceServerKeeper(
+        main.loop,
+        main.children,
+        main.journal,
+        arguments,
+        welcome=main.welcome,
+        on_message=main.handle,
+        on_uncongested=main.supervisor.resume_paused,
+        on_final_end=main.peer_is_gone,
+        is_needed=lambda: main.is_needed,
+    )
+
+
 def _unheard_path(arguments: Sequence[str]) -> Path:
     """Return where what cannot be told is kept: for this server of this Tango database alone."""
     host, instance = os.environ.get("TANGO_HOST", ""), next(iter(arguments), "")
@@ -158,7 +197,7 @@ def main_loop(process: MainProcess) -> None:
     loop.on_signal(signal.SIGCHLD, process.children.reap)
     loop.on_signal(signal.SIGTERM, process.shut_down)
     loop.on_signal(signal.SIGINT, process.shut_down)
-    process.keeper.start()
+    process.peer.start()
     process.pool.start()
     loop.run()
 
@@ -186,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_server_logging(arguments)
     _log.info("ska-oet-device %s is started: process %d, %s", __version__, os.getpid(), " ".join(arguments))
     become_subreaper()
-    status = MainProcess(arguments).run()
+    process = MainProcess(with_device_server(arguments), _unheard_path(arguments), TEMPLATE_IMPORTS)
+    status = process.run()
     _log.info("the server has ended with status %d", status)
     return status

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 from support.waiting import wait_until
 
+from ska_oet_device.procedure.hosting._output_trimmer import OutputTrimmer
+from ska_oet_device.procedure.hosting._output_trimmer import OutputTrimmer
 from ska_oet_device.procedure.output import OutputFiles
 from ska_oet_device.procedure.state import ProcedureState
-from ska_oet_device.procedure.ui._output_trimmer import OutputTrimmer
 
 LIMIT = 64 * 1024
 
@@ -91,3 +92,12 @@ def test_a_file_that_does_not_grow_is_left_alone(printing, monkeypatch):
     printing.wait_until_short(1)
     time.sleep(0.5)
     assert len(trimmed) == 1
+
+
+def test_at_the_end_who_has_ended_is_looked_at_once_more(printing):
+    printing.trimmer.start([])
+    printing.trimmer.note(1, ProcedureState.RUNNING)
+    printing.print(1, 4 * LIMIT)
+    printing.trimmer.note(1, ProcedureState.COMPLETE)
+    printing.trimmer.close()
+    assert printing.kept(1) <= LIMIT

@@ -54,3 +54,12 @@ def test_a_file_that_cannot_be_read_or_written_is_told_of_and_harms_nobody(tmp_p
     assert caplog.text.count("cannot be read") == 2
     assert "mid-oet/subarray/01#3 ended at 1.500: STOPPED, the server was shut down" in caplog.text
     assert "cannot be kept" in caplog.text
+
+
+def test_without_a_file_it_is_merely_told(caplog):
+    journal, file = Journal(), UnheardFile(None)
+    journal.announce(change(ProcedureState.STOPPED, 1.5, reason="the server was shut down"))
+    file.write(journal.unheard())
+    assert "mid-oet/subarray/01#3 ended at 1.500: STOPPED, the server was shut down" in caplog.text
+    assert file.read() == []
+    file.remove()

@@ -7,6 +7,7 @@ it.  There are two kinds of end: a `Channel` never blocks and belongs to one eve
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -147,10 +148,13 @@ class Channel:
             self._out.popleft()
 
     def close(self) -> None:
+        """End the pipe: for the other side, too, if a forked process has a copy of our end."""
         if not self.closed:
             self.closed = True
             self._out.clear()
             self.pending = 0
+            with contextlib.suppress(OSError):  # the other side is gone
+                self._sock.shutdown(socket.SHUT_RDWR)
             self._sock.close()
 
 

@@ -78,23 +78,24 @@ class Restorer:
             self._procedures.failure = self._procedures.failure or before
             return {stored.id: stored.run_id for stored in older if not stored.state.is_terminal}
 
-    def settle(self, living: Iterable[int], reaped: Mapping[int, list[int]], elsewhere: str) -> None:
+    def settle(self, living: Iterable[int], reaped: Mapping[int, list[int]], elsewhere: str, cause: str) -> None:
         """End the procedures that did not survive: FAILED, with what happened.
 
         :param living: ids of the procedures that main supervises
         :param reaped: which processes of which procedure were found and killed
         :param elsewhere: the host on which they ran, if that is not this one
+        :param cause: what has happened meanwhile
         """
         alive = set(living)
         with self._procedures.lock:
             for procedure in self._procedures.living:
                 if procedure.id not in alive:
-                    self._end(procedure, reaped.get(procedure.id, []), elsewhere)
+                    self._end(procedure, reaped.get(procedure.id, []), elsewhere, cause)
 
-    def _end(self, procedure: Procedure, killed: list[int], elsewhere: str) -> None:
+    def _end(self, procedure: Procedure, killed: list[int], elsewhere: str, cause: str) -> None:
         gone = f"it ran on host {elsewhere}" if elsewhere else "its process was gone"
         found = f"process {', '.join(map(str, killed))} was reaped" if killed else gone
-        reason = f"server restarted while the procedure was {procedure.state.name}; {found}"
+        reason = f"{cause} while the procedure was {procedure.state.name}; {found}"
         exit_ = {"exit_code": None, "signal": None, "reason": reason, "signals_sent": [], "reaped": killed}
         history = replace(procedure.summary.history, exit=exit_)
         procedure.summary = replace(procedure.summary, os_pid=None, history=history)

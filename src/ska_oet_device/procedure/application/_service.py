@@ -311,9 +311,15 @@ class ScriptExecutionService:
         """
         return self._restorer.recall(self.settings.history_length)
 
-    def settle(self, living: Iterable[int], reaped: Mapping[int, list[int]], elsewhere: str = "") -> None:
+    def settle(
+        self,
+        living: Iterable[int],
+        reaped: Mapping[int, list[int]],
+        elsewhere: str = "",
+        cause: str = "server restarted",
+    ) -> None:
         """Tell the truth about procedures that did not survive: FAILED, with what happened."""
-        self._restorer.settle(living, reaped, elsewhere)
+        self._restorer.settle(living, reaped, elsewhere, cause)
 
     # -- handlers of the bus
 

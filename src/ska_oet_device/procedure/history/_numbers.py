@@ -80,6 +80,12 @@ class Numbers:
             with contextlib.suppress(OSError):
                 os.fsync(self._descriptor)
 
+    def release(self) -> None:
+        """Give the file back: nothing is kept any more."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
     def _write(self, how: str) -> None:
         if self._descriptor < 0:
             return

@@ -25,9 +25,10 @@ class HistoryReader:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._queries: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]]] = queue.SimpleQueue()
+        self._queries: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
-        threading.Thread(target=self._run, name="history-reader", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="history-reader", daemon=True)
+        self._thread.start()
 
     def read(self, query: Callable[[Connection], T], patience: float | None = None) -> T:
         """Return what `query` returns.
@@ -51,9 +52,14 @@ class HistoryReader:
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise HistoryError(f"the history cannot be read: {' '.join(str(cause).split())[:300]}") from error
 
+    def close(self, patience: float) -> None:
+        """Answer what was asked, and end the thread; what takes longer than `patience` seconds is left to it."""
+        self._queries.put(None)
+        self._thread.join(patience)
+
     def _run(self) -> None:
-        while True:
-            query, future = self._queries.get()
+        while (asked := self._queries.get()) is not None:
+            query, future = asked
             if not future.set_running_or_notify_cancel():
                 continue
             self._busy_since = time.monotonic()

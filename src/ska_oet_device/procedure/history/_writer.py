@@ -135,6 +135,7 @@ class HistoryWriter:
         self._next_look = 0.0
         self.lost = 0
         self._why_lost = ""
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
 
@@ -207,6 +208,12 @@ class HistoryWriter:
         self.submit(_written, _nothing, done.set)
         return done.wait(seconds)
 
+    def close(self, patience: float) -> None:
+        """Write what waits, and end the thread; what takes longer than `patience` seconds is left to it."""
+        self._closing = True
+        self.submit(_written, _nothing)  # wakes the thread
+        self._thread.join(patience)
+
     def look_after(self) -> None:
         """Let clients be told if the database has not answered for too long.  To be called now and then."""
         with self._order:
@@ -230,7 +237,7 @@ class HistoryWriter:
     # -- the thread
 
     def _run(self) -> None:
-        while True:
+        while not (self._closing and self._queue.empty()):
             try:
                 self._step()
             except Exception:  # top of a thread: without it nothing would be kept any more

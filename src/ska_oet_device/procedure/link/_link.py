@@ -56,6 +56,23 @@ class Link:
         if not self._welcomed.wait(10):
             raise TimeoutError("main has not said what lives within 10 s")
 
+    def close(self) -> None:
+        """End the pipe and the thread; what main does not take at once is dropped.  Not for the link's own thread."""
+        with self._lock:
+            self._channel.flush()
+            self._channel.close()
+        self._wake()
+        self._thread.join()
+        for route in self._take_routes():
+            route.close()
+        for each in (self._selector, self._wake_reader, self._wake_writer):
+            each.close()
+
+    def _take_routes(self) -> list[Route]:
+        """Return the routes, which carry nothing any more."""
+        routes, self._routes = self._routes, {}
+        return list(routes.values())
+
     def connect(self, device: str, bus: Bus, *, last_number: int = 0) -> None:
         """Join the bus of a device with main; what was announced for it before is published now.
 
@@ -125,10 +142,11 @@ class Link:
             self._selector.register(self._channel, selectors.EVENT_READ)
             self._selector.register(self._wake_reader, selectors.EVENT_READ)
             try:
-                while True:
+                while not self._channel.closed:
                     self._once()
             except (EOFError, BrokenPipeProtocolError) as error:
-                self._lose(f"the main process is gone: {error}")
+                if not self._channel.closed:
+                    self._lose(f"the main process is gone: {error}")
             except Exception as error:  # top of a thread: without it the device is deaf
                 _log.exception("the link to main failed")
                 self._lose(f"the link to main failed: {error!r}")
@@ -140,9 +158,11 @@ class Link:
             elif events & selectors.EVENT_READ:
                 self._receive()
         with self._lock:
+            if self._channel.closed:
+                return
             self._channel.flush()
             writing = selectors.EVENT_WRITE if self._channel.pending else 0
-        self._selector.modify(self._channel, selectors.EVENT_READ | writing)
+            self._selector.modify(self._channel, selectors.EVENT_READ | writing)
 
     def _receive(self) -> None:
         for frame in self._channel.receive():
@@ -202,7 +222,7 @@ class Link:
     def _lose(self, reason: str) -> None:
         self.main.lost = reason
         self._welcomed.set()
-        for route in list(self._routes.values()):
+        for route in self._take_routes():
             route.close()
             route.bus.publish(topics.supervisor.lost, reason=reason)
         self.on_shutdown()

@@ -33,6 +33,79 @@ _STABLE_AFTER = 60.0  # seconds of service after which earlier crashes are forgo
 _SHUTDOWN_PATIENCE = 5.0  # seconds for the device server to end when asked to
 
 
+class PeerPipe:
+    """Main's end of the pipe to the device server, or to whoever stands in its place."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        journal: Journal,
+        on_message: Callable[[object], None],
+        on_uncongested: Callable[[], None],
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Nothing is open yet.
+
+        :param on_message: called with each message that comes
+        :param on_uncongested: called when the peer takes what scripts say, after it may have been slow to
+        :param on_end: called when the other end is closed; what it has said before has been handled
+        """
+        self._loop = loop
+        self._journal = journal
+        self._on_message = on_message
+        self._on_uncongested = on_uncongested
+        self._on_end = on_end
+        self._channel: Channel | None = None
+
+    def open(self, sock: socket.socket, welcome: messages.Welcome) -> None:
+        """Greet the peer, and tell it what nobody has acknowledged."""
+        self._channel = Channel(sock, corked=True)
+        self._loop.watch(self._channel, self._readable, self._writable)
+        self._channel.send(messages.to_frame(welcome))
+        self._journal.connect(self._channel, lambda: self._loop.before_waiting(self._flush))
+        self._loop.before_waiting(self._flush)
+
+    def close(self) -> None:
+        """Take the peer's last words; nobody listens any more, so scripts need not wait."""
+        channel, self._channel = self._channel, None
+        self._journal.disconnect()
+        if channel is not None:
+            self._take(channel.drain())
+            self._loop.unwatch(channel)
+            channel.close()
+        self._on_uncongested()
+
+    def _flush(self) -> None:
+        """Send what has gathered; the rest follows when the peer has read some of it."""
+        if self._channel is not None:
+            self._channel.flush()
+            self._loop.interest(self._channel, read=True, write=self._channel.pending > 0)
+
+    def _writable(self) -> None:
+        self._flush()
+        if not self._journal.congested:
+            self._on_uncongested()
+
+    def _readable(self) -> None:
+        assert self._channel is not None
+        try:
+            frames = self._channel.receive()
+        except (EOFError, BrokenPipeProtocolError):
+            self._loop.unwatch(self._channel)
+            self._on_end()
+            return
+        self._take(frames)
+
+    def _take(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            try:
+                message = messages.from_payload(frame.payload)
+            except NotPlainError:
+                _log.exception("the device server sent what is no message")
+                continue
+            self._on_message(message)
+
+
 class DeviceServerKeeper:
     """Starts the device server process, speaks with it, and starts it again when it crashes.
 
@@ -49,6 +122,7 @@ class DeviceServerKeeper:
         children: Children,
         journal: Journal,
         arguments: Sequence[str],
+        welcome: Callable[[], messages.Welcome],
         on_message: Callable[[object], None],
         on_uncongested: Callable[[], None],
         on_final_end: Callable[[int], None],
@@ -58,18 +132,17 @@ class DeviceServerKeeper:
         self._children = children
         self._journal = journal
         self._arguments = list(arguments)
+        self._pipe = PeerPipe(loop, journal, self._handle, on_uncongested)
         self._on_message = on_message
-        self._on_uncongested = on_uncongested
+        self._welcome = welcome
         self._on_final_end = on_final_end
         self._is_needed = is_needed
         self._problem = ""
-        self._channel: Channel | None = None
         self._pid: int | None = None
         self._ready_at: float | None = None
         self.has_served = False
         self._crashes = 0
         self._ending = False
-        self.welcome: Callable[[], messages.Welcome] = lambda: messages.Welcome(os.getpid(), "", [])
 
     def start(self) -> None:
         """Start the process and greet it."""
@@ -80,21 +153,8 @@ class DeviceServerKeeper:
         _log.info("the device server is started: process %d", self._pid)
         self._ready_at = None
         self._problem = ""
-        self._channel = Channel(ours, corked=True)
-        self._loop.watch(self._channel, self._readable, self._writable)
         self._children.watch(self._pid, self._ended)
-        self._channel.send(messages.to_frame(self.welcome()))
-        self._journal.connect(self._channel, lambda: self._loop.before_waiting(self._flush))
-        self._loop.before_waiting(self._flush)
-
-    def note_ready(self) -> None:
-        """The devices are exported."""
-        self.has_served = True
-        self._ready_at = time.monotonic()
-
-    def note_problem(self, reason: str) -> None:
-        """It is about to end, since it cannot start."""
-        self._problem = reason
+        self._pipe.open(ours, self._welcome())
 
     def shut_down(self) -> None:
         """Have it end; `on_final_end` is called when it has."""
@@ -106,48 +166,23 @@ class DeviceServerKeeper:
         self._journal.send(messages.to_frame(messages.Shutdown()))
         self._loop.call_later(_SHUTDOWN_PATIENCE, lambda: self._insist(pid))
 
+    def _handle(self, message: object) -> None:
+        if isinstance(message, messages.ServerReady):
+            self.has_served = True
+            self._ready_at = time.monotonic()
+        elif isinstance(message, messages.CannotServe):
+            self._problem = message.reason
+        else:
+            self._on_message(message)
+
     def _insist(self, pid: int) -> None:
         if self._pid == pid:
             _log.error("the device server %d does not end: it is killed", pid)
             send_signal(pid, signal.SIGKILL)
 
-    def _flush(self) -> None:
-        """Send what has gathered; the rest follows when the device server has read some of it."""
-        if self._channel is not None:
-            self._channel.flush()
-            self._loop.interest(self._channel, read=True, write=self._channel.pending > 0)
-
-    def _writable(self) -> None:
-        self._flush()
-        if not self._journal.congested:
-            self._on_uncongested()
-
-    def _readable(self) -> None:
-        assert self._channel is not None
-        try:
-            frames = self._channel.receive()
-        except (EOFError, BrokenPipeProtocolError):
-            self._loop.unwatch(self._channel)
-            return
-        self._take(frames)
-
-    def _take(self, frames: Iterable[Frame]) -> None:
-        for frame in frames:
-            try:
-                message = messages.from_payload(frame.payload)
-            except NotPlainError:
-                _log.exception("the device server sent what is no message")
-                continue
-            self._on_message(message)
-
     def _ended(self, status: ExitStatus) -> None:
-        channel, self._channel, self._pid = self._channel, None, None
-        self._journal.disconnect()
-        if channel is not None:
-            self._take(channel.drain())  # its last words arrive in the same instant as its end
-            self._loop.unwatch(channel)
-            channel.close()
-        self._on_uncongested()  # nobody listens any more: scripts need not wait
+        self._pid = None
+        self._pipe.close()  # its last words arrive in the same instant as its end
         if self._ending or status.exit_code == 0:
             _log.info("the device server has ended: %s", status)
             self._on_final_end(0)

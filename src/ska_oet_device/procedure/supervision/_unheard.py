@@ -18,11 +18,17 @@ _log = logging.getLogger(__name__)
 class UnheardFile:
     """The file in which one main leaves to the next what no device server has recorded."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        """Nothing is read yet.
+
+        :param path: where it is; None: nothing is kept
+        """
         self.path = path
 
     def read(self) -> list[Announcement]:
         """Return the announcements that an earlier main has left; empty, and a line in the log, if they are no use."""
+        if self.path is None:
+            return []
         try:
             return [from_payload(dumps(item)) for item in _items(self.path.read_text())]
         except FileNotFoundError:
@@ -39,6 +45,8 @@ class UnheardFile:
 
         for each in announcements:
             _tell(each)
+        if self.path is None:
+            return
         items = [(type(each).__name__, list(dataclasses.asdict(each).values())) for each in announcements]
         new = self.path.with_suffix(".new")
         try:
@@ -52,6 +60,8 @@ class UnheardFile:
 
     def remove(self) -> None:
         """Forget it: everything has been heard."""
+        if self.path is None:
+            return
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:

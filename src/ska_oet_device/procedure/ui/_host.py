@@ -7,42 +7,31 @@ and the events that happen meanwhile, must not notice.
 from __future__ import annotations
 
 import functools
-import logging
 import os
-import socket
 import threading
-import time as clock
 from collections.abc import Callable
 from typing import Any
 
 import tango
 
 from ...config import state_directory
-from ...errors import OetError
 from ...event import Bus, topics
-from ...logs import about
 from ..application import Change, Progress, ScriptExecutionService
 from ..history import HistoryStore
+from ..hosting import DeviceState, ServiceKeeper
 from ..link import Link, reap_escaped
 from ..messages import Configure
 from ..ownership import Owner
 from ._database import devices_of_server
-from ._device_state import DeviceState
-from ._output_trimmer import OutputTrimmer
 from ._properties import READ_AT_INIT, Configuration
 from ._pusher import EventPusher
 from ._status import DeviceStatus, Standing
 from ._summaries import SummaryViews
 from ._view import Live
 
-_log = logging.getLogger(__name__)
-
 _LAST_WORDS = 2.0  # seconds
 _ABANDONED_PATIENCE = 0.5  # seconds
-_PROBE_PERIOD = 2.0  # seconds
-_COLLECTION_PERIOD = 60.0  # seconds
 _LOST_AFTER = 5.0  # seconds without a device object; a DevRestart takes milliseconds
-_CLEANING_PERIOD = 6 * 3600.0  # seconds
 
 
 class DeviceHost:
@@ -58,16 +47,10 @@ class DeviceHost:
         settings = self.configuration.start()
         self.link = link
         self.bus = Bus()
-        self.state = DeviceState(state_directory(settings), _database(), name, owner)
+        self.state = DeviceState(state_directory(settings), _database(), name, owner, former_name=name)
         output, output_problem = self.state.output, self.state.problem
-        self.history, history_problem = store.open(
-            self.state.key,
-            settings.history_url,
-            self.state.root,
-            lowest_id=output.highest_id(),
-            numbers=self.state.numbers,
-            former_name=name,
-            may_refuse=not link.main.living,
+        self.history, history_problem = self.state.open_history(
+            store, settings.history_url, may_refuse=not link.main.living
         )
         self.service = ScriptExecutionService(
             device=name,
@@ -77,46 +60,21 @@ class DeviceHost:
             history=self.history,
             output=None if output_problem else output,
         )
+        self._keeper = ServiceKeeper(self.service, link, self.state)
         self.status = DeviceStatus(self.service, link)
         self.pusher = EventPusher(self.service, self.status)
         self.live = Live(self.service, link, self.status, self.pusher.shown, self.pusher.refresh)
-        self._trimmer = OutputTrimmer(output, lambda: self.service.settings.max_output)
         self.summaries = SummaryViews(stacktrace=True)
         self._problems = [problem for problem in (history_problem, output_problem) if problem]
         self._configured = self.configuration.current
-        self._next_cleaning = 0.0
-        self._next_probe = 0.0
-        self._next_collection = 0.0
         self.bus.subscribe(self._on_recorded, topics.procedure.lifecycle.recorded)
         self.bus.subscribe(self._on_script_message, topics.script.message)
         self.bus.subscribe(self._on_progress, topics.procedure.lifecycle.progress)
         self.bus.subscribe(self._on_override_state, topics.operator.override.state)
         self.bus.subscribe(self._on_health, topics.supervisor.health)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
-        living = [item for item in link.main.living if item["device"] == name]
-        alive = {int(item["process_uid"]) for item in living}
-        self._trimmer.start(alive)
-        self.service.restore(living, link.untold(name))
-        left = {uid: run_id for uid, run_id in self.service.unfinished.items() if uid not in alive}
-        link.connect(name, self.bus, last_number=self.history.last_number(link.main.boot))
-        self._settle(left)
+        self._keeper.join()
         self.pusher.start()
-
-    def _settle(self, left: dict[int, str]) -> None:
-        """End the procedures `left` by an earlier server, {id: run id}; their processes are killed if they are here."""
-        alive = [uid for uid in self.service.unfinished if uid not in left]
-        previous = self.history.previous or self.state.previous
-        if previous is None or previous.host == socket.gethostname():
-            self.service.settle(alive, reap_escaped(left))
-        else:
-            self.service.settle(alive, {}, previous.host)
-
-    def _recall(self) -> None:
-        """Take up what a history that has come late can tell."""
-        try:
-            self._settle(self.service.recall())
-        except OetError as error:
-            _log.error("what happened before this server started cannot be told: %s", error, extra=about(self.name))
 
     def configure(self) -> None:
         """Take over what the device's properties say now, and what was found of what they name."""
@@ -133,32 +91,13 @@ class DeviceHost:
         return self._configured is self.configuration.current
 
     def tick(self) -> None:
-        """Look after the device's health and stores; forget, now and then, what is older than HistoryDays."""
-        if self.history.has_arrived():
-            self._recall()
+        """Look after the device's health and stores."""
+        self._keeper.look_after()
+        self.status.store_problem = self._keeper.environments_problem
         self.pusher.refresh()
-        self._collect_environments()
-        now = clock.time()
-        if now >= self._next_probe:
-            self._next_probe = now + _PROBE_PERIOD
-            self.history.probe()
-        if now >= self._next_cleaning:
-            self._next_cleaning = now + _CLEANING_PERIOD
-            days = self.service.settings.history_days
-            if days > 0:
-                self.service.forget_before(now - days * 86400)
-
-    def _collect_environments(self) -> None:
-        if clock.time() >= self._next_collection:
-            self._next_collection = clock.time() + _COLLECTION_PERIOD
-            try:
-                self.status.store_problem = self.service.collect_environments()
-            except OSError as error:
-                self.status.store_problem = f"The environments cannot be looked after: {error}."
 
     def _on_recorded(self, msg_src: int, change: Change) -> None:
         self.pusher.put_change(change)
-        self._trimmer.note(change.event.process_uid, change.event.state)
 
     def _on_script_message(
         self, msg_src: int, topic: str, data: dict[str, Any], time: float, payload: bytes = b""

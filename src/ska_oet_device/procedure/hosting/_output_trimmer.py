@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time as clock
 from collections.abc import Callable, Iterable
 
 from ..output import OutputFiles
@@ -29,11 +28,21 @@ class OutputTrimmer:
         self._living: set[int] = set()
         self._ended: set[int] = set()
         self._seen: dict[int, tuple[int, int]] = {}
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
 
     def start(self, living: Iterable[int]) -> None:
         """Start the thread, with the procedures that live already."""
         self._living.update(living)
-        threading.Thread(target=self._run, name="output", daemon=True).start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look at what has ended once more, and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def note(self, process_uid: int, state: ProcedureState) -> None:
         """Take notice of a procedure's new state; one that has ended is looked at once more.  Any thread."""
@@ -48,15 +57,16 @@ class OutputTrimmer:
                 self._changed.notify()
 
     def _run(self) -> None:
-        while True:
+        closed = False
+        while not closed:
+            closed = self._closed
             self._look_at(self._next())
 
     def _next(self) -> set[int]:
         """Return the procedures to look at, when it is time to; nobody is woken while no procedure lives."""
         with self._changed:
-            self._changed.wait_for(lambda: self._living or self._ended)
-        clock.sleep(_APART)
-        with self._changed:
+            self._changed.wait_for(lambda: self._living or self._ended or self._closed)
+            self._changed.wait_for(lambda: self._closed, _APART)
             found, self._ended = self._living | self._ended, set()
         return found
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from ..history import Numbers
+from ..history import HistoryStore, MemoryHistory, Numbers
 from ..output import OutputFiles
 from ..ownership import Claim, Owner, claim_folder, state_folder, state_key
 
@@ -14,16 +14,18 @@ _log = logging.getLogger(__name__)
 
 
 class DeviceState:
-    """The folder of one device, owned by this server's main as long as this object lives."""
+    """The folder of one device, owned by this server's main until `close`, or as long as this process lives."""
 
-    def __init__(self, root: Path, database: str, device: str, owner: Owner) -> None:
+    def __init__(self, root: Path, database: str, device: str, owner: Owner, *, former_name: str = "") -> None:
         """Take the folder; one that cannot be written is a `problem`, and nothing is kept.
 
         :param root: the state folder, which other devices and servers may share
-        :param database: ``host:port`` of the Tango database, or ``nodb``
+        :param database: ``host:port`` of the Tango database; ``nodb`` or ``engine`` where there is none
+        :param former_name: what its state was called by an earlier version, which is taken up
         :raises StateHeldError: another server owns it
         """
         self.root = root
+        self._former_name = former_name
         self.key = state_key(database, device)
         folder = state_folder(root, self.key)
         self.problem = ""
@@ -32,16 +34,41 @@ class DeviceState:
             self._claim = claim_folder(folder, owner)
         except OSError as error:
             self.problem = f"The output of scripts cannot be kept: {error}."
-        _take_up_former(root / "output" / device.replace("/", "_"), folder / "output")
+        if former_name:
+            _take_up_former(root / "output" / former_name.replace("/", "_"), folder / "output")
         self.output = OutputFiles(folder / "output")
         self.problem = self.problem or self.output.prepare()
         self.numbers = Numbers(folder / "numbers")
+
+    def open_history(self, store: HistoryStore, url: str, *, may_refuse: bool = True) -> tuple[MemoryHistory, str]:
+        """Return the device's history, and a sentence on what happened to an earlier one, if anything.
+
+        :param url: SQLAlchemy URL; empty for SQLite in the state folder
+        :param may_refuse: whether a history that another server owns is an error; otherwise it is a problem
+        :raises StateHeldError: another server owns it
+        """
+        return store.open(
+            self.key,
+            url,
+            self.root,
+            lowest_id=self.output.highest_id(),
+            numbers=self.numbers,
+            former_name=self._former_name,
+            may_refuse=may_refuse,
+        )
 
     def let_go(self) -> None:
         """Leave it to another server: main, which owns it, outlives this process by a moment."""
         if self._claim is not None:
             with contextlib.suppress(OSError):  # of a disk that has gone: the lock goes with this process
                 self._claim.let_go()
+
+    def close(self) -> None:
+        """Leave it to another server at once, though this process lives on; nothing is written any more."""
+        self.numbers.release()
+        self.let_go()
+        if self._claim is not None:
+            self._claim.close()
 
     @property
     def previous(self) -> Owner | None:

@@ -1,0 +1,62 @@
+"""Processes as a test sees them from outside: what /proc tells."""
+
+from __future__ import annotations
+
+import os
+
+from ska_oet_device.mptools import SPARE_TITLE, TEMPLATE_TITLE, all_pids, stat_of, title_of
+
+SCRIPT_TITLE = "oet-script "
+ENGINE_MAIN = "ska_oet_device._engine_main"
+
+
+def is_gone(pid: int) -> bool:
+    """Say whether a process has ended; one that someone else still has to reap has."""
+    stat = stat_of(pid)
+    return stat is None or stat.state in "ZX"
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process; dead ones that are not reaped yet included."""
+    return [each for each in all_pids() if (stat := stat_of(each)) is not None and stat.parent == pid]
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Return the children of a process, their children, and so on."""
+    found = children_of(pid)
+    for each in found:
+        found += children_of(each)
+    return found
+
+
+def engine_mains(parent: int | None = None) -> list[int]:
+    """Return the main processes of the engines that a process has started; None: this one."""
+    return [pid for pid in children_of(parent or os.getpid()) if ENGINE_MAIN in title_of(pid)]
+
+
+def spares_of(main: int) -> list[int]:
+    """Return the spares of a main process that are at rest, the oldest first."""
+    found = [(stat.start, pid) for pid in children_of(main) if title_of(pid) == SPARE_TITLE and (stat := stat_of(pid))]
+    return [pid for _, pid in sorted(found) if (stat := stat_of(pid)) is not None and stat.state == "S"]
+
+
+def unborn_of(main: int, template: int | None) -> list[int]:
+    """Return the processes that the template has forked, and that are no spares yet."""
+    return [pid for pid in children_of(main) if pid != template and title_of(pid) == TEMPLATE_TITLE]
+
+
+def procedures_of(main: int) -> list[str]:
+    """Return the procedures that have a process, as device#id."""
+    titles = map(title_of, children_of(main))
+    return sorted(title.split()[-1] for title in titles if title.startswith(SCRIPT_TITLE))
+
+
+def descriptors_of(pid: int) -> list[str]:
+    """Return what the descriptors of a process are, sorted."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}").split(":")[0])
+        except OSError:  # the one by which the folder was read
+            continue
+    return sorted(found)
