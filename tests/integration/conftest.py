@@ -1,4 +1,4 @@
-"""Fixtures: a real main process with the test as its device server, and scripts for it."""
+"""Fixtures: the main process of an engine with the test as its caller, and scripts for it."""
 
 from __future__ import annotations
 

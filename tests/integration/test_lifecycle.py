@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from support.main_process import is_gone
+from support.processes import is_gone
 from support.waiting import wait_until
 
 from ska_oet_device.mptools import stat_of
@@ -197,7 +197,8 @@ class TestStop:
         assert main.states(uid)[-1] == "STOPPED"
 
     def test_works_before_there_is_a_process(self, new_main, script):
-        main = new_main(spares=0)
+        main = new_main()
+        main.configure(0)
         path = script("def main(): pass\n")
         uids = [main.create(path) for _ in range(20)]
         for uid in uids:
@@ -327,7 +328,7 @@ class TestDeadlines:
         try:
             for spare in spares:
                 os.kill(spare, signal.SIGKILL)
-            wait_until(lambda: not main.look()["spares"])
+            wait_until(lambda: not main.spares())
             uid = main.create(script(SLEEPING), timeouts={"LoadTimeout": 0.5})
             end = main.wait_for_end(uid)
         finally:
@@ -386,7 +387,7 @@ class TestTheDeathOfMain:
         main.run(uids[0])
         main.wait_for(uids[0], "RUNNING")
         main.wait_for_spares()
-        main.look()
+        main.see()
         assert len(main.seen) >= 5
         main.kill()
         wait_until(lambda: all(map(is_gone, main.seen)), 1.0, "the end of all workers within a second")
@@ -492,7 +493,8 @@ class TestScriptsThatMeddle:
     def test_finalizers_run_at_the_end_those_of_the_template_do_not(self, new_main, script, tmp_path, monkeypatch):
         (tmp_path / "preloaded.py").write_text("import tempfile\nkept = tempfile.TemporaryDirectory()\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-        main = new_main(imports=["preloaded"])
+        main = new_main()
+        main.configure(2, "preloaded")
         path = script("""
             import tempfile
             from pubsub import pub

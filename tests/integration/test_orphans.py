@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from support.main_process import MainProcess, is_gone
+from support.main_process import MainProcess
+from support.processes import children_of, is_gone
 from support.waiting import wait_until
 
 from ska_oet_device.mptools import stat_of
@@ -178,7 +179,7 @@ class TestWhatIsLeftBehind:
         """)
         main.running(path)
         main.wait_for_spares()
-        wait_until(lambda: len(main.look()["children"]) == 4, 10, "main to have no other children")
+        wait_until(lambda: len(children_of(main.pid)) == 4, 10, "main to have no other children")
 
     def test_ends_with_main_killed_if_the_script_itself_does(self, main, leaving):
         uid, pid = started(main, leaving, "grandchild")
@@ -210,8 +211,8 @@ class TestNewbornWorkers:
                 assert main.states(uid)[-1] == "STOPPED"
                 assert end.exit["reaped"] == []
                 assert end.exit["signals_sent"] == ["SIGTERM"]
-            born.update(main.look()["spares"])
+            born.update(main.spares())
         spares = main.wait_for_spares()
         uid = main.running(path)
         assert main.wait_for(uid, "RUNNING").os_pid in spares
-        assert main.look()["problems"] == []
+        assert main.problems == []

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support.main_process import MainProcess, is_gone
+from support.main_process import MainProcess
+from support.processes import children_of, descriptors_of, is_gone, procedures_of
 from support.waiting import wait_until
 
 from ska_oet_device.mptools import stat_of, title_of
@@ -59,18 +60,19 @@ class TestSpares:
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: all(map(is_gone, first)))
         assert not set(first) & set(wait_until(lambda: set(main.wait_for_spares()) - set(first)))
-        assert main.look()["problems"] == []
+        assert main.problems == []
 
     def test_none_need_be_kept(self, new_main, script):
-        main = new_main(spares=0)
+        main = new_main()
+        main.configure(0)
         assert runs_a_script(main, script)
-        assert main.look()["spares"] == []
+        wait_until(lambda: not main.spares(), what="the end of the spares")
 
     def test_their_number_may_change(self, main):
         main.wait_for_spares(2)
-        main.send(messages.Configure(4, []))
+        main.configure(4)
         four = main.wait_for_spares(4)
-        main.send(messages.Configure(1, []))
+        main.configure(1)
         (one,) = main.wait_for_spares(1)
         wait_until(lambda: all(is_gone(pid) for pid in four if pid != one), what="the others have ended")
 
@@ -89,7 +91,8 @@ class TestSpares:
 class TestTheTemplate:
     def test_leaves_the_threads_of_blas_to_whoever_needs_them(self, new_main, script, tmp_path):
         told = tmp_path / "told"
-        main = new_main(imports=["numpy"])
+        main = new_main()
+        main.configure(2, "numpy")
         uid = main.ready(
             script(
                 f"""
@@ -130,33 +133,33 @@ class TestTheTemplate:
         main.wait_for_spares()
         os.kill(template, signal.SIGSTOP)
         uids = [main.create(path) for _ in range(6)]
-        wait_until(lambda: main.look()["forking"] >= 4, what="requests to the template")
+        main.sync()  # by now four of them are asked of the template
         os.kill(template, signal.SIGKILL)
         for uid in uids:
             main.wait_for(uid, "READY")
 
     def test_that_does_not_get_done_with_its_imports_is_told_of(self, new_main, script, modules):
         (modules / "endless.py").write_text("import time\ntime.sleep(600)\n")
-        main = new_main(env={**with_modules(modules), "OET_TEST_IMPORT_PATIENCE": "2"})
+        main = new_main(env=with_modules(modules))
         main.wait_for_spares()
-        main.send(messages.Configure(2, ["endless"]))
-        problem = "no worker can be forked: the template has not imported its modules within 2 s"
-        wait_until(lambda: main.look()["problems"] == [problem], 20, "the problem")
-        assert not main.told.problems[-1].supplying
-        main.send(messages.Configure(2, []))
-        wait_until(lambda: main.look()["problems"] == [], 20, "the end of the problem")
+        main.configure(2, "endless")
+        problem = "no worker can be forked: the template has not imported its modules within 10 s"
+        wait_until(lambda: main.problems == [problem], 20, "the problem")
+        assert not main.supplying
+        main.configure(2)
+        wait_until(lambda: main.problems == [], 20, "the end of the problem")
         assert runs_a_script(main, script)
 
     def test_that_cannot_import_a_module_says_so_and_workers_still_come(self, new_main, script):
         main = new_main()
         main.wait_for_template()
-        main.send(messages.Configure(2, ["no_such_module_at_all"]))
-        (problem,) = wait_until(lambda: main.look()["problems"], 20)
+        main.configure(2, "no_such_module_at_all")
+        (problem,) = wait_until(lambda: main.problems, 20)
         assert problem.startswith("module no_such_module_at_all cannot be imported: ModuleNotFoundError")
         assert runs_a_script(main, script)
-        assert main.told.problems[-1].supplying is True
-        main.send(messages.Configure(2, []))
-        wait_until(lambda: main.look()["problems"] == [], 20, "the end of the problem")
+        assert main.supplying is True
+        main.configure(2)
+        wait_until(lambda: main.problems == [], 20, "the end of the problem")
 
     @pytest.mark.parametrize(
         ("source", "problem"),
@@ -177,11 +180,11 @@ class TestTheTemplate:
         (modules / "oet_bad.py").write_text(source)
         main = new_main(env=with_modules(modules))
         main.wait_for_template()
-        main.send(messages.Configure(2, ["oet_bad"]))
-        assert wait_until(lambda: main.look()["problems"], 20)[0] == problem
+        main.configure(2, "oet_bad")
+        assert wait_until(lambda: main.problems, 20)[0] == problem
         main.wait_for_spares()
         assert runs_a_script(main, script)
-        assert main.look()["supplying"] is True
+        assert main.supplying is True
 
     def test_with_more_to_say_than_a_report_holds_is_ready_all_the_same(self, new_main, script, modules):
         (modules / "oet_wordy.py").write_text("raise ImportError('no such thing ' * 20_000)")
@@ -198,13 +201,13 @@ class TestTheTemplate:
             "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
         )
         main = new_main(env=with_modules(modules), imports=["oet_threads"])
-        problems = wait_until(lambda: len(main.look()["problems"]) >= 2 and main.look()["problems"], 20)
+        problems = wait_until(lambda: len(main.problems) >= 2 and main.problems, 20)
         assert problems[0] == "module oet_threads starts a thread when it is imported"
         assert "no worker can be forked: the template process has 2 threads" in problems
-        assert main.look()["supplying"] is False
+        assert main.supplying is False
         template = main.wait_for_template()
         time.sleep(1.0)
-        assert main.look()["template"] == template
+        assert main.template == template
 
     def test_refuses_to_fork_once_it_has_a_second_thread(self, new_main, script, modules):
         (modules / "oet_later.py").write_text(
@@ -214,7 +217,7 @@ class TestTheTemplate:
             "signal.signal(signal.SIGUSR2, begin)\n"
         )
         main = new_main(env=with_modules(modules))
-        main.send(messages.Configure(2, ["oet_later"]))
+        main.configure(2, "oet_later")
         main.wait_for_spares()
         template = main.wait_for_template()
         os.kill(template, signal.SIGUSR2)
@@ -222,14 +225,14 @@ class TestTheTemplate:
         path = script(NOTHING)
         uids = [main.create(path) for _ in range(3)]
         problem = "no worker can be forked: the template process has 2 threads"
-        wait_until(lambda: problem in main.look()["problems"], 20, "the refusal")
+        wait_until(lambda: problem in main.problems, 20, "the refusal")
         for uid in uids[:2]:
             main.wait_for(uid, "READY")  # by the spares
-        assert main.told.problems[-1].problems == [problem]
-        assert not main.told.problems[-1].supplying
+        assert main.problems == [problem]
+        assert not main.supplying
         os.kill(template, signal.SIGKILL)
         main.wait_for(uids[2], "READY")
-        wait_until(lambda: main.look()["problems"] == [], 20, "the end of the problem")
+        wait_until(lambda: main.problems == [], 20, "the end of the problem")
 
     def test_sees_new_versions_of_preload_after_it_was_configured_anew(self, new_main, script, modules):
         (modules / "oet_version.py").write_text("value = 1\n")
@@ -237,17 +240,17 @@ class TestTheTemplate:
         path = script(
             "from pubsub import pub\nimport oet_version\ndef main(): pub.sendMessage('v', value=oet_version.value)"
         )
-        main.send(messages.Configure(2, ["oet_version"]))
+        main.configure(2, "oet_version")
         main.wait_for_spares()
         (modules / "oet_version.py").write_text("value = 20\n")
         old = main.running(path)
         assert main.wait_for_message(old, "v") == {"value": 1}
         main.wait_for_end(old)
-        main.send(messages.Configure(2, []))
+        main.configure(2)
         main.wait_for_spares()
-        main.send(messages.Configure(2, ["oet_version"]))
+        main.configure(2, "oet_version")
         main.wait_for_spares()
-        wait_until(lambda: main.look()["template"])
+        wait_until(lambda: main.template)
         new = main.running(path)
         assert main.wait_for_message(new, "v") == {"value": 20}
         main.wait_for_end(new)
@@ -286,12 +289,10 @@ class TestRest:
         for _ in range(5):
             cycle()
         main.wait_for_spares()
-        before = main.look()
+        before = descriptors_of(main.pid)
         for _ in range(200):
             cycle()
         main.wait_for_spares()
-        after = main.look()
-        assert after["living"] == []
-        assert after["descriptors"] == before["descriptors"]
-        assert after["watched"] == before["watched"] == 3  # the template and two spares
-        assert len(after["children"]) == 3
+        assert procedures_of(main.pid) == []
+        assert descriptors_of(main.pid) == before
+        assert len(children_of(main.pid)) == 3  # the template and two spares

@@ -1,8 +1,10 @@
-"""A real main process without Tango, and the test in the place of its device server."""
+"""The main process of an engine, and the test in the place of its caller: it can be deaf, and sees every message.
+
+How main does is seen from outside: by what it says of itself, and by its processes in /proc.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -15,19 +17,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ska_oet_device.mptools import Connection, loads, stat_of
+from ska_oet_device.mptools import Connection, loads
 from ska_oet_device.procedure import messages
 
+from .processes import descendants_of, is_gone, spares_of, unborn_of
 from .waiting import wait_until
 
-DRIVER = Path(__file__).parent.parent / "integration" / "driver.py"
 DEVICE = "mid-oet/subarray/01"
 
-
-def is_gone(pid: int) -> bool:
-    """Say whether a process has ended; one that someone else still has to reap has."""
-    stat = stat_of(pid)
-    return stat is None or stat.state in "ZX"
+# Main as it is for an engine, but for what workers find imported whatever is configured.
+WITH_IMPORTS = """
+import functools, sys
+import ska_oet_device._engine_main as engine_main
+engine_main.MainProcess = functools.partial(engine_main.MainProcess, imports=%r)
+sys.exit(engine_main.main(sys.argv[1:]))
+"""
 
 
 @dataclass
@@ -38,30 +42,31 @@ class Told:
     script_messages: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
     dropped: list[messages.LifecycleMessage] = field(default_factory=list)
     provenance: list[messages.ProvenanceMessage] = field(default_factory=list)
-    problems: list[messages.Supply] = field(default_factory=list)
+    supply: list[messages.Welcome | messages.Supply] = field(default_factory=list)
     order: list[tuple[str, int, Any]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     unreadable: int = 0
 
 
 class MainProcess:
-    """Starts the driver, speaks with it as a device server does, and ends it."""
+    """Starts the main process of an engine, speaks with it as the engine's caller does, and ends it."""
 
-    def __init__(self, imports: Sequence[str] = (), spares: int = 2, env: dict[str, str] | None = None) -> None:
+    def __init__(self, imports: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
+        """Start it.
+
+        :param imports: what workers find imported whatever is configured
+        :param env: more variables of its environment
+        """
         link, theirs = socket.socketpair()
-        self._control, control = socket.socketpair()
-        source = str(Path(messages.__file__).parents[3])
-        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
-        with theirs, control:
-            descriptors = [theirs.fileno(), control.fileno()]
-            argv = [sys.executable, str(DRIVER), *map(str, descriptors), str(spares), *imports]
+        program = ["-c", WITH_IMPORTS % (tuple(imports),)] if imports else ["-m", "ska_oet_device._engine_main"]
+        with theirs:
+            argv = [sys.executable, *program, str(theirs.fileno()), str(os.getpid()), "", "-v1"]
             self.process = subprocess.Popen(
-                argv, pass_fds=descriptors, env={**os.environ, "PYTHONPATH": path, **(env or {})}
+                argv, pass_fds=[theirs.fileno()], env={**os.environ, **(env or {})}, start_new_session=True
             )
         self.told = Told()
         self.seen: set[int] = set()
         self._link, self._connection = link, Connection(link)
-        self._answers = self._control.makefile("rb")
         self._uids = 0
         self._reading = threading.Event()
         self._reading.set()
@@ -200,10 +205,11 @@ class MainProcess:
             told.script_messages.append((uid, topic, data))
             return
         message = messages.from_payload(payload)
-        if isinstance(message, messages.CaughtUp):
+        if isinstance(message, messages.CaughtUp | messages.Pong | messages.Shutdown):
+            told.order.append((type(message).__name__, 0, None))
             return
-        if isinstance(message, messages.Supply):
-            told.problems.append(message)
+        if isinstance(message, messages.Welcome | messages.Supply):
+            told.supply.append(message)
             return
         told.numbers.append(message.number)
         told.order.append((type(message).__name__, message.msg_src, getattr(message, "new_state", None)))
@@ -217,28 +223,59 @@ class MainProcess:
             told.provenance.append(message)
         self.send(messages.Acknowledge(message.number))
 
+    def sync(self) -> None:
+        """Wait until main has done what it was asked before this; it then tries whether it can make a worker."""
+        before = self._pongs
+        self.send(messages.Ping(0))
+        wait_until(lambda: self._pongs > before, 20, "an answer of main")
+
+    @property
+    def _pongs(self) -> int:
+        return sum(kind == "Pong" for kind, _, _ in list(self.told.order))
+
     # -- how main does
 
-    def look(self) -> dict[str, Any]:
-        """Ask main how things stand."""
-        self._control.sendall(b"?")
-        status: dict[str, Any] = json.loads(self._answers.readline())
-        self.seen.update(status["children"])
-        return status
+    @property
+    def problems(self) -> list[str]:
+        """What main has said last of the making of workers."""
+        return self._supply.problems
+
+    @property
+    def supplying(self) -> bool:
+        return self._supply.supplying
+
+    @property
+    def template(self) -> int | None:
+        return self._supply.template_pid
+
+    @property
+    def _supply(self) -> messages.Welcome | messages.Supply:
+        return wait_until(lambda: self.told.supply, 20, "what main says of itself")[-1]
+
+    def see(self) -> None:
+        """Note every process that main has: all are to be gone at the end."""
+        self.seen.update(descendants_of(self.pid))
+
+    def spares(self) -> list[int]:
+        return spares_of(self.pid)
+
+    def configure(self, spares: int, *preload: str) -> None:
+        self.send(messages.Configure(spares, list(preload)))
 
     def wait_for_spares(self, count: int = 2) -> list[int]:
         """Wait until so many spares are there and at rest; returns their process ids."""
 
         def found() -> list[int]:
-            status = self.look()
-            return status["spares"] if len(status["spares"]) == count and not status["forking"] else []
+            spares = self.spares()
+            return spares if len(spares) == count and not unborn_of(self.pid, self.template) else []
 
-        return wait_until(found, 20, f"{count} spares")
+        spares = wait_until(found, 20, f"{count} spares")
+        self.see()
+        return spares
 
     def wait_for_template(self, other_than: int | None = None) -> int:
         def found() -> int | None:
-            template = self.look()["template"]
-            return template if template != other_than else None
+            return self.template if self.template != other_than else None
 
         return wait_until(found, 20, "a template process")
 
@@ -250,22 +287,26 @@ class MainProcess:
         self.process.wait()
 
     def end(self) -> None:
-        """End it in good order, and check that nothing is left."""
+        """Close the pipe, have what lives be killed, and check that nothing is left."""
         self._reading.set()
-        if self.process.poll() is None:
-            self.look()
-        self._control.shutdown(socket.SHUT_RDWR)
+        self.see()
+        self._link.shutdown(socket.SHUT_RDWR)
         try:
-            status = self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise AssertionError("the driver does not end") from None
+            if not self._has_ended_within(0.5):
+                self.process.terminate()  # what lives now gets no grace period
+            if not self._has_ended_within(15):
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError("main does not end")
         finally:
-            self._link.shutdown(socket.SHUT_RDWR)
             self._thread.join()
-            self._answers.close()
-            self._control.close()
             self._link.close()
         wait_until(lambda: all(map(is_gone, self.seen)), 10, "the end of every process that was seen")
-        assert status in (0, -signal.SIGKILL)
+        assert self.process.returncode in (0, -signal.SIGKILL)
+
+    def _has_ended_within(self, seconds: float) -> bool:
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True

@@ -9,7 +9,6 @@ import pytest
 from support.waiting import wait_until
 
 from ska_oet_device.procedure.hosting._output_trimmer import OutputTrimmer
-from ska_oet_device.procedure.hosting._output_trimmer import OutputTrimmer
 from ska_oet_device.procedure.output import OutputFiles
 from ska_oet_device.procedure.state import ProcedureState
 
