@@ -449,7 +449,8 @@ with start_engine():
         before = (tmp_path / "alive").read_text()
         wait_until(lambda: (tmp_path / "alive").read_text() not in ("", before), 5, "the script to go on")
         caller.process.send_signal(signal.SIGCONT)
-        os.kill(caller.process.pid, signal.SIGINT)
+        time.sleep(0.3)  # a thread that is stopped still is not given the signal
+        caller.process.send_signal(signal.SIGINT)
         assert caller.process.communicate(timeout=20)[0].split() == ["RUNNING", "STOPPED"]
 
 

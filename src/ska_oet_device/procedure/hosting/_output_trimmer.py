@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 
 from ..output import OutputFiles
 from ..state import ProcedureState
+
+_log = logging.getLogger(__name__)
 
 _APART = 0.2  # seconds between two looks while a procedure lives
 
@@ -60,7 +63,11 @@ class OutputTrimmer:
         closed = False
         while not closed:
             closed = self._closed
-            self._look_at(self._next())
+            procedures = self._next()
+            try:
+                self._look_at(procedures)
+            except Exception:  # top of a thread: without it a script could fill the disk
+                _log.exception("the output of scripts cannot be kept within its limit")
 
     def _next(self) -> set[int]:
         """Return the procedures to look at, when it is time to; nobody is woken while no procedure lives."""

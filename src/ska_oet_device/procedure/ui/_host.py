@@ -61,7 +61,7 @@ class DeviceHost:
             output=None if output_problem else output,
         )
         self._keeper = ServiceKeeper(self.service, link, self.state)
-        self.status = DeviceStatus(self.service, link)
+        self.status = DeviceStatus(self.service, link.main)
         self.pusher = EventPusher(self.service, self.status)
         self.live = Live(self.service, link, self.status, self.pusher.shown, self.pusher.refresh)
         self.summaries = SummaryViews(stacktrace=True)

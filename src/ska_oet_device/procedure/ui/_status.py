@@ -10,7 +10,7 @@ import tango
 
 from ...logs import about
 from ..application import Failure, Notices, ScriptExecutionService, Snapshot
-from ..link import Link
+from ..link import MainStatus
 from ..state import TERMINAL, ProcedureState
 from ._devstring import latin1
 from ._health import Diagnosis, Health, diagnose
@@ -29,16 +29,16 @@ class DeviceStatus:
     :ivar store_problem: what is wrong with the store of environments; empty if nothing is
     """
 
-    def __init__(self, service: ScriptExecutionService, link: Link) -> None:
+    def __init__(self, service: ScriptExecutionService, main: MainStatus) -> None:
         self._service = service
-        self._link = link
+        self._main = main
         self._diagnosis: Diagnosis | None = None
         self.standing = Standing()
         self.store_problem = ""
 
     def diagnosis(self) -> Diagnosis:
         """Return how healthy this server is at this moment.  Any thread."""
-        return diagnose(self._link.main, self._service.history.problem, self.store_problem)
+        return diagnose(self._main, self._service.history.problem, self.store_problem)
 
     def look(self) -> Health:
         """Return the health; until the next look State and Status follow from it.  Init, and the thread of events."""
