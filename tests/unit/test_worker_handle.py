@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 
 import pytest
 
 from ska_oet_device.mptools import Channel, Children, EventLoop, WorkerHandle, encode
+from ska_oet_device.mptools._template_protocol import FORKED, PID
 
 
 @pytest.fixture
@@ -56,3 +59,21 @@ def test_a_paused_worker_is_given_all_that_is_sent_to_it(loop, pair):
     loop.unwatch(theirs)
     assert bytes(received) == large
     assert worker.paused
+
+
+def test_a_newborn_that_nobody_wants_is_ended_when_its_birth_has_been_read(loop):
+    """Not before: until it is watched, it may have been reaped, and its id be another process's."""
+    ours, theirs = socket.socketpair()
+    children = Children()
+    worker = WorkerHandle(loop, children, Channel(ours))
+    ends: list[object] = []
+    worker.on_born = lambda born: born.end(signal.SIGKILL)
+    worker.on_end = lambda status: (ends.append(status.signal), loop.stop())
+    loop.on_signal(signal.SIGCHLD, children.reap)
+    loop.call_later(10, loop.stop)
+    with subprocess.Popen(["sleep", "60"]) as process, theirs:
+        theirs.send(encode(FORKED, PID.pack(process.pid)))
+        loop.run()
+        process.returncode = -signal.SIGKILL  # it has been reaped here
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    assert ends == [signal.SIGKILL]

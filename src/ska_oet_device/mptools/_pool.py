@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from ._event_loop import EventLoop, Timer
 from ._pipe import Channel
-from ._process import Children, send_signal
+from ._process import Children
 from ._template_process import FORK_PATIENCE, TemplateProcess
 from ._worker_handle import ENDED_UNBORN, WorkerHandle
 
@@ -219,8 +219,7 @@ class WorkerPool:
             self._set_fork_problem(None)
         if worker in self._outdated:
             self._outdated.discard(worker)
-            assert worker.pid is not None
-            send_signal(worker.pid, signal.SIGKILL)
+            worker.end(signal.SIGKILL)
         elif self._waiting:
             self._waiting.popleft()(worker)
         else:
@@ -232,9 +231,7 @@ class WorkerPool:
     def _retire_surplus(self) -> None:
         """End the oldest spares, if there are more than are wanted: after a probe, or when fewer are wanted now."""
         while len(self._spares) > self._wanted_spares:
-            retired = self._spares.popleft()
-            if retired.pid is not None:
-                send_signal(retired.pid, signal.SIGTERM)
+            self._spares.popleft().end(signal.SIGTERM)
 
     def _unborn(self, worker: WorkerHandle, reason: str) -> None:
         self._forking.remove(worker)
@@ -263,5 +260,4 @@ class WorkerPool:
     def _discard_spares(self) -> None:
         spares, self._spares = self._spares, deque()
         for worker in spares:
-            if worker.pid is not None:
-                send_signal(worker.pid, signal.SIGKILL)
+            worker.end(signal.SIGKILL)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ._event_loop import EventLoop, Timer
-from ._process import Children, ExitStatus, own_python, send_signal, spawn
+from ._process import Children, ExitStatus, own_python, spawn
 from ._template_protocol import CONTROL_FD, REPORT_SIZE, problems_in
 
 _log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ class TemplateProcess:
         pid = self.pid
         self._forget()
         if pid is not None:
-            send_signal(pid, signal.SIGKILL)
+            self._children.signal(pid, signal.SIGKILL)
 
     def _forget(self) -> None:
         if self._control is not None:

@@ -28,6 +28,7 @@ class WorkerHandle:
         self.ended = False
         self.birth_deadline: Timer | None = None
         self._reading = True
+        self._last_signal: int | None = None
         self.on_born: Callable[[WorkerHandle], None] = lambda worker: None
         self.on_failed: Callable[[WorkerHandle, str], None] = lambda worker, reason: None
         self.on_frame: Callable[[Frame], None] = lambda frame: None
@@ -56,6 +57,12 @@ class WorkerHandle:
     @property
     def paused(self) -> bool:
         return not self._reading
+
+    def end(self, signum: int) -> None:
+        """Have it end by a signal: now, or when its birth has been read; not once it has been reaped."""
+        self._last_signal = signum
+        if self.pid is not None:
+            self._children.signal(self.pid, signum)
 
     def close(self) -> None:
         self._loop.unwatch(self.channel)
@@ -95,6 +102,8 @@ class WorkerHandle:
             (self.pid,) = PID.unpack(frame.payload)
             self.on_born(self)
             self._children.watch(self.pid, self._exited)
+            if self._last_signal is not None:
+                self._children.signal(self.pid, self._last_signal)
         else:
             self._loop.unwatch(self.channel)
             self._fail(frame.payload.decode(errors="replace"))
