@@ -80,7 +80,7 @@ if "ska_oet_device.procedure.ui" in sys.orig_argv:
     push = DeviceEvents._send
 
     def slowly(*args):
-        time.sleep(0.03)
+        time.sleep(0.025)
         push(*args)
 
     DeviceEvents._send = slowly
