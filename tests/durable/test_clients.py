@@ -53,7 +53,7 @@ def client(made):
     yield start
     for process in processes:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def is_as_quick_as_ever(made: Station, count: int = 20) -> None:
