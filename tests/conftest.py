@@ -1,3 +1,3 @@
 """Fixtures that tests of several folders use."""
 
-pytest_plugins = ("support.durable", "support.bare", "support.mariadb")
+pytest_plugins = ("support.leaks", "support.durable", "support.bare", "support.mariadb")

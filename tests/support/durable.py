@@ -19,6 +19,7 @@ import psutil
 import pytest
 import tango
 
+from .leaks import outlives_the_test
 from .tango_server import Database, Oet, Server, free_port, is_alive
 from .waiting import wait_until
 
@@ -78,6 +79,10 @@ class PostgreSQL:
             )
         wait_until(self.answers, 30, f"PostgreSQL answers\n{(self._folder / 'log').read_text()}")
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
     def answers(self) -> bool:
         import psycopg
 
@@ -91,7 +96,7 @@ class PostgreSQL:
         import psycopg  # not needed by those who use the other things of this module
 
         with psycopg.connect(self.url, connect_timeout=2, autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def empty(self) -> None:
@@ -141,14 +146,18 @@ def postgresql_server() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture
-def postgresql(postgresql_server: PostgreSQL) -> PostgreSQL:
+def postgresql(postgresql_server: PostgreSQL) -> Iterator[PostgreSQL]:
     """A PostgreSQL that is running, without any table."""
     if not postgresql_server.answers():
         postgresql_server.signal(signal.SIGCONT)
         postgresql_server.kill()
-        postgresql_server.start()
+        with outlives_the_test():
+            postgresql_server.start()
     postgresql_server.empty()
-    return postgresql_server
+    first = postgresql_server.pid
+    yield postgresql_server
+    if postgresql_server.pid != first:
+        postgresql_server.kill()  # what a test has started anew ends with the test
 
 
 # -- a disk

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from support.owners import main_process
 
 from ska_oet_device.config import Settings
@@ -146,8 +145,10 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("desk"), HistoryStore(main_process()))
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    store = HistoryStore(main_process())
+    yield Desk(tmp_path_factory.mktemp("desk"), store)
+    store.close()
 
 
 def refusal_of(action: Callable[[], Any]) -> OetError | None:
@@ -207,14 +208,14 @@ def test_any_text_is_refused_with_a_reason(text):
 class Machine(RuleBasedStateMachine):
     """Requests, and announcements of main in any order, the impossible ones included."""
 
-    folder: ClassVar[tempfile.TemporaryDirectory[str]]
+    folder: ClassVar[Path]
     store: ClassVar[HistoryStore]
     numbers: ClassVar[itertools.count[int]] = itertools.count(1)
 
     @initialize()
     def begin(self) -> None:
         self.device = f"mid-oet/subarray/{next(self.numbers)}"
-        self.desk = Desk(Path(self.folder.name), self.store, self.device)
+        self.desk = Desk(self.folder, self.store, self.device)
         self.told: list[Any] = []
         self._note = lambda msg_src, change: self.told.append(change.event)
         self.desk.service.bus.subscribe(self._note, topics.procedure.lifecycle.recorded)
@@ -225,7 +226,7 @@ class Machine(RuleBasedStateMachine):
         assert self.desk.history.wait(20)
         assert self.desk.history.problem == ""
         newest = self.desk.history.last_sequence
-        again, _ = self.store.open(self.device, "", Path(self.folder.name))
+        again, _ = self.store.open(self.device, "", self.folder)
         stored = again.events_after(0, 100_000)
         assert [event.sequence for event in stored] == list(range(1, newest + 1))
         assert stored == self.told, "each is told once, in order, and as it is kept"
@@ -270,14 +271,11 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3600)
-class TestMessageOrder(Machine.TestCase):  # type: ignore[misc, name-defined]
-    @classmethod
-    def setUpClass(cls) -> None:
-        Machine.folder, Machine.store = tempfile.TemporaryDirectory(), HistoryStore(main_process())
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        Machine.folder.cleanup()
-
-
-TestMessageOrder.settings = settings(relaxed, max_examples=max(10, EXAMPLES // 4), stateful_step_count=25)
+def test_announcements_in_any_order(tmp_path):
+    Machine.folder, Machine.store = tmp_path, HistoryStore(main_process())
+    try:
+        run_state_machine_as_test(
+            Machine, settings=settings(relaxed, max_examples=max(10, EXAMPLES // 4), stateful_step_count=25)
+        )
+    finally:
+        Machine.store.close()

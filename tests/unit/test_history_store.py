@@ -37,6 +37,33 @@ DEVICE = "mid-oet/subarray/01"
 NASTY = "é€😀 \0 \ud800 'quoted' -- \x1b"
 
 
+_stores: list[HistoryStore] = []
+
+
+def new_store(owner: Owner) -> HistoryStore:
+    """Return a store that is closed after the test."""
+    _stores.append(HistoryStore(owner))
+    return _stores[-1]
+
+
+_numbers: list[Numbers] = []
+
+
+def new_numbers(folder: Path) -> Numbers:
+    """Return the file of numbers of a device, which is closed after the test; a server's is open to its very end."""
+    _numbers.append(Numbers(folder / "numbers"))
+    return _numbers[-1]
+
+
+@pytest.fixture(autouse=True)
+def _all_are_closed() -> Iterator[None]:
+    yield
+    while _stores:
+        _stores.pop().close()
+    while _numbers:
+        os.close(_numbers.pop()._descriptor)
+
+
 class Histories:
     """Opens histories of one database, each time as a new server would."""
 
@@ -44,7 +71,7 @@ class Histories:
         self.url, self.folder = url, folder
 
     def open(self, device: str = DEVICE, boot: str = "boot", **more: Any) -> SqlHistory:
-        history, problem = HistoryStore(main_process(boot)).open(device, self.url, self.folder, **more)
+        history, problem = new_store(main_process(boot)).open(device, self.url, self.folder, **more)
         assert problem == "", problem
         assert isinstance(history, SqlHistory), history.problem
         return history
@@ -339,7 +366,7 @@ class TestPostgreSQLThatFails:
         for name in ("_DATABASE_START", "_UNKNOWN_NUMBERS"):
             monkeypatch.setattr(_open, name, 0.1)
         postgresql.kill()
-        history, problem = HistoryStore(main_process()).open(DEVICE, postgresql.url, folder, **more)
+        history, problem = new_store(main_process()).open(DEVICE, postgresql.url, folder, **more)
         assert problem == ""
         assert isinstance(history, SqlHistory)
         assert "cannot be written" in history.problem
@@ -348,11 +375,11 @@ class TestPostgreSQLThatFails:
     def test_absent_at_the_start_is_said_and_what_waited_is_written_when_it_comes(
         self, postgresql, tmp_path, monkeypatch
     ):
-        earlier = Histories(postgresql.url, tmp_path).open(numbers=Numbers(tmp_path / "numbers"))
+        earlier = Histories(postgresql.url, tmp_path).open(numbers=new_numbers(tmp_path))
         left = create(earlier)
         earlier.close()
         assert earlier.wait(10)
-        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=Numbers(tmp_path / "numbers"))
+        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=new_numbers(tmp_path))
         uid = create(history)
         enter(history, uid, S.CREATING, S.IDLE)
         assert uid == left + 1
@@ -388,11 +415,11 @@ class TestPostgreSQLThatFails:
 
     def test_a_number_that_another_server_has_given_meanwhile_is_an_alarm(self, postgresql, tmp_path, monkeypatch):
         """The device was on another host for a while, and came back on the day on which the database is away."""
-        Histories(postgresql.url, tmp_path).open(numbers=Numbers(tmp_path / "numbers")).next_id()
+        Histories(postgresql.url, tmp_path).open(numbers=new_numbers(tmp_path)).next_id()
         elsewhere = Histories(postgresql.url, tmp_path).open()
         known = [create(elsewhere) for _ in range(5)]
         assert elsewhere.wait(10)
-        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=Numbers(tmp_path / "numbers"))
+        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=new_numbers(tmp_path))
         assert create(history) in known
         postgresql.start()
         wait_until(lambda: "1 change could not be written" in history.problem, 20)
@@ -403,11 +430,11 @@ class TestPostgreSQLThatFails:
     def test_a_living_procedure_is_adopted_whether_the_database_knows_it_or_not(
         self, postgresql, tmp_path, monkeypatch
     ):
-        earlier = Histories(postgresql.url, tmp_path).open(numbers=Numbers(tmp_path / "numbers"))
+        earlier = Histories(postgresql.url, tmp_path).open(numbers=new_numbers(tmp_path))
         known = create(earlier)
         enter(earlier, known, S.CREATING, S.IDLE)
         assert earlier.wait(10)
-        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=Numbers(tmp_path / "numbers"))
+        history = self.absent(postgresql, tmp_path, monkeypatch, numbers=new_numbers(tmp_path))
         unknown = history.next_id()
         for uid in (known, unknown):
             script = {"script_type": "filesystem", "script_uri": "file:///a.py"}
@@ -435,7 +462,7 @@ class TestPostgreSQLThatFails:
                 raise
 
         monkeypatch.setattr(SqlHistory, "introduce", introduce)
-        history, problem = HistoryStore(main_process()).open(DEVICE, postgresql.url, tmp_path)
+        history, problem = new_store(main_process()).open(DEVICE, postgresql.url, tmp_path)
         assert (history.problem, problem) == ("", "")
 
 
@@ -447,7 +474,7 @@ class TestOwner:
         monkeypatch.setattr(_device_row, "_SILENCE", 0.5)
 
     def of(self, histories: Histories, owner: Owner, **more: Any) -> SqlHistory:
-        history, _ = HistoryStore(owner).open(DEVICE, histories.url, histories.folder, **more)
+        history, _ = new_store(owner).open(DEVICE, histories.url, histories.folder, **more)
         assert isinstance(history, SqlHistory)
         return history
 
@@ -521,7 +548,7 @@ class TestOwner:
 
     def test_two_facilities_may_share_a_database(self, histories):
         for database in ("first:10000", "second:10000"):
-            history, _ = HistoryStore(main_process(database, lives=True)).open(
+            history, _ = new_store(main_process(database, lives=True)).open(
                 state_key(database, DEVICE), histories.url, histories.folder
             )
             assert create(history) == 1
@@ -556,7 +583,7 @@ class TestUrls:
     )
     def test_one_that_is_of_no_use_is_said(self, url, tmp_path, monkeypatch):
         monkeypatch.setattr(_open, "_DATABASE_START", 0.1)
-        history, _ = HistoryStore(main_process()).open(DEVICE, url, tmp_path)
+        history, _ = new_store(main_process()).open(DEVICE, url, tmp_path)
         assert "cannot be opened" in history.problem or "unable to open" in history.problem
 
 
@@ -578,7 +605,7 @@ class TestSqliteFile:
     def test_that_is_no_database_is_set_aside(self, tmp_path):
         path = tmp_path / "history.sqlite3"
         path.write_bytes(b"this is no database, but somebody may want it\n" * 100)
-        history, problem = HistoryStore(main_process()).open(DEVICE, "", tmp_path, lowest_id=9)
+        history, problem = new_store(main_process()).open(DEVICE, "", tmp_path, lowest_id=9)
         assert "could not be read" in problem
         assert "set aside" in problem
         assert history.problem == ""
@@ -593,14 +620,14 @@ class TestSqliteFile:
         data = bytearray(path.read_bytes())
         data[8192 : len(data) - 4096] = os.urandom(len(data) - 12288)
         path.write_bytes(data)
-        history, problem = HistoryStore(main_process()).open(DEVICE, "", tmp_path)
+        history, problem = new_store(main_process()).open(DEVICE, "", tmp_path)
         assert "set aside" in problem
         assert create(history) == 1
         assert history.wait(10)
 
     def test_that_is_empty_is_made_anew(self, tmp_path):
         (tmp_path / "history.sqlite3").touch()
-        history, problem = HistoryStore(main_process()).open(DEVICE, "", tmp_path)
+        history, problem = new_store(main_process()).open(DEVICE, "", tmp_path)
         assert (history.problem, problem) == ("", "")
 
     def test_that_another_program_has_locked_is_left_alone(self, tmp_path):
@@ -608,7 +635,7 @@ class TestSqliteFile:
         other = sqlite3.connect(tmp_path / "history.sqlite3", isolation_level=None)
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        history, problem = HistoryStore(main_process()).open(DEVICE, "", tmp_path)
+        history, problem = new_store(main_process()).open(DEVICE, "", tmp_path)
         assert problem == ""
         assert "locked" in history.problem
         assert not list(tmp_path.glob("*.broken-*"))
@@ -620,7 +647,7 @@ class TestSqliteFile:
         self.dispose(self.filled(small_disk.folder, 3))
         small_disk.make_read_only()
         try:
-            history, problem = HistoryStore(main_process()).open(DEVICE, "", small_disk.folder)
+            history, problem = new_store(main_process()).open(DEVICE, "", small_disk.folder)
         finally:
             small_disk.make_read_only(False)
         assert problem == ""
@@ -687,7 +714,7 @@ class TestPowerLoss:
             stdout=subprocess.PIPE,
             text=True,
         )
-        request.addfinalizer(lambda: (writer.kill(), writer.wait()))
+        request.addfinalizer(lambda: (writer.kill(), writer.communicate()))
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
         committed = 0
@@ -709,7 +736,7 @@ class TestPowerLoss:
             writer.send_signal(signal.SIGCONT)
 
     def _check(self, copy: Path, committed: int) -> None:
-        history, problem = HistoryStore(main_process()).open(DEVICE, "", copy)
+        history, problem = new_store(main_process()).open(DEVICE, "", copy)
         assert (history.problem, problem) == ("", "")
         assert isinstance(history, SqlHistory)
         newest = history.last_sequence

@@ -35,6 +35,9 @@ class Breakable:
         self._check()
         return self._engine.connect()
 
+    def dispose(self) -> None:
+        self._engine.dispose()
+
     @contextlib.contextmanager
     def begin(self) -> Iterator[Connection]:
         self._check()
@@ -51,18 +54,22 @@ class Breakable:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Breakable:
+def engine(tmp_path: Path) -> Iterator[Breakable]:
     engine = schema.open_engine(f"sqlite:///{tmp_path}/things.sqlite3")
     schema.metadata.create_all(engine)
     thing.metadata.create_all(engine)
-    return Breakable(engine)
+    yield Breakable(engine)
+    engine.dispose()
 
 
 @pytest.fixture
-def writer(engine: Breakable, monkeypatch: pytest.MonkeyPatch) -> HistoryWriter:
+def writer(engine: Breakable, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[HistoryWriter]:
     monkeypatch.setattr(module, "_RETRY", 0.01)
     monkeypatch.setattr(module, "_PATIENCE", 20.0)  # a busy machine is no failure of the database
-    return HistoryWriter(engine)  # type: ignore[arg-type]
+    writer = HistoryWriter(engine)  # type: ignore[arg-type]
+    yield writer
+    gate.open()
+    writer.close(20)
 
 
 def put(number: int) -> Operation:

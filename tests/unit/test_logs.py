@@ -174,6 +174,7 @@ def test_a_reader_who_has_stopped_is_not_waited_for_and_learns_what_was_dropped(
     assert dropped == 2000 - (len(lines) - 2) > 0
 
 
+@in_a_child  # a LineWriter lives as long as its process
 def test_a_full_pipe_is_not_made_non_blocking_for_others():
     reading, writing = os.pipe()
     try:
@@ -196,6 +197,7 @@ def _full_device() -> int:
 
 
 @pytest.mark.parametrize("made", [_closed_pipe, _full_device])
+@in_a_child
 def test_what_cannot_be_written_raises_nothing(made):
     descriptor = made()
     try:
@@ -212,6 +214,7 @@ def test_a_descriptor_that_is_closed_takes_nothing_and_raises_nothing():
     LineWriter(descriptor).write("a line")
 
 
+@in_a_child  # a LineWriter lives as long as its process
 def test_a_socket_whose_peer_does_not_read_is_not_waited_for():
     ours, theirs = socket.socketpair()
     with ours, theirs:

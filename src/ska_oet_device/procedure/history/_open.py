@@ -101,9 +101,7 @@ class HistoryStore:
         """Close the databases, a moment later if need be: nobody uses their histories any more."""
         opened, self._opened = self._opened, {}
         for writer, reader in opened.values():
-            writer.close(_LAST_WORDS)
-            reader.close(_LAST_WORDS)
-            writer.engine.dispose()
+            _close(writer, reader)
 
     def _open(self, url: str) -> tuple[HistoryWriter, HistoryReader]:
         if url not in self._opened:
@@ -143,8 +141,7 @@ class HistoryStore:
 
     def _begin_anew(self, history: SqlHistory, url: str, path: Path, error: Exception) -> tuple[SqlHistory, str]:
         """Set a file aside that is no database any more, and open another one."""
-        writer, _ = self._opened.pop(url)
-        writer.engine.dispose()
+        _close(*self._opened.pop(url))
         aside = _set_aside(path)
         cause = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
         problem = f"The history {path} could not be read ({cause}); it was set aside as {aside.name}."
@@ -153,6 +150,12 @@ class HistoryStore:
         another.introduce()
         another.has_been_introduced()
         return another, problem
+
+
+def _close(writer: HistoryWriter, reader: HistoryReader) -> None:
+    writer.close(_LAST_WORDS)
+    reader.close(_LAST_WORDS)
+    writer.engine.dispose()
 
 
 def _is_broken(error: Exception) -> bool:
