@@ -68,7 +68,7 @@ class Client:
         return uid
 
     def run(self, script: str, **arguments: Any) -> int:
-        request = {"script": {"script_type": "filesystem", "script_uri": f"file://{script}"}}
+        request: dict[str, Any] = {"script": {"script_type": "filesystem", "script_uri": f"file://{script}"}}
         if arguments:
             request["run_args"] = {"kwargs": arguments}
         return int(json.loads(self.proxy.command_inout("Run", json.dumps(request)))["id"])

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -165,7 +165,7 @@ def measure_history(report: Report, stack: Stack, *, quick: bool) -> None:
         _changes(report, running, rounds, LONG)
         proxy = tango.DeviceProxy(running.url)
         old, calls = LONG // 2, max(20, rounds // 4)
-        reads = {
+        reads: dict[str, Callable[[], object]] = {
             "Summarise of 10 old procedures": lambda: proxy.command_inout("Summarise", list(range(old, old + 10))),
             "LifecycleEvents, 1,000 old ones": lambda: proxy.command_inout("LifecycleEvents", old),
             "LifecycleEvents, the newest 10": lambda: proxy.command_inout(

@@ -10,6 +10,7 @@ times each, and prints medians in seconds:
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import subprocess
@@ -43,7 +44,7 @@ def ours(folder: Path, requirements: list[str]) -> list[float]:
     manager = EnvironmentManager(base_dir=folder / "environments")
     first, second = (project_in(folder, requirements, number) for number in (1, 2))
     try:
-        return [seconds(lambda each=each: manager.prepare(each, "c1")) for each in (first, second, second)]
+        return [seconds(functools.partial(manager.prepare, each, "c1")) for each in (first, second, second)]
     finally:
         manager.close()
 
@@ -53,7 +54,7 @@ def by_hand(folder: Path, requirements: list[str]) -> list[float]:
         project = project_in(folder, requirements, number)
         python = folder / f"venv{number}" / "bin" / "python"
         subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
-        pip = [python, "-m", "pip", "install", "-q", "-r", project / "requirements.txt"]
+        pip = [str(python), "-m", "pip", "install", "-q", "-r", str(project / "requirements.txt")]
         subprocess.run(pip, check=True, env=os.environ | {"PIP_CACHE_DIR": str(folder / "cache")})
 
     return [seconds(lambda: make(1)), seconds(lambda: make(2)), float("nan")]

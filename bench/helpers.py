@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import tango
@@ -85,5 +86,7 @@ def _subscribe(url: str) -> dict[str, Any]:
     return {"expected": last - first, "received": len(set(received)), "repeated": len(received) - len(set(received))}
 
 
+_HELPERS: dict[str, Callable[..., dict[str, Any]]] = {"run": _run, "subscribe": _subscribe}
+
 if __name__ == "__main__":
-    print(json.dumps({"run": _run, "subscribe": _subscribe}[sys.argv[1]](*sys.argv[2:])), flush=True)
+    print(json.dumps(_HELPERS[sys.argv[1]](*sys.argv[2:])), flush=True)

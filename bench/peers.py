@@ -123,7 +123,8 @@ def _sardana(report: Report, stack: Stack, programs: Path, rounds: int) -> None:
 
 
 def _macros(door: tango.DeviceProxy, rounds: int) -> tuple[list[float], list[float]]:
-    condition, arrived = threading.Condition(), {}
+    condition = threading.Condition()
+    arrived: dict[tango.DevState, float] = {}
 
     def note(data: tango.EventData) -> None:
         now = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -91,7 +92,7 @@ class Stack:
         try:
             running = Running(server, [f"tango://{self.database.host}/{name}" for name in names])
             for url in running.urls:
-                wait_until(lambda url=url: answers(url), 60, f"{url} answers")
+                wait_until(functools.partial(answers, url), 60, f"{url} answers")
             yield running
             server.stop()
         finally:

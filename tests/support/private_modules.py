@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, output
 
 
@@ -10,7 +11,7 @@ class PrivateModulesContract(Contract):
 
     type_name = "private modules"
 
-    def check(self, graph, verbose: bool) -> ContractCheck:  # type: ignore[no-untyped-def] - grimp's ImportGraph
+    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         found = [
             (importer, module)
             for module in sorted(graph.modules)

@@ -59,7 +59,7 @@ def program(name: str) -> str:
 def is_alive(pid: int) -> bool:
     """Say whether a process is there; a zombie is gone."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
@@ -407,9 +407,14 @@ class Oet:
         self.database = database
         self.name = name
         self.server = server
-        self.url = url or f"tango://{database.host}/{name}"  # type: ignore[union-attr]
+        self.url = url or f"tango://{self._known_database.host}/{name}"
         self.proxy = self._connect()
         self.recorder = EventRecorder(self.proxy)
+
+    @property
+    def _known_database(self) -> Database:
+        assert self.database is not None, "the server has none"
+        return self.database
 
     def _connect(self) -> tango.DeviceProxy:
         def connected() -> tango.DeviceProxy | None:
@@ -509,17 +514,18 @@ class Oet:
     def properties(self, **properties: Any) -> Iterator[None]:
         """Give the device other properties for a while: each time by Init, which leaves procedures alone."""
         names = list(properties)
-        before = {key: list(value) for key, value in self.database.tango.get_device_property(self.name, names).items()}
-        self.database.put_properties(self.name, properties)
+        database = self._known_database
+        before = {key: list(value) for key, value in database.tango.get_device_property(self.name, names).items()}
+        database.put_properties(self.name, properties)
         self.proxy.Init()
         try:
             yield
         finally:
             for key, value in before.items():
                 if value:
-                    self.database.tango.put_device_property(self.name, {key: value})
+                    database.tango.put_device_property(self.name, {key: value})
                 else:
-                    self.database.tango.delete_device_property(self.name, key)
+                    database.tango.delete_device_property(self.name, key)
             self.proxy.Init()
 
     def tidy(self) -> None:

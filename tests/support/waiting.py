@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T | None], seconds: float = 20.0, what: str = "") -> T:
     """Return the first true value of `condition`; AssertionError if there is none within `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
