@@ -20,6 +20,9 @@ Texts = Mapping[str, Sequence[str]]
 LONGEST_TIME = 2_000_000
 """Seconds, about 23 days: the system's waits take 2**31 ms at most."""
 
+MOST_PROCEDURES = 100_000
+"""That attributes can show: HistoryLength, and the rows of a spectrum."""
+
 _MOST_DAYS = 36_500
 _LARGEST_SIZE = 10**15  # bytes
 _LONGEST_PATH = 4095  # bytes, as PATH_MAX has it
@@ -234,7 +237,7 @@ PROPERTIES = (
     _seconds("EnvironmentTimeout", "Seconds for making an environment; 0: none"),
     _seconds("RunTimeout", "Seconds for a running function; 0: none"),
     _count("MaxProcedures", "Procedures alive at once", 1, 10_000),
-    _count("HistoryLength", "Ended procedures kept in the attributes", 0, 100_000),
+    _count("HistoryLength", "Ended procedures kept in the attributes", 0, MOST_PROCEDURES),
     _count("SpareWorkers", "Processes forked ahead of need", 0, 64),
     Property("Preload", str, "Modules that workers find imported", "the name of a module", _module, several=True),
     _bytes("MaxMemory", "What a process of a script may allocate, such as 512 MiB; 0: no limit", "0"),

@@ -26,6 +26,7 @@ from ska_oet_device.procedure.application import (
     Caller,
     Change,
     PrepareProcessCommand,
+    ProcedureHistory,
     Progress,
     ScriptExecutionService,
     Snapshot,
@@ -783,3 +784,8 @@ def test_whatever_happens_in_whatever_order_the_record_is_gapless_and_keeps_to_t
         assert sum(s.state.is_terminal for s in summaries) <= 4
         assert {uid for uid, known in state.items() if not known.is_terminal} <= {s.id for s in summaries}
     assert {s.id for s in service.summarise()} == {s.id for s in service.snapshot().summaries}
+
+
+def test_the_specifications_history_may_be_made_of_nothing_or_of_a_list():
+    assert ProcedureHistory(None).process_states == ()
+    assert ProcedureHistory([(S.READY, 1.5)]).process_states == ((S.READY, 1.5),)

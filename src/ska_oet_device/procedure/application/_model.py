@@ -76,6 +76,10 @@ class ProcedureHistory:
     exit: dict[str, Any] | None = None
     dropped_starts: tuple[tuple[float, str], ...] = ()
 
+    def __post_init__(self) -> None:
+        # The specification's callers pass a list, or None for no states.
+        object.__setattr__(self, "process_states", tuple(self.process_states or ()))
+
 
 @dataclass(frozen=True)
 class RequestRecord:

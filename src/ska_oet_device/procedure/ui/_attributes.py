@@ -14,13 +14,13 @@ import tango
 from tango.server import Device, attribute
 
 from ... import __version__
+from ...properties import MOST_PROCEDURES
 from ..application import ProcedureSummary
 from ..state import ProcedureState
 from ._devstring import latin1
 from ._health import Health
 from ._view import View
 
-_MOST_ROWS = 100_000
 _VALID, _INVALID = tango.AttrQuality.ATTR_VALID, tango.AttrQuality.ATTR_INVALID
 _STATE_NAMES = {state: state.name for state in ProcedureState}
 
@@ -95,10 +95,10 @@ def _row(name: str, dtype: type, doc: str, values: Callable[[Sequence[ProcedureS
         (dtype,),
         doc,
         Occasion.CHANGE,
-        lambda view: values(view.snapshot.summaries[-_MOST_ROWS:]),
+        lambda view: values(view.snapshot.summaries[-MOST_PROCEDURES:]),
         group="rows",
         is_large=True,
-        declared={"max_dim_x": _MOST_ROWS},
+        declared={"max_dim_x": MOST_PROCEDURES},
     )
 
 
