@@ -80,6 +80,12 @@ class FileLock:
         if descriptor >= 0:
             os.close(descriptor)
 
+    def release(self) -> None:
+        """Give the lock up for every process that has inherited it, and close this hold."""
+        if self._descriptor >= 0:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self.close()
+
     def __del__(self) -> None:
         # An interrupt may come between the taking and the first who knows of it.
         self.close()

@@ -71,6 +71,7 @@ class MainProcess:
         )
         self._unheard = UnheardFile(unheard)
         self.journal.repeat(self._unheard.read())
+        self._left = self.journal.unheard()
         self.journal.on_all_heard = self._forget_unheard
         self.boot = os.urandom(16).hex()
         self.pool.on_change = lambda: self.journal.send(
@@ -158,7 +159,9 @@ class MainProcess:
     def run(self) -> int:
         """Run until the end; returns the exit status."""
         main_loop(self)
-        self._unheard.write(self.journal.unheard())
+        unheard = self.journal.unheard()
+        if unheard != self._left:  # else it is in the file already, which may be another main's by now
+            self._unheard.write(unheard)
         self.pool.close()
         self.supervisor.close()
         _end_all_children(self.children)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +30,9 @@ from ska_oet_device.procedure.application import (
     StopProcessCommand,
 )
 from ska_oet_device.procedure.domain import FileSystemScript, ProcedureInput, ProcedureState, ProcessManager
+from ska_oet_device.procedure.messages import LifecycleMessage
 from ska_oet_device.procedure.ownership import StateHeldError
+from ska_oet_device.procedure.supervision import UnheardFile
 
 NOTHING = "def main():\n    pass\n"
 SLEEPING = "import time\ndef main():\n    time.sleep(600)\n"
@@ -496,6 +499,28 @@ class TestMain:
             seen += [main, *descendants_of(main)]
             os.kill(main, signal.SIGSTOP)
         assert service.summarise([uid])[0].state is ProcedureState.FAILED
+
+    def test_that_is_spoken_with_by_nobody_leaves_alone_what_an_earlier_one_left(self, tmp_path):
+        """An engine that is refused does not own the file: another one may be at work on it."""
+        file = tmp_path / "unheard.json"
+        UnheardFile(file).write(
+            [LifecycleMessage(3, ProcedureState.STOPPED, "engine", 1.5, "the server was shut down")]
+        )
+        before = file.stat()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = [str(theirs.fileno()), str(os.getpid()), str(file), "-v1"]
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ska_oet_device._engine_main", *arguments],
+                pass_fds=[theirs.fileno()],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        with ours:
+            assert ours.recv(1) != b""  # it has read the file, and greets
+        printed, _ = process.communicate(timeout=20)
+        assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        assert "nobody has recorded" not in printed
 
     def test_that_is_told_to_end_ends_the_scripts_with_grace(self, settings, script):
         with start_engine(settings()) as service:

@@ -84,6 +84,13 @@ class TestClaim:
         claim.lock.close()
         assert claim_folder(tmp_path, main_process("second", lives=True)).previous is None
 
+    def test_may_be_given_up_more_than_once(self, tmp_path):
+        claim = claim_folder(tmp_path, main_process(lives=True))
+        for _ in range(2):
+            claim.let_go()
+            claim.close()
+        claim_folder(tmp_path, main_process("another", lives=True)).close()
+
     def test_of_a_folder_that_cannot_be_made_is_an_error_of_the_system(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(OSError, match="file"):

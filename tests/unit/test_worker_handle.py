@@ -58,7 +58,6 @@ def test_a_paused_worker_is_given_all_that_is_sent_to_it(loop, pair):
     loop.run()
     loop.unwatch(theirs)
     assert bytes(received) == large
-    assert worker.paused
 
 
 def test_a_newborn_that_nobody_wants_is_ended_when_its_birth_has_been_read(loop):

@@ -44,7 +44,7 @@ class procedure:
             def msgDataSpec(msg_src, change):
                 """
                 - msg_src: id of the procedure
-                - change: the LifecycleEvent, and how things stood right after it
+                - change: the Change: the LifecycleEvent, and how things stood right after it
                 """
 
         class progress:

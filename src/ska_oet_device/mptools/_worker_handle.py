@@ -54,10 +54,6 @@ class WorkerHandle:
         self._reading = reading
         self._loop.interest(self.channel, read=reading, write=self.channel.pending > 0)
 
-    @property
-    def paused(self) -> bool:
-        return not self._reading
-
     def end(self, signum: int) -> None:
         """Have it end by a signal: now, or when its birth has been read; not once it has been reaped."""
         self._last_signal = signum

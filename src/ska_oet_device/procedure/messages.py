@@ -102,8 +102,8 @@ Announcement = LifecycleMessage | ProvenanceMessage
 class Load:
     """LOAD: load this script in a process of its own, and call its init if it has one.
 
-    From the device server to main, and as it is from main to the worker; nobody in between changes it, but that main
-    puts the source in whose preparation another worker has ended.
+    From the device server to main, and from main to the worker.  Nobody in between changes it, but that the link puts
+    the device in, and main the source that another worker has prepared.
 
     - script, init_args, context: as plain data
     - path: of the script's file; "" for one in git
@@ -201,7 +201,7 @@ class ScriptLoaded:
 class EnvironmentReady:
     """The environment of the script is made; the worker ends, and one of that environment goes on.
 
-    `load` is what that worker is to know of the script, `folder` is the environment's.
+    `source` is what that worker is to know of the script, `path` the script's file, `folder` the environment's.
     """
 
     folder: str

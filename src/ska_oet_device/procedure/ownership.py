@@ -8,7 +8,6 @@ file where it lies in a folder, and by a row where it lies in a database that ot
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -120,12 +119,12 @@ class Claim:
 
         The lock is kept to the end of this process, for which whoever comes next waits.
         """
-        os.ftruncate(self.lock.fileno(), 0)
+        if self.lock.fileno() >= 0:
+            os.ftruncate(self.lock.fileno(), 0)
 
     def close(self) -> None:
-        """Give the lock up though this process lives on; for its forked copies, too."""
-        fcntl.flock(self.lock.fileno(), fcntl.LOCK_UN)
-        self.lock.close()
+        """Give the lock up though this process lives on; for its forked copies, too.  May be called again."""
+        self.lock.release()
 
 
 def claim_folder(folder: Path, owner: Owner, patience: float = _PATIENCE) -> Claim:

@@ -1,4 +1,4 @@
-"""Domain entities of script execution: scripts, states, workers, and who supervises them."""
+"""What the device server knows of scripts: where they are and how they are launched; the specification's names."""
 
 from ..gitmanager import GitArgs
 from ..messages import LifecycleMessage

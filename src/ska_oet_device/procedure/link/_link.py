@@ -26,9 +26,9 @@ _log = logging.getLogger(__name__)
 class Link:
     """The device server's end of the pipe to main.
 
-    `start` begins a thread that reads, publishes on the buses, and acknowledges once every
-    listener (the history among them) has been called.  Sending never blocks and may be done by
-    any thread.
+    `start` begins a thread that reads and publishes on the buses.  Of what the service says is
+    recorded (`lifecycle.acknowledged`) main is told, many at a time.  Sending never blocks and may
+    be done by any thread.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -46,6 +46,7 @@ class Link:
         self.on_shutdown: Callable[[], None] = lambda: None
         self.thread_context: Callable[[], Any] = _NoContext
         self._welcomed = threading.Event()
+        self._is_closed = False
 
     def start(self) -> None:
         """Start the thread, and wait until main has said what lives and what was missed.
@@ -57,12 +58,19 @@ class Link:
             raise TimeoutError("main has not said what lives within 10 s")
 
     def close(self) -> None:
-        """End the pipe and the thread; what main does not take at once is dropped.  Not for the link's own thread."""
+        """End the pipe and the thread; what main does not take at once is dropped.  May be called again.
+
+        Not for the link's own thread.
+        """
         with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
             self._channel.flush()
             self._channel.close()
-        self._wake()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._wake()
+            self._thread.join()
         for route in self._take_routes():
             route.close()
         for each in (self._selector, self._wake_reader, self._wake_writer):
@@ -202,9 +210,8 @@ class Link:
         self._publish(route, message)
 
     def _publish(self, route: Route, announcement: messages.Announcement) -> None:
-        if (
-            announcement.number <= route.last_number
-        ):  # recorded by an earlier device server, which died before it said so
+        # Recorded by an earlier device server, which died before it said so.
+        if announcement.number <= route.last_number:
             self.recorded(announcement.number)
         else:
             route.tell(announcement)

@@ -1,4 +1,4 @@
-"""One device's requests, on their way to main."""
+"""One device's bus, joined with main: requests go there, announcements come back."""
 
 from __future__ import annotations
 
