@@ -262,6 +262,7 @@ class TestLeavingTheBlock:
             os.kill(forked, signal.SIGKILL)
             os.waitpid(forked, 0)
 
+    @pytest.mark.long
     def test_gives_everything_back_a_hundred_times(self, settings, script):
         path = script(NOTHING)
 

@@ -40,8 +40,7 @@ def printing(tmp_path) -> Iterator[Printing]:
     assert files.prepare() == ""
     printing = Printing(files)
     yield printing
-    for uid in (1, 2):
-        printing.trimmer.note(uid, ProcedureState.STOPPED)  # the thread has nothing to do any more
+    printing.trimmer.close()
 
 
 def test_who_lives_at_the_start_is_looked_at(printing):
