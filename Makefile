@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all install-postgresql install-outside test-faults bench bench-quick check lint types format clean
+.PHONY: help demo up test test-all install-postgresql install-outside test-faults bench bench-quick check lint types coverage format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,15 @@ install-outside:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb; do \
 	  sh tests/support/install_$$each.sh || echo "install_$$each.sh has failed: the tests that need it are skipped" >&2; \
 	done; fi
+
+coverage: export COVERAGE_FOLDER := $(CURDIR)/build/coverage
+coverage: $(STAMP) install-postgresql  ## say which lines no test reaches, in any process; report in build/coverage
+	@rm -rf build/coverage && mkdir -p build/coverage
+	-$(BIN)/python -m coverage run -m pytest --ignore tests/outside -m "not long" $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet || true  # who was killed while it wrote has left a part of a file
+	@rm -f build/coverage/data.*
+	@$(BIN)/python -m coverage html --quiet --directory build/coverage/html
+	@$(BIN)/python -m coverage report >build/coverage/report.txt; cat build/coverage/report.txt
 
 test-faults: $(STAMP)  ## kill and stop every process 300 times (OET_FAULT_ROUNDS); 10,000 requests of every kind
 	OET_FAULT_ROUNDS=$${OET_FAULT_ROUNDS:-300} $(BIN)/python -m pytest tests/faults $(ARGS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.durable import gapless, python_with
-from support.tango_server import is_alive
+from support.tango_server import Oet, is_alive
 from support.waiting import wait_until
 
 SOON = 8.0  # seconds; on a quiet machine it is below 3
@@ -137,6 +137,32 @@ class TestDeviceServerKilled:
             "0.1 s",
             "0.2 s",
         ]
+
+    def test_one_that_hangs_does_not_keep_the_server_from_ending(self, station):
+        made = station()
+        uid = made.oet.ready("quick.py")
+        made.server.device_server().send_signal(signal.SIGSTOP)
+        made.server.process.send_signal(signal.SIGTERM)
+        assert made.server.wait() == 0
+        assert "does not end: it is killed" in made.server.log_text()
+        made.start()
+        assert made.wait_for(uid, "STOPPED")["history"]["exit"]["reason"] == "the server was shut down"
+
+    def test_the_scripts_of_a_device_that_has_left_the_database_are_ended_by_the_next(self, station, scripts, tmp_path):
+        made = station()
+        second = f"mid-oet/{made.instance}/02"
+        made.database.add_server(made.instance, {second: {"ScriptRoots": [scripts], "StopGracePeriod": 0.5}})
+        made.kill_device_server()
+        other = Oet(made.database, second, made.server)
+        uid = other.ready("step.py", str(tmp_path))
+        other.start(uid)
+        other.recorder.wait_for_state(uid, "RUNNING")
+        pid = other.pid(uid)
+        other.close()
+        made.database.tango.delete_device(second)
+        made.kill_device_server()
+        wait_until(lambda: not is_alive(pid), what="the script has ended")
+        assert made.health() == "OK"
 
 
 class TestMainKilled:

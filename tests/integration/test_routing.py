@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import pytest
@@ -155,6 +156,34 @@ class TestMessagesOfScripts:
         main.send(messages.Broadcast(ONE, "operator.wait_for_qa_ready.override", {"msg_src": "gui"}))
         for uid in uids:
             assert main.wait_for_message(uid, "overridden") == {"by": "gui"}
+
+    @pytest.mark.timeout(120)
+    def test_that_a_stopped_script_does_not_read_are_dropped_beyond_some(self, main, script):
+        listener = main.ready(script(LISTENING))
+        pid = main.wait_for(listener, "READY").os_pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            speaker = main.running(
+                script("""
+                from pubsub import pub
+                def main():
+                    for number in range(2000):  # 20 MB
+                        pub.sendMessage("news", value=[number, "x" * 10_000])
+            """)
+            )
+            assert main.wait_for_end(speaker, 60).reason == "completed"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+        def has_caught_up() -> bool:
+            main.send(messages.Broadcast(ONE, "operator.wait_for_qa_ready.override", {"msg_src": "gui"}))
+            time.sleep(0.1)
+            return bool(main.said(listener, "overridden"))
+
+        wait_until(has_caught_up, 60, "the listener hears what is sent now")
+        heard = [data["value"][0] for data in main.said(listener, "heard")]
+        assert heard == list(range(len(heard)))
+        assert 500 < len(heard) < 1500  # 8 MiB, and what the pipe holds
 
     def test_that_are_not_plain_arrive_as_what_stands_for_them(self, main, script):
         uid = main.running(

@@ -62,6 +62,19 @@ class TestSpares:
         assert not set(first) & set(wait_until(lambda: set(main.wait_for_spares()) - set(first)))
         assert main.problems == []
 
+    def test_those_that_die_as_they_are_taken_are_replaced_unnoticed(self, main, script):
+        spares = main.wait_for_spares()
+        os.kill(main.pid, signal.SIGSTOP)  # so that it learns of the request before it learns of their death
+        try:
+            uid = main.create(script(NOTHING))
+            for pid in spares:
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: all(map(is_gone, spares)))
+        finally:
+            os.kill(main.pid, signal.SIGCONT)
+        assert main.wait_for(uid, "READY").os_pid not in spares
+        assert main.states(uid)[0] != "FAILED"
+
     def test_none_need_be_kept(self, new_main, script):
         main = new_main()
         main.configure(0)

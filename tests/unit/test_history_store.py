@@ -354,6 +354,26 @@ class TestPostgreSQLThatFails:
         wait_until(lambda: not history.problem, 20)
         wait_until(lambda: self._finds(history, uid), 20, "it can be read again")
 
+    def test_a_table_that_somebody_has_locked_holds_no_reader_up(self, history, postgresql):
+        import psycopg
+
+        with psycopg.connect(postgresql.url) as somebody:
+            somebody.execute("LOCK TABLE procedure IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(HistoryError, match="the database has not answered for 1 s"):
+                history.procedures([1])
+            began = time.monotonic()
+            with pytest.raises(HistoryError, match="the database does not answer"):
+                history.procedures([1])
+            assert time.monotonic() - began < 0.5
+        wait_until(lambda: self._finds(history, 1), 20, "it can be read again")
+
+    def test_what_the_database_refuses_to_read_is_told(self, history, postgresql):
+        postgresql.execute("ALTER TABLE procedure RENAME TO elsewhere")
+        with pytest.raises(HistoryError, match=r"the history cannot be read: .*procedure.* does not exist"):
+            history.procedures([1])
+        postgresql.execute("ALTER TABLE elsewhere RENAME TO procedure")
+        assert self._finds(history, 1)
+
     @staticmethod
     def _finds(history: SqlHistory, uid: int) -> bool:
         try:
