@@ -78,6 +78,7 @@ def prepare_in_child(store):
         kill_session(child)
         child.join()
         child.answer.close()
+        child.close()
 
 
 def _prepare(store, project, commit, answer):
