@@ -1,9 +1,11 @@
 """What Status says of the newest failure is the same after a restart."""
 
+import pytest
 import tango
 from support.waiting import wait_until
 
 
+@pytest.mark.long
 def test_a_failure_is_shown_after_a_restart_and_a_start_before_it_is_not(station):
     durable = station(AlarmOnFailure="true", HistoryLength=0)
     uid = durable.oet.run("raises.py")

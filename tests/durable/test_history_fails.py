@@ -182,6 +182,7 @@ class TestFileAtTheStart:
         assert goes_on(made) > uid  # ids go on, since the output files tell how far they had come
         assert made.health() == "OK"
 
+    @pytest.mark.long
     def test_read_only_is_said_and_scripts_run(self, station, small_disk):
         made = station(StateDirectory=small_disk.folder)
         goes_on(made)
@@ -198,6 +199,7 @@ class TestFileAtTheStart:
         made.start()
         assert made.health() == "OK"
 
+    @pytest.mark.long
     def test_deleted_while_in_use_is_an_alarm_until_somebody_has_seen_it(self, station):
         made = station()
         before = goes_on(made)

@@ -99,6 +99,7 @@ class TestMaxOutput:
         assert text.count("bytes of output were dropped here: MaxOutput") == 1
         assert len(text) < 1.1 * MIB
 
+    @pytest.mark.long
     def test_holds_for_a_script_that_is_ready(self, made):
         uid = made.oet.ready("floods_when_ready.py")
         path = file_of(made, uid)

@@ -138,6 +138,7 @@ class TestDeviceServerKilled:
             "0.2 s",
         ]
 
+    @pytest.mark.long
     def test_one_that_hangs_does_not_keep_the_server_from_ending(self, station):
         made = station()
         uid = made.oet.ready("quick.py")

@@ -151,6 +151,7 @@ class TestTheTemplate:
         for uid in uids:
             main.wait_for(uid, "READY")
 
+    @pytest.mark.long
     def test_that_does_not_get_done_with_its_imports_is_told_of(self, new_main, script, modules):
         (modules / "endless.py").write_text("import time\ntime.sleep(600)\n")
         main = new_main(env=with_modules(modules))

@@ -181,6 +181,7 @@ def test_reports_of_progress_get_through_a_flood_of_other_messages(oet):
     oet.stop(uid)
 
 
+@pytest.mark.long
 def test_what_a_script_says_is_told_between_the_changes_that_it_was_said_between(oet):
     rested(oet)
     for _ in range(20):
@@ -227,6 +228,7 @@ def test_a_number_that_is_negative_is_refused(oet):
     assert reason_of(caught.value)[0] == "OET_InvalidArgument"
 
 
+@pytest.mark.long
 def test_the_numbers_go_on_when_the_device_server_is_started_anew(own_server):
     oet = own_server()
     newest = 0

@@ -47,6 +47,7 @@ def test_a_server_that_the_database_failed_at_its_start_starts_anew(tmp_path):
         database.stop()
 
 
+@pytest.mark.long
 def test_a_server_at_which_somebody_subscribed_too_early_starts_anew(tmp_path):
     database = _flawed(tmp_path, "slow")
     server = Server(["01", *BIND], tmp_path / "server", database.host)
