@@ -225,7 +225,8 @@ class TestStop:
         os.kill(main.pid, signal.SIGSTOP)
         try:
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: is_gone(pid))
+            # Before its other thread is gone, too, the kernel does not say of it that it has ended.
+            wait_until(lambda: is_gone(pid) and len(os.listdir(f"/proc/{pid}/task")) == 1)
             main.stop(uid)
         finally:
             os.kill(main.pid, signal.SIGCONT)
