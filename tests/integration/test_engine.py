@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import descendants_of, descriptors_of, engine_mains, is_gone, procedures_of
+from support.sources import DEAF, NOTHING, SLEEPING
 from support.waiting import wait_until
 
 from ska_oet_device.config import Settings
@@ -35,20 +36,6 @@ from ska_oet_device.procedure.domain import FileSystemScript, ProcedureInput, Pr
 from ska_oet_device.procedure.messages import LifecycleMessage
 from ska_oet_device.procedure.ownership import StateHeldError
 from ska_oet_device.procedure.supervision import UnheardFile
-
-NOTHING = "def main():\n    pass\n"
-SLEEPING = "import time\ndef main():\n    time.sleep(600)\n"
-DEAF = """
-    import time
-    from pubsub import pub
-    def main():
-        while True:
-            try:
-                pub.sendMessage("armed")
-                time.sleep(600)
-            except BaseException:
-                pass
-"""
 
 
 @pytest.fixture
@@ -472,7 +459,8 @@ with start_engine():
         before = (tmp_path / "alive").read_text()
         wait_until(lambda: (tmp_path / "alive").read_text() not in ("", before), 5, "the script to go on")
         caller.process.send_signal(signal.SIGCONT)
-        time.sleep(0.3)  # a thread that is stopped still is not given the signal
+        # The kernel gives a signal to a thread that runs, and wakes the others for none.
+        wait_until(lambda: "T" not in _states_of_threads(caller.process.pid), 5, "all threads of the caller to go on")
         caller.process.send_signal(signal.SIGINT)
         assert caller.process.communicate(timeout=20)[0].split() == ["RUNNING", "STOPPED"]
 
@@ -578,3 +566,9 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text()
     except OSError:
         return ""
+
+
+def _states_of_threads(pid: int) -> set[str]:
+    """Return the states of a process's threads, as proc(5) has them."""
+    stats = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}

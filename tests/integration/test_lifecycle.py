@@ -8,15 +8,11 @@ import time
 
 import pytest
 from support.processes import is_gone
+from support.sources import SLEEPING
 from support.waiting import wait_until
 
 from ska_oet_device.mptools import stat_of
 
-SLEEPING = """
-    import time
-    def main():
-        time.sleep(600)
-"""
 # Leaves ten processes behind, each of which is found only when the one before it is dead.
 CHAIN = """
     import os, time

@@ -8,22 +8,12 @@ import time
 
 import pytest
 from support.processes import procedures_of
+from support.sources import DEAF, NOTHING, SLEEPING
 from support.waiting import wait_until
 
 from ska_oet_device.procedure import messages
 
 ONE, TWO = "mid-oet/subarray/01", "mid-oet/subarray/02"
-NOTHING = "def main():\n    pass\n"
-SLEEPING = "import time\ndef main():\n    time.sleep(600)\n"
-DEAF = """
-    import time
-    def main():
-        while True:
-            try:
-                time.sleep(600)
-            except BaseException:
-                pass
-"""
 
 
 class TestArbitration:

@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 from support.main_process import MainProcess
 from support.processes import children_of, descriptors_of, is_gone, procedures_of
+from support.sources import NOTHING, SLEEPING
 from support.waiting import wait_until
 
 from ska_oet_device.mptools import stat_of, title_of
 from ska_oet_device.procedure import messages
-
-NOTHING = "def main():\n    pass\n"
-SLEEPING = "import time\ndef main():\n    time.sleep(600)\n"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import uuid
 from typing import Any
 
@@ -789,3 +790,29 @@ def test_whatever_happens_in_whatever_order_the_record_is_gapless_and_keeps_to_t
 def test_the_specifications_history_may_be_made_of_nothing_or_of_a_list():
     assert ProcedureHistory(None).process_states == ()
     assert ProcedureHistory([(S.READY, 1.5)]).process_states == ((S.READY, 1.5),)
+
+
+@pytest.mark.parametrize("ask", ["prepare", "run"])
+def test_a_file_system_that_hangs_keeps_nobody_from_seeing_how_things_stand(service, link, monkeypatch, ask):
+    """No file system here hangs at will: looking for the script waits in its place."""
+    asked, answers = threading.Event(), threading.Event()
+
+    def hanging(script, settings):
+        asked.set()
+        assert answers.wait(20)
+        return "/a.py"
+
+    monkeypatch.setattr("ska_oet_device.procedure.application._service.find_script", hanging)
+    arguments = (HELLO,) if ask == "prepare" else (HELLO, "main", NONE)
+    client = threading.Thread(target=getattr(service, ask), args=arguments)
+    client.start()
+    assert asked.wait(20)
+    looks = threading.Thread(target=service.snapshot)
+    looks.start()
+    looks.join(5)
+    was_kept_waiting = looks.is_alive()
+    answers.set()
+    for thread in (client, looks):
+        thread.join()
+    assert not was_kept_waiting
+    assert link.asked[0] == ("create", 1)

@@ -71,15 +71,17 @@ class Procedures:
             raise TooManyError(f"{alive} procedures are alive, and MaxProcedures is {most}")
 
     def check_turn(self, procedure: Procedure) -> None:
-        """See that no other procedure stands in the way of one that is READY.
+        """See that no other procedure stands in the way of one that is READY; any other one waits for its turn.
 
         :raises BusyError: another one runs, or an abort script runs next
         """
+        if procedure.state is not ProcedureState.READY:
+            return
         living = self._living.values()
         waiting = (each.id for each in living if each.waits_for_turn)
         starting = next((each.id for each in living if each.is_starting), None)
         obstacle = in_the_way(procedure.id, self._running.id if self._running else starting, waiting)
-        if obstacle is not None and procedure.state is ProcedureState.READY:
+        if obstacle is not None:
             raise BusyError(obstacle.refusal(procedure.id))
 
     def add(self, procedure: Procedure) -> None:

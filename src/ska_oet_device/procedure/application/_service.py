@@ -122,7 +122,9 @@ class ScriptExecutionService:
         :raises TooManyError: MaxProcedures are alive
         :raises NotConnectedError: nobody carries messages to a main process
         """
-        return self._prepare("Prepare", cmd, caller).summary
+        path = self._find(cmd.script)
+        with self._lock:
+            return self._prepare("Prepare", cmd, path, caller).summary
 
     def start(self, cmd: StartProcessCommand, caller: Caller | None = None) -> ProcedureSummary:
         """Start execution of a prepared procedure.
@@ -150,8 +152,9 @@ class ScriptExecutionService:
 
         :raises OetError: as `prepare` does
         """
+        path = self._find(cmd.script)
         with self._lock:
-            procedure = self._prepare("Run", cmd, caller)
+            procedure = self._prepare("Run", cmd, path, caller)
             self._start(procedure, fn_name, run_args, force=True)
             return procedure.summary
 
@@ -349,11 +352,9 @@ class ScriptExecutionService:
                 problem = f"a change of procedure {pid}, which is not known, to {message.new_state.name}"
             elif procedure.knows(message):
                 problem = ""
-            else:
-                problem = procedure.problem_with(message)
-                if not problem:
-                    self._record(procedure, message)
-                    return
+            elif not (problem := procedure.problem_with(message)):
+                self._record(procedure, message)
+                return
         if problem:
             _log.error("%s", problem, extra=about(self.device, pid))
         self._recorder.acknowledge(message.number)
@@ -414,26 +415,34 @@ class ScriptExecutionService:
             text = "procedure %d reports progress as %.300r, which is none; it is ignored"
             _log.warning(text, procedure.id, data, extra=about(self.device, procedure.id))
 
-    # -- the steps of the use cases; but for `_prepare` and `_is_past` the lock is held
+    # -- the steps of the use cases; but for `_find` and `_is_past` the lock is held
+
+    def _find(self, script: ExecutableScript) -> str:
+        """Return a script's path, as `find_script` does.  A file system may hang: the lock is not held."""
+        self._manager.check_connected()
+        return find_script(script, self.settings)
 
     def _prepare(
-        self, command: str, cmd: PrepareProcessCommand, caller: Caller | None, *, abort_of: int | None = None
+        self,
+        command: str,
+        cmd: PrepareProcessCommand,
+        path: str,
+        caller: Caller | None,
+        *,
+        abort_of: int | None = None,
     ) -> Procedure:
         """Take the id, keep the creation, and ask for the launch: in this order, straight down."""
-        self._manager.check_connected()
-        path = find_script(cmd.script, self.settings)
-        with self._lock:
-            if abort_of is None:
-                self._procedures.check_room(self.settings.max_procedures)
-            request = _request(command, caller)
-            procedure = Procedure(self._summary(cmd, path, request), abort_of=abort_of)
-            self._procedures.add(procedure)
-            self._recorder.enter(procedure, ProcedureState.CREATING, request.time, None)
-            self.history.add_request(command, request.client, request.user, procedure.id, request.time, "accepted")
-            # Should everything die now, somebody has to know that its script may have begun to load.
-            self.history.wait(_DATABASE_PATIENCE)
-            self._launch(procedure, cmd, path)
-            return procedure
+        if abort_of is None:
+            self._procedures.check_room(self.settings.max_procedures)
+        request = _request(command, caller)
+        procedure = Procedure(self._summary(cmd, path, request), abort_of=abort_of)
+        self._procedures.add(procedure)
+        self._recorder.enter(procedure, ProcedureState.CREATING, request.time, None)
+        self.history.add_request(command, request.client, request.user, procedure.id, request.time, "accepted")
+        # Should everything die now, somebody has to know that its script may have begun to load.
+        self.history.wait(_DATABASE_PATIENCE)
+        self._launch(procedure, cmd, path)
+        return procedure
 
     def _summary(self, cmd: PrepareProcessCommand, path: str, request: RequestRecord) -> ProcedureSummary:
         pid = self.history.next_id()
@@ -468,7 +477,8 @@ class ScriptExecutionService:
     def _prepare_abort(self, script: ExecutableScript, stopped: Procedure, caller: Caller | None) -> Procedure:
         """Prepare the abort script, and have it start when the procedure has ended that is being stopped."""
         cmd = PrepareProcessCommand(script, ProcedureInput(subarray_id=self.settings.subarray_id))
-        abort = self._prepare("Stop", cmd, caller, abort_of=stopped.id)
+        # Under the lock: a second Stop must find that this one is followed already.
+        abort = self._prepare("Stop", cmd, self._find(script), caller, abort_of=stopped.id)
         abort.waits_for_turn = True
         self._start(abort, "main", ProcedureInput(), force=True, after=stopped.id)
         return abort

@@ -16,6 +16,7 @@ from ..state import ProcedureState
 from ._launch import find_script, load_of, new_run_id
 
 _ANY_FILE = Settings(script_roots=("/",))
+_NO_OVERRIDES = {"wait_for_qa_ready": False}  # the context of scripts where there is no operator
 
 
 class ProcessManager:
@@ -75,8 +76,8 @@ class ProcessManager:
         with self._lock:
             pid = self._next_id()
             self._states[pid] = ProcedureState.CREATING
-        run_id, context = new_run_id(), {"wait_for_qa_ready": False}
-        self.launch(load_of(pid, script, init_args, self._settings, path=path, run_id=run_id, context=context))
+        run_id = new_run_id()
+        self.launch(load_of(pid, script, init_args, self._settings, path=path, run_id=run_id, context=_NO_OVERRIDES))
         return pid
 
     def launch(self, load: Load) -> None:
@@ -100,7 +101,7 @@ class ProcessManager:
         :param run_args: late-binding arguments for it
         :param force_start: wait for READY if need be; ignored for terminal states
         :param after: id of a procedure that must have ended before
-        :param context: the context that the function is given
+        :param context: the context that the function is given; None where there is no operator
         :raises ValueError: no such procedure, or it is not READY and `force_start` is not set
         """
         with self._lock:
@@ -116,7 +117,7 @@ class ProcessManager:
             run_args=run_args,
             force_start=force_start,
             after=after,
-            context=context or {"wait_for_qa_ready": False},
+            context=context or _NO_OVERRIDES,
         )
 
     def stop(self, process_id: int) -> None:

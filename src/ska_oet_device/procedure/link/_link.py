@@ -6,6 +6,7 @@ what main announces is published on the bus of the device it concerns.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import selectors
 import socket
@@ -44,7 +45,7 @@ class Link:
         self.main = MainStatus()
         self._receipts = Receipts(self.send)
         self.on_shutdown: Callable[[], None] = lambda: None
-        self.thread_context: Callable[[], Any] = _NoContext
+        self.thread_context: Callable[[], Any] = contextlib.nullcontext
         self._welcomed = threading.Event()
         self._is_closed = False
 
@@ -233,9 +234,3 @@ class Link:
             route.close()
             route.bus.publish(topics.supervisor.lost, reason=reason)
         self.on_shutdown()
-
-
-class _NoContext:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *exc: object) -> None: ...

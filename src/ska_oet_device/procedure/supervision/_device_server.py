@@ -18,7 +18,6 @@ from ...mptools import (
     Frame,
     NotPlainError,
     own_python,
-    send_signal,
     spawn,
 )
 from .. import messages
@@ -176,9 +175,8 @@ class DeviceServerKeeper:
             self._on_message(message)
 
     def _insist(self, pid: int) -> None:
-        if self._pid == pid:
+        if self._children.signal(pid, signal.SIGKILL):
             _log.error("the device server %d does not end: it is killed", pid)
-            send_signal(pid, signal.SIGKILL)
 
     def _ended(self, status: ExitStatus) -> None:
         self._pid = None
