@@ -99,6 +99,7 @@ class TestDeviceServerKilled:
         assert made.wait_for(ready, "COMPLETE")
         assert made.oet.run("quick.py") == sleeping + 1
 
+    @pytest.mark.long
     @pytest.mark.parametrize("heard", [True, False], ids=["recorded", "while no server listens"])
     def test_a_start_that_was_dropped_is_told_once(self, station, tmp_path, heard):
         made = station()

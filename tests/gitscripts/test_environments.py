@@ -212,6 +212,7 @@ class TestAnEnvironmentInWhichNoWorkerCanBeMade:
         assert "the template process ended: exit code 3" in failure("98.0")
         wait_until(lambda: device.templates() <= templates, 3, "there is no template any more")
 
+    @pytest.mark.long
     def test_since_its_template_hangs_makes_a_procedure_fail_at_the_end_of_its_time(self, device, failure):
         with device.oet.properties(EnvironmentTimeout=5):
             assert "PREP_ENV took longer than EnvironmentTimeout (5 s)" in failure("99.0")

@@ -94,6 +94,7 @@ def test_the_command_says_ok_in_a_line(oet):
     assert (status, text) == (0, f"OK {oet.name}: Ready: no procedure is alive.\n")
 
 
+@pytest.mark.long
 def test_the_command_takes_little_more_than_the_import_of_tango(oet):
     """0.3 s on a machine that does nothing else; here others may be at work, so both are measured."""
 

@@ -122,6 +122,7 @@ def test_a_property_file_goes_on_working(tmp_path):
 # -- what the properties name
 
 
+@pytest.mark.long
 def test_an_abort_script_is_of_use_as_soon_as_it_is_there(oet, scratch):
     script = scratch / "comes_later.py"
     with oet.properties(AbortScript=f"file://{script}"):
