@@ -5,10 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
 PEERS := .venv-peers
+RECIPES := .venv-recipes
+# Most tests wait most of the time.  A file is run by one process: its fixtures are made once.
+IN_PARALLEL := -n 2 --dist loadfile
 
 # Whoever calls make may have set what would make pip or Tango behave in another way here.
 unexport PYTHONHOME
 unexport PYTHONPATH
+unexport PYTHONUNBUFFERED
 unexport TANGO_HOST
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,11 +32,11 @@ up: $(STAMP)  ## keep the same servers running for itango, until Ctrl-C
 
 test: $(STAMP) install-postgresql  ## run the tests, but those that take long or need other people's programs; report in build/reports
 	@mkdir -p build/reports
-	$(BIN)/python -m pytest --ignore tests/outside -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) --ignore tests/outside --ignore tests/recipes -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
 
-test-all: $(STAMP) install-postgresql install-outside  ## run all tests; report in build/reports
+test-all: $(STAMP) $(RECIPES)/.up-to-date install-postgresql install-outside  ## run all tests; report in build/reports
 	@mkdir -p build/reports
-	$(BIN)/python -m pytest --junitxml=build/reports/unit-tests.xml $(ARGS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) --junitxml=build/reports/unit-tests.xml $(ARGS)
 
 install-postgresql:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -46,7 +50,7 @@ install-outside:
 coverage: export COVERAGE_FOLDER := $(CURDIR)/build/coverage
 coverage: $(STAMP) install-postgresql  ## say which lines no test reaches, in any process; report in build/coverage
 	@rm -rf build/coverage && mkdir -p build/coverage
-	-$(BIN)/python -m coverage run -m pytest --ignore tests/outside -m "not long" $(ARGS)
+	-$(BIN)/python -m coverage run -m pytest --ignore tests/outside --ignore tests/recipes -m "not long" $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet || true  # who was killed while it wrote has left a part of a file
 	@rm -f build/coverage/data.*
 	@$(BIN)/python -m coverage html --quiet --directory build/coverage/html
@@ -80,7 +84,7 @@ format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the virtual environment and everything that was built
-	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(RECIPES) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian keeps a part of Python's venv module in a package of its own, python3-venv.
@@ -102,6 +106,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Making the virtual environment $(VENV); the first time this takes a minute or two"
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -q --editable '.[dev]'
+	@touch $@
+
+# As a site that has such scripts installs what they need: beside the server.
+$(RECIPES)/.up-to-date: pyproject.toml constraints.txt examples/requirements.txt examples/constraints.txt
+	@$(CHECK_PYTHON)
+	@echo "Making $(RECIPES) with what the recipes in examples/ need; the first time this takes a minute or two"
+	@$(RECIPES)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(RECIPES)
+	@$(RECIPES)/bin/python -m pip install -q --editable . --requirement examples/requirements.txt --constraint examples/constraints.txt
 	@touch $@
 
 # What cannot be installed is reported by the benchmark as missing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +47,10 @@ class Helper:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
+    def pause(self) -> None:
+        """Stop it (SIGSTOP): it reads nothing any more."""
+        self._process.send_signal(signal.SIGSTOP)
+
     def end(self) -> None:
         """End it, whatever it is doing."""
         if self._process.poll() is None:
@@ -86,7 +91,22 @@ def _subscribe(url: str) -> dict[str, Any]:
     return {"expected": last - first, "received": len(set(received)), "repeated": len(received) - len(set(received))}
 
 
-_HELPERS: dict[str, Callable[..., dict[str, Any]]] = {"run": _run, "subscribe": _subscribe}
+def _watch(url: str, name: str) -> dict[str, Any]:
+    """Subscribe to an attribute, and look at nothing, until something is told."""
+    counted = 0
+
+    def note(data: tango.EventData) -> None:
+        nonlocal counted
+        counted += not data.err
+
+    proxy = tango.DeviceProxy(url)
+    proxy.subscribe_event(name, tango.EventType.CHANGE_EVENT, note)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return {"received": counted}
+
+
+_HELPERS: dict[str, Callable[..., dict[str, Any]]] = {"run": _run, "subscribe": _subscribe, "watch": _watch}
 
 if __name__ == "__main__":
     print(json.dumps(_HELPERS[sys.argv[1]](*sys.argv[2:])), flush=True)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 LARGEST_ARGUMENT = 1024 * 1024
 """Characters that a command's argument may have."""
 
+MOST_VALUES = 50_000
+"""JSON values that it may hold: a million empty lists would keep this process busy for a second."""
+
+PRODUCT = "ska-oet-device"
+"""What the state folder is called where nobody chose another one."""
+
+LONGEST_PATH = 4095
+"""Bytes of a path: the kernel's PATH_MAX without the end of the text."""
+
 EXAMPLES = str(Path(__file__).parent / "examples")
+
+
+MOST_DAYS = 36_500
+LONGEST_TIME = 2_000_000
+"""Seconds, about 23 days: the system's waits take 2**31 ms at most."""
+
+
+def bounded(seconds: float) -> float:
+    """Return a number of seconds that any wait of the system takes: what is no number is the longest."""
+    return min(max(seconds, 0.0), float(LONGEST_TIME)) if not math.isnan(seconds) else float(LONGEST_TIME)
 
 
 @dataclass(frozen=True)
@@ -18,6 +39,8 @@ class Settings:
     """The settings of one device; times in seconds, 0 meaning no limit.
 
     Each field is the device property of the same name in PascalCase.
+
+    :raises ValueError: a number of seconds or days that nobody can wait for
     """
 
     script_roots: tuple[str, ...] = (EXAMPLES,)
@@ -37,11 +60,22 @@ class Settings:
     max_memory: int = 0  # bytes
     max_output: int = 64 * 1024 * 1024  # bytes
     alarm_on_failure: bool = False
+    oet_compatibility: bool = False
     git_token_file: str = ""
     environment_days: float = 30.0
     environment_quota: int = 20 * 1000**3  # bytes
     history_url: str = ""
     state_directory: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("load_timeout", "init_timeout", "environment_timeout", "run_timeout", "stop_grace_period"):
+            if not 0 <= getattr(self, name) <= LONGEST_TIME:  # nor is NaN
+                raise ValueError(
+                    f"{name}: {getattr(self, name)!r} is not a number of seconds from 0 to {LONGEST_TIME:,}"
+                )
+        for name in ("history_days", "environment_days"):
+            if not 0 <= getattr(self, name) <= MOST_DAYS:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not a number of days from 0 to {MOST_DAYS:,}")
 
     @property
     def timeouts(self) -> dict[str, float]:
@@ -69,10 +103,47 @@ def size_in_bytes(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
+_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def truth_of(text: str) -> bool | None:
+    """Return whether a word such as ``true`` or ``no`` says yes; None for what says neither."""
+    return _WORDS.get(text.strip().lower())
+
+
+WAIT_FOR_QA_READY_VARIABLE = "OET_WAIT_FOR_QA_READY"
+"""The variable of the server's environment that says what waitForQaReady is until an operator says otherwise."""
+
+
+def first_wait_for_qa_ready(environment: Mapping[str, str] = os.environ) -> tuple[bool, str]:
+    """Return what the operators' flag is at first, True unless the server's environment says otherwise.
+
+    :return: the flag, and a sentence on what is wrong with the variable; empty when all is well
+    """
+    text = environment.get(WAIT_FOR_QA_READY_VARIABLE, "")
+    if not text.strip():
+        return True, ""
+    truth = truth_of(text)
+    if truth is not None:
+        return truth, ""
+    return (
+        True,
+        f"The environment variable {WAIT_FOR_QA_READY_VARIABLE}: {text[:80]!r} is not true or false; true is in use.",
+    )
+
+
+def chosen_state_directory(settings: Settings) -> str:
+    """Return the state folder that a site has chosen, by the property or by systemd's; empty if it has not."""
+    return settings.state_directory or os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+
+
 def state_directory(settings: Settings) -> Path:
-    """Return the folder for what outlives the server: as set, as systemd says, or the user's own."""
-    chosen = settings.state_directory or os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    """Return the folder for what outlives the server: as set, as systemd says, or the user's own.
+
+    A user who has neither a name nor a home has none, and no right to the one that is returned.
+    """
+    chosen = chosen_state_directory(settings)
     if chosen:
         return Path(chosen)
     users = os.environ.get("XDG_STATE_HOME", "").strip() or os.path.expanduser("~/.local/state")
-    return Path(users) / "ska-oet-device"
+    return Path("/" if users.startswith("~") else "", users.removeprefix("~/"), PRODUCT)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import Settings, state_directory
+from .config import Settings, bounded, chosen_state_directory, state_directory
 from .errors import OetError
 from .event import Bus
 from .mptools import own_python, send_signal, spawn
@@ -41,7 +41,8 @@ _DATABASE = "engine"
 
 _LINK_FD = 3
 _TICK = 1.0  # seconds
-_PATIENCE = 5.0  # seconds beyond the grace period for main to end all scripts, and once more to end itself
+_SCRIPTS_PATIENCE = 13.0  # seconds beyond the grace period for main to end all scripts: it gives up itself after 10
+_PATIENCE = 5.0  # seconds for main to do what it has been told to do at once
 _LAST_WORDS = 2.0  # seconds until everything is in the history
 _LOOK_AGAIN = 0.002  # seconds
 
@@ -92,6 +93,7 @@ def start_engine(
             history=stores.history,
             output=stores.output,
         )
+        service.look_for_abort_script()
         keeper = ServiceKeeper(service, main.link, stores.state)
         main.serve(service)
 
@@ -100,17 +102,17 @@ def start_engine(
             stores.look_after()
             keeper.look_after()
 
-        with contextlib.closing(keeper):
-            keeper.join()
-            main.link.drop_unclaimed()
-            with _repeated(tick):
-                try:
-                    yield service
-                finally:
-                    main.stop_scripts()
-                    stores.history.wait(_LAST_WORDS)
-                    stores.history.close()
-                    stores.history.wait(_LAST_WORDS)
+        keeper.join()
+        keeper.limit_output()
+        main.link.drop_unclaimed()
+        with _repeated(tick):
+            try:
+                yield service
+            finally:
+                main.stop_scripts()
+                stores.history.wait(_LAST_WORDS)
+                stores.history.close()
+                stores.history.wait(_LAST_WORDS)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def _open_stores(settings: Settings, device: str, owner: Owner, held: contextlib
 
     :raises StateHeldError: another process uses the state of this device
     """
-    state = DeviceState(state_directory(settings), _DATABASE, device, owner)
+    is_default = not chosen_state_directory(settings)
+    state = DeviceState(state_directory(settings), _DATABASE, device, owner, is_default=is_default)
     held.callback(state.close)
     databases = HistoryStore(owner)
     held.callback(databases.close)
@@ -192,7 +195,8 @@ class _Main:
         """Main says that no script lives any more, or is gone itself.  Thread of the link."""
         if self.link.main.lost and self._service is not None:
             _log.error("%s", self.link.main.lost)
-            self._service.settle((), reap_escaped(self._service.unfinished), cause="main ended")
+            reaped = reap_escaped(self._service.unfinished)
+            self._service.settle(self._service.unfinished, reaped, cause="main ended")
         self._scripts_ended.set()
 
     def stop_scripts(self) -> None:
@@ -200,10 +204,14 @@ class _Main:
         assert self._service is not None
         self._service.shutdown()
         self.link.send(StopEverything())
-        if not self._scripts_ended.wait(self._service.settings.stop_grace_period + _PATIENCE):
-            _log.error("the engine's main process %d does not end its scripts: it is killed", self._pid)
-            send_signal(self._pid, signal.SIGKILL)
-            self._scripts_ended.wait(_PATIENCE)
+        if self._scripts_ended.wait(bounded(self._service.settings.stop_grace_period + _SCRIPTS_PATIENCE)):
+            return
+        send_signal(self._pid, signal.SIGTERM)  # as somebody who asks it for the second time, and does so at once
+        if self._scripts_ended.wait(_PATIENCE):
+            return
+        _log.error("the engine's main process %d does not end its scripts: it is killed", self._pid)
+        send_signal(self._pid, signal.SIGKILL)
+        self._scripts_ended.wait(_PATIENCE)
 
     def __exit__(self, *exc: object) -> None:
         """Tell main what it need not keep, and wait until it is gone."""

@@ -6,6 +6,8 @@ place, `ska_oet_device.procedure.ui`.
 
 from __future__ import annotations
 
+_SHOWN = 200  # characters
+
 
 class OetError(Exception):
     """A request could not be done; `reason` is the DevFailed reason of the contract."""
@@ -32,7 +34,7 @@ class InvalidStateError(OetError):
 
 
 class BusyError(OetError):
-    """Another procedure is RUNNING on this device."""
+    """Another procedure of this device has the turn: it runs, is being started, or is still ending."""
 
     reason = "OET_Busy"
 
@@ -67,3 +69,8 @@ class NotConnectedError(OetError):
 
 class HistoryError(OetError):
     """The durable history cannot be read now."""
+
+
+def brief(text: str, longest: int = _SHOWN) -> str:
+    """Return what somebody has given as an error shows it: its beginning, and its size if there is more."""
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"

@@ -17,7 +17,14 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     if not path.exists():
         return
-    for folder, _, _ in os.walk(path):  # there are folders that nobody may write to: checkouts, some packages
-        with suppress(OSError):
-            os.chmod(folder, 0o700)
+    _open_up(str(path))  # there are folders that nobody may write to: checkouts, some packages
+    for folder, folders, _ in os.walk(path):
+        for name in folders:
+            _open_up(os.path.join(folder, name))  # before it is read
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _open_up(folder: str) -> None:
+    with suppress(OSError):
+        if not os.path.islink(folder):
+            os.chmod(folder, 0o700)

@@ -11,6 +11,8 @@ import os
 import time
 from pathlib import Path
 
+from .own_files import make_folder, open_regular
+
 _LOOK_AGAIN = 0.005  # seconds
 
 
@@ -29,7 +31,7 @@ class FileLock:
     def take(cls, path: Path, *, shared: bool = False) -> FileLock:
         """Wait for the lock as long as it takes; the folder is made if need be.
 
-        :raises OSError: the folder or the file cannot be made
+        :raises OSError: the folder or the file cannot be made, or something else is in its place
         """
         while True:
             lock = cls._attempt(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
@@ -40,7 +42,7 @@ class FileLock:
     def try_take(cls, path: Path, *, shared: bool = False, patience: float = 0.0) -> FileLock | None:
         """Return the lock, or None if others keep it for `patience` seconds.
 
-        :raises OSError: the folder or the file cannot be made
+        :raises OSError: the folder or the file cannot be made, or something else is in its place
         """
         deadline = time.monotonic() + patience
         while True:
@@ -57,9 +59,9 @@ class FileLock:
     @classmethod
     def _attempt(cls, path: Path, operation: int) -> FileLock | None:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             return None
         try:
             fcntl.flock(descriptor, operation)
@@ -73,6 +75,11 @@ class FileLock:
 
     def fileno(self) -> int:
         return self._descriptor
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file still has its name: else others would take a lock of another one."""
+        return self._descriptor >= 0 and _is_named(self._descriptor, self.path)
 
     def close(self) -> None:
         """Give this hold up; a child that has inherited the descriptor keeps its own."""
@@ -93,8 +100,8 @@ class FileLock:
 
 def _is_named(descriptor: int, path: Path) -> bool:
     try:
-        named = os.stat(path)
-    except FileNotFoundError:
+        named = os.stat(path, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return os.path.samestat(os.fstat(descriptor), named)
 
@@ -114,7 +121,7 @@ def is_locked(path: Path, *, exclusively: bool, patience: float = 0.0) -> bool:
 
 def _is_locked_now(path: Path, *, exclusively: bool) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = open_regular(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:

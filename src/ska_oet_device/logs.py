@@ -10,6 +10,7 @@ Either says later how much was dropped.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -17,7 +18,6 @@ import re
 import select
 import socket
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -102,13 +102,6 @@ class SkaFormatter(logging.Formatter):
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         return "\n".join(filter(None, (message, record.exc_text)))
-
-
-def configure_logging(tags: str = "", level: int = logging.INFO) -> None:
-    """Send the log of a process that runs a script to its standard output, replacing what was set up before."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(SkaFormatter(tags, scripts=True))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 # -- the arguments -v, -v0 to -v5 of a Tango device server
@@ -204,7 +197,15 @@ class DirectHandler(logging.Handler):
         self._told = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._write(self.format(record), 0.0)
+        self._write(self._line(record), 0.0)
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception:  # whoever logs must not suffer from what is logged, nor the thread that writes
+            odd = "a record of %s, line %d, cannot be written"
+            where = record.pathname, record.lineno
+            return self.format(logging.LogRecord(record.name, record.levelno, *where, odd, where, None, None))
 
     def _write(self, line: str, patience: float) -> None:
         """Write a line, and how many lines were dropped before it, if anybody reads."""
@@ -256,9 +257,10 @@ class QueuedHandler(DirectHandler):
             if isinstance(record, threading.Event):
                 record.set()
                 continue
-            line = self.format(record)
+            line = self._line(record)
             if self.deliver is not None:
-                self.deliver(record, line.split("|", 7)[-1])
+                with contextlib.suppress(Exception):  # the line is written all the same
+                    self.deliver(record, line.split("|", 7)[-1])
             before = self._writer.dropped
             self._write(line, patience)
             patience = _PATIENCE if self._writer.dropped == before else 0.0

@@ -7,10 +7,12 @@ deadlines.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,11 +25,13 @@ from .logs import configure_server_logging
 from .mptools import (
     Children,
     EventLoop,
+    Signalled,
     WorkerPool,
     become_subreaper,
-    send_signal,
     set_up_process,
+    title_of,
 )
+from .own_files import file_name_of
 from .procedure import messages
 from .procedure.supervision import DeviceServerKeeper, Journal, ScriptSupervisor, UnheardFile
 
@@ -35,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 WORKER_ENTRY = "ska_oet_device.procedure.worker._process:worker_main"
 TEMPLATE_IMPORTS = ("tango",)
+_LAST_PATIENCE = 5.0  # seconds for the killed to be gone
+_MOST_NAMED = 20  # of those that are not
 
 
 class Peer(Protocol):
@@ -64,19 +70,18 @@ class MainProcess:
         self.loop = EventLoop()
         self.children = Children()
         self.children.disclaim_present()
-        self.pool = WorkerPool(self.loop, self.children, WORKER_ENTRY, imports=imports)
+        self.pool = WorkerPool(self.loop, self.children, WORKER_ENTRY, imports=imports, largest=messages.FROM_WORKER)
         self.journal = Journal()
         self.supervisor = ScriptSupervisor(
-            self.loop, self.children, self.pool, self.journal, entry=WORKER_ENTRY, imports=imports
+            self.loop, self.children, self.pool, self.journal, entry=WORKER_ENTRY, imports=imports, record=_record
         )
         self._unheard = UnheardFile(unheard)
         self.journal.repeat(self._unheard.read())
         self._left = self.journal.unheard()
         self.journal.on_all_heard = self._forget_unheard
         self.boot = os.urandom(16).hex()
-        self.pool.on_change = lambda: self.journal.send(
-            messages.to_frame(messages.Supply(list(self.pool.problems), self.pool.supplying, self.pool.template_pid))
-        )
+        self.pool.on_change = self._tell_supply
+        self.supervisor.on_problems(self._tell_supply)
         self.exit_status = 0
         self._shutting_down = False
         self._handlers: dict[type, Callable[..., None]] = {
@@ -84,10 +89,12 @@ class MainProcess:
             messages.RunFunction: self.supervisor.run,
             messages.StopProcess: self.supervisor.stop,
             messages.Broadcast: self.supervisor.broadcast,
+            messages.ContextChanged: self.supervisor.change_context,
+            messages.LimitOutput: self.supervisor.limit_output,
             messages.Configure: lambda message: self.pool.configure(message.spares, message.preload),
             messages.Acknowledge: lambda message: self.journal.acknowledge(message.number),
             messages.Ping: self._answer_ping,
-            messages.StopEverything: lambda message: self._begin_shutdown(),
+            messages.StopEverything: lambda message: self.begin_shutdown(),
         }
         self.peer = find_peer(self)
 
@@ -98,11 +105,19 @@ class MainProcess:
             os.getpid(),
             self.boot,
             self.supervisor.living,
-            list(pool.problems),
+            self._problems,
             pool.supplying,
             pool.template_pid,
             self.peer.has_served,
         )
+
+    @property
+    def _problems(self) -> list[str]:
+        return [*self.pool.problems, *self.supervisor.problems]
+
+    def _tell_supply(self) -> None:
+        supply = messages.Supply(self._problems, self.pool.supplying, self.pool.template_pid)
+        self.journal.send(messages.to_frame(supply))
 
     @property
     def is_needed(self) -> bool:
@@ -126,6 +141,12 @@ class MainProcess:
         self.journal.send(messages.to_frame(messages.Pong(message.token)))
         self.pool.probe()
 
+    def reap(self) -> None:
+        """Notice who has ended; once more if that is much, or if anything goes wrong with one of them."""
+        again = self.loop.call_later(0, self.reap)
+        if not self.children.reap():
+            again.cancel()
+
     # -- shutdown: the scripts first, while the device server can still tell of it; then everything
 
     def shut_down(self) -> None:
@@ -134,9 +155,10 @@ class MainProcess:
             _log.warning("asked to end for the second time: what runs is killed")
             self.supervisor.kill_all()
         else:
-            self._begin_shutdown()
+            self.begin_shutdown()
 
-    def _begin_shutdown(self) -> None:
+    def begin_shutdown(self) -> None:
+        """End as `shut_down` does; asking twice changes nothing: a terminal may send more than one SIGHUP."""
         if not self._shutting_down:
             _log.info("the server was asked to end")
             self._shutting_down = True
@@ -169,6 +191,13 @@ class MainProcess:
         return self.exit_status
 
 
+def _record(control: socket.socket) -> None:
+    """Be the recorder; in a fork of this process, which needs nothing of it itself."""
+    from .procedure.recorder import serve
+
+    serve(control)
+
+
 def with_device_server(arguments: Sequence[str]) -> Callable[[MainProcess], DeviceServerKeeper]:
     """Return what gives main a device server for its peer, with these arguments."""
     return lambda main: DeviceServerKeeper(
@@ -187,8 +216,13 @@ def with_device_server(arguments: Sequence[str]) -> Callable[[MainProcess], Devi
 def _unheard_path(arguments: Sequence[str]) -> Path:
     """Return where what cannot be told is kept: for this server of this Tango database alone."""
     host, instance = os.environ.get("TANGO_HOST", ""), next(iter(arguments), "")
-    name = re.sub(r"[^\w.-]", "_", f"unheard-{host}-{instance}")
-    return state_directory(Settings()) / f"{name}.json"
+    folder = state_directory(Settings())
+    path = folder / f"unheard-{file_name_of(host, longest=100)}@{file_name_of(instance, longest=100)}.json"
+    former = folder / (re.sub(r"[^\w.-]", "_", f"unheard-{host}-{instance}") + ".json")
+    if former.is_file() and not former.is_symlink() and not path.exists():
+        with contextlib.suppress(OSError):  # of an earlier version, which did not tell a_b from a:b
+            former.rename(path)
+    return path
 
 
 def main_loop(process: MainProcess) -> None:
@@ -197,9 +231,11 @@ def main_loop(process: MainProcess) -> None:
     Creates and manages the ScriptWorker processes that ProcessManager asks for.
     """
     loop = process.loop
-    loop.on_signal(signal.SIGCHLD, process.children.reap)
+    loop.on_signal(signal.SIGCHLD, process.reap)
     loop.on_signal(signal.SIGTERM, process.shut_down)
     loop.on_signal(signal.SIGINT, process.shut_down)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup(1) has it
+        loop.on_signal(signal.SIGHUP, process.begin_shutdown)
     process.peer.start()
     process.pool.start()
     loop.run()
@@ -207,18 +243,16 @@ def main_loop(process: MainProcess) -> None:
 
 def _end_all_children(children: Children) -> None:
     """Kill whatever is still there, and leave when nothing is: the last act, so waiting is allowed."""
-    deadline = time.monotonic() + 2.0
-    while time.monotonic() < deadline:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
+    deadline = time.monotonic() + _LAST_PATIENCE
+    seen: set[int] = set()
+    while left := children.end_all():
+        if time.monotonic() > deadline or all(answer is Signalled.REFUSED for answer in left.values()):
+            titles = ", ".join(f"{pid} ({title_of(pid)})" for pid in sorted(left)[:_MOST_NAMED])
+            _log.critical("%d processes cannot be ended, and are left behind: %s", len(left), titles)
             return
-        if pid == 0:
-            if not children.present():
-                return
-            for orphan in children.orphans():
-                send_signal(orphan, signal.SIGKILL)
+        if left.keys() <= seen:  # else what they have made meanwhile comes first
             time.sleep(0.002)
+        seen |= left.keys()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

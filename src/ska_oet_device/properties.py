@@ -12,20 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .config import Settings, size_in_bytes
+from .config import LONGEST_PATH, LONGEST_TIME, MOST_DAYS, Settings, size_in_bytes, truth_of
 
 Texts = Mapping[str, Sequence[str]]
 """What a database holds: the elements of each property that is set; one that is not set is missing, or empty."""
 
-LONGEST_TIME = 2_000_000
-"""Seconds, about 23 days: the system's waits take 2**31 ms at most."""
-
 MOST_PROCEDURES = 100_000
 """That attributes can show: HistoryLength, and the rows of a spectrum."""
 
-_MOST_DAYS = 36_500
 _LARGEST_SIZE = 10**15  # bytes
-_LONGEST_PATH = 4095  # bytes, as PATH_MAX has it
 _LONGEST_URL = 1024  # characters
 _SHOWN = 80  # characters of a value in a sentence
 _DEFAULTS = Settings()
@@ -35,7 +30,6 @@ _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _REPOSITORIES = re.compile(r"(https?|git)://[^@\s]*|(ssh|file)://\S*|[\w.-]+@[\w.-]+:\S*", re.ASCII)
 _DATABASE_URL = re.compile(r"\w+(\+\w+)?://.*", re.ASCII)
 _CREDENTIALS = re.compile(r"://[^/@]*@")
-_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True)
@@ -158,18 +152,14 @@ def _size(text: str) -> int | None:
     return value if value <= _LARGEST_SIZE else None
 
 
-def _flag(text: str) -> bool | None:
-    return _WORDS.get(text.strip().lower())
-
-
 def _path(text: str) -> str | None:
-    fits = text.startswith("/") and text.isprintable() and len(text.encode(errors="replace")) <= _LONGEST_PATH
+    fits = text.startswith("/") and text.isprintable() and len(text.encode(errors="replace")) <= LONGEST_PATH
     return text if fits else None
 
 
 def _script(text: str) -> str | None:
     uri = text.strip()
-    return uri if uri.startswith("file://") and uri.isprintable() and len(uri) <= _LONGEST_PATH else None
+    return uri if uri.startswith("file://") and uri.isprintable() and len(uri) <= LONGEST_PATH else None
 
 
 def _repositories(text: str) -> str | None:
@@ -198,7 +188,7 @@ def _seconds(name: str, doc: str) -> Property:
 
 
 def _days(name: str, doc: str) -> Property:
-    return Property(name, float, doc, f"a number of days from 0 to {_MOST_DAYS:,}", _number(0, _MOST_DAYS))
+    return Property(name, float, doc, f"a number of days from 0 to {MOST_DAYS:,}", _number(0, MOST_DAYS))
 
 
 def _count(name: str, doc: str, lowest: int, highest: int) -> Property:
@@ -211,7 +201,7 @@ def _bytes(name: str, doc: str, shown_default: str) -> Property:
     return Property(name, str, doc, rule, _size, shown_default=shown_default)
 
 
-_PATH_RULE = f"an absolute path of at most {_LONGEST_PATH:,} bytes"
+_PATH_RULE = f"an absolute path of at most {LONGEST_PATH:,} bytes"
 
 PROPERTIES = (
     Property("ScriptRoots", str, "Folders below which file:// scripts may live", _PATH_RULE, _path, several=True),
@@ -223,7 +213,7 @@ PROPERTIES = (
         _repositories,
         several=True,
     ),
-    _count("SubarrayId", "The subarray that the abort script is given; 0: from the device's name", 0, 2**31 - 1),
+    _count("SubarrayId", "The subarray that scripts are given; 0: from the device's name", 0, 2**31 - 1),
     Property(
         "AbortScript",
         str,
@@ -247,7 +237,14 @@ PROPERTIES = (
         bool,
         "Whether State is ALARM from a procedure's failure to the next start",
         "true or false",
-        _flag,
+        truth_of,
+    ),
+    Property(
+        "OetCompatibility",
+        bool,
+        "Whether scripts find the topics of ska_oso_oet where that is not installed",
+        "true or false",
+        truth_of,
     ),
     Property(
         "HistoryUrl",
@@ -257,7 +254,13 @@ PROPERTIES = (
         _database_url,
     ),
     _days("HistoryDays", "Days that the durable history keeps; 0: for ever"),
-    Property("GitTokenFile", str, "File with a token for git servers; empty: git's ordinary means", _PATH_RULE, _path),
+    Property(
+        "GitTokenFile",
+        str,
+        "File with tokens for git servers, for https; empty: git's ordinary means",
+        _PATH_RULE,
+        _path,
+    ),
     _days("EnvironmentDays", "Days an unused environment is kept; 0: for ever"),
     _bytes("EnvironmentQuota", "Size of all environments, beyond which unused ones go; 0: no limit", "20 GB"),
     Property(

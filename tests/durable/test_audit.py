@@ -105,3 +105,43 @@ def test_the_flag_and_the_override_are_kept_too(made):
 def test_a_wrong_request_for_requests(made, argument):
     with pytest.raises(tango.DevFailed, match="OET_InvalidArgument"):
         made.proxy.Requests(argument)
+
+
+def test_texts_of_a_megabyte_leave_a_line_or_two(made):
+    name = "x" * 900_000
+    for argument in (
+        json.dumps({"process_uid": 987654, "user": name}),
+        json.dumps({"process_uid": 987654, name: 1}),
+        json.dumps({"process_uid": 987654, "fn_name": name}),
+        f"file://{name}",
+        f"file://{'/a' * 100_000}",
+        name,
+    ):
+        for command in ("Prepare", "Run", "Start", "Stop"):
+            with pytest.raises(tango.DevFailed) as refused:
+                made.proxy.command_inout(command, argument)
+            assert len(refused.value.args[0].desc) < 2500
+    assert max(len(json.dumps(item)) for item in newest(made, 24)) < 1600
+
+
+def test_a_flood_of_refusals_is_counted_and_what_is_done_is_kept(made):
+    for _ in range(300):
+        with pytest.raises(tango.DevFailed):
+            made.proxy.Stop("987654")
+    uid = made.oet.prepare("quick.py")
+    for _ in range(20):
+        made.oet.stop(uid)
+    found = newest(made, 400)
+    assert sum(item["command"] == "Stop" and item["process_uid"] == uid for item in found) >= 1
+    assert next(item["process_uid"] for item in found if item["command"] == "Prepare") == uid
+    many = [item for item in found if item["command"] == "(many)"]
+    assert many[0]["answer"].split(" more requests since ")[0].isdecimal()
+    assert len(found) < 300
+
+
+def test_more_ids_than_can_be_told_at_once_are_refused(made):
+    with pytest.raises(tango.DevFailed, match="OET_TooLarge"):
+        made.proxy.Summarise(range(1, 100_001))
+    uid = made.oet.prepare("quick.py")
+    assert len(json.loads(made.proxy.Summarise([uid] * 250))) == 250
+    made.oet.stop(uid)

@@ -104,10 +104,11 @@ class TestMaxOutput:
         uid = made.oet.ready("floods_when_ready.py")
         path = file_of(made, uid)
         wait_until(lambda: path.stat().st_size > 20 * MIB, 30, "it has printed much")
-        wait_until(lambda: path.stat().st_blocks * 512 <= 10 * MIB, what="the file is shortened")
+        wait_until(lambda: path.stat().st_blocks * 512 <= 1.1 * MIB, what="the file is shortened")
         made.oet.stop(uid)
         made.wait_for(uid, "STOPPED")
 
+    @pytest.mark.long
     def test_holds_while_there_is_no_device_object(self, scripts, tmp_path):
         database = Database(tmp_path, lasting=True)
         made = Station(database, "alone", tmp_path / "alone", {"ScriptRoots": [scripts], "MaxOutput": 1})
@@ -122,7 +123,7 @@ class TestMaxOutput:
                 admin.DevRestart(made.device)
             printed = path.stat().st_size
             wait_until(lambda: path.stat().st_size > printed + 40 * MIB, 30, "it prints on")
-            assert path.stat().st_blocks * 512 < 10 * MIB
+            assert path.stat().st_blocks * 512 <= 1.1 * MIB
         finally:
             made.clean_up()
             database.stop()

@@ -61,6 +61,15 @@ class TestDeviceServerKilled:
             state for state, _ in summary["history"]["process_states"]
         ]
 
+    def test_what_the_device_filled_in_is_still_known(self, station):
+        made = station()
+        uid = made.oet.run("on_subarray.py")
+        made.oet.recorder.wait_for_end(uid)
+        before = made.oet.summary(uid)["provenance"]
+        assert before["filled_in"] == {"init": {"subarray_id": 1}}
+        made.kill_device_server()
+        assert made.oet.summary(uid)["provenance"] == before
+
     def test_the_newest_event_is_what_clients_read_first(self, station):
         made = station()
         uid = made.oet.run("raises.py")
@@ -124,6 +133,7 @@ class TestDeviceServerKilled:
             assert f"The start of main of procedure {late} was dropped" in made.proxy.Status()
             made.kill_device_server()
 
+    @pytest.mark.long
     def test_a_crash_loop_backs_off_and_ends_with_a_clear_line_if_nobody_needs_it(self, station):
         faster = "keeper._FIRST_PAUSE, keeper._LONGEST_PAUSE, keeper._CRASHES_IN_A_ROW = 0.05, 0.2, 3"
         made = station(python_with(faster))
@@ -150,6 +160,7 @@ class TestDeviceServerKilled:
         made.start()
         assert made.wait_for(uid, "STOPPED")["history"]["exit"]["reason"] == "the server was shut down"
 
+    @pytest.mark.long
     def test_the_scripts_of_a_device_that_has_left_the_database_are_ended_by_the_next(self, station, scripts, tmp_path):
         made = station()
         second = f"mid-oet/{made.instance}/02"
@@ -216,6 +227,7 @@ class TestMainKilled:
         assert summary["history"]["exit"]["reaped"] == [daemon]
         assert f"process {daemon} was reaped" in summary["history"]["exit"]["reason"]
 
+    @pytest.mark.long
     def test_twice_says_it_once(self, station):
         made = station()
         uid = made.oet.ready("quick.py")

@@ -304,6 +304,13 @@ class TestUnusedEnvironments:
         assert [info.env_id for info in manager.list()] == [new.env_id]
         assert manager.collect(0, 0) == []
 
+    def test_stay_while_the_clock_is_in_doubt(self, manager, tmp_path):
+        (old,) = prepare_each(manager, tmp_path, "shared==1.0")
+        make_old(old, days=31)
+        assert manager.collect(30, 0, time.time() - 2 * 86400) == []
+        make_old(old, days=time.time() / 86400)  # used before the clock was set
+        assert manager.collect(30, 0) == []
+
     def test_that_failed_go_too(self, manager, tmp_path):
         with pytest.raises(EnvironmentBuildError):
             manager.prepare(project_with(tmp_path / "p", "nowhere"), "c1")

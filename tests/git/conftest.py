@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.git_server import HttpServer, Upstream
+from support.git_server import HttpServer, Upstream, make_certificate
 
 from ska_oet_device.procedure.gitmanager import Checkout, GitArgs, checkout
 
@@ -45,6 +45,22 @@ def upstream(served, template):
 @pytest.fixture
 def server(served):
     server = HttpServer(served)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    return make_certificate(tmp_path_factory.mktemp("certificate") / "server.pem")
+
+
+@pytest.fixture
+def https_server(served, certificate, monkeypatch):
+    """A server that git trusts."""
+    monkeypatch.setenv("GIT_SSL_CAINFO", f"{certificate}.crt")
+    server = HttpServer(served, certificate=certificate)
     yield server
     server.close()
 

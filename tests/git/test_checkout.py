@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.forked import in_a_child
-from support.git_server import Upstream, git_daemon
+from support.git_server import Upstream, git_daemon, run_git
 
 from ska_oet_device.errors import InvalidArgumentError
 from ska_oet_device.procedure.gitmanager import Checkout, GitArgs, GitError, checkout, find_script
@@ -19,6 +19,18 @@ from ska_oet_device.procedure.gitmanager import Checkout, GitArgs, GitError, che
 
 def text(checkout: Checkout, name: str = "neighbour.py") -> str:
     return (checkout.path / name).read_text()
+
+
+def two_of_one_start(upstream: Upstream) -> tuple[str, str]:
+    """Make two commits whose hashes have the same first four digits."""
+    by_start: dict[str, str] = {}
+    tree = upstream.git("rev-parse", "HEAD^{tree}")
+    for number in range(3000):
+        commit = upstream.git("commit-tree", tree, "-m", str(number))
+        if commit[:4] in by_start:
+            return commit, by_start[commit[:4]]
+        by_start[commit[:4]] = commit
+    raise AssertionError("no two of 3000 hashes begin alike")
 
 
 class TestWhichCommit:
@@ -74,14 +86,7 @@ class TestWhichCommit:
         assert (got.commit, got.path.name, text(got)) == (first, first, "VALUE = 1\n")
 
     def test_a_short_hash_that_fits_several_commits_is_refused(self, client, upstream):
-        by_start: dict[str, str] = {}
-        tree = upstream.git("rev-parse", "HEAD^{tree}")
-        for number in range(3000):
-            commit = upstream.git("commit-tree", tree, "-m", str(number))
-            if commit[:4] in by_start:
-                break
-            by_start[commit[:4]] = commit
-        other = by_start[commit[:4]]
+        commit, other = two_of_one_start(upstream)
         upstream.push(f"{commit}:refs/heads/one", f"{other}:refs/heads/two")
         with pytest.raises(GitError, match=f"commit {commit[:4]} of repository .* is ambiguous: ") as caught:
             client.get(commit=commit[:4])
@@ -99,8 +104,9 @@ class TestWhichCommit:
 
     @pytest.mark.parametrize(
         ("asked", "missing"),
-        [({"branch": "nope"}, "no branch and no tag nope"), ({"commit": "f" * 40}, f"no commit {'f' * 40}: "),
-         ({"commit": "abcdef1"}, "no commit abcdef1")],
+        [({"branch": "nope"}, "no branch and no tag nope"),
+         ({"commit": "f" * 40}, f"no commit {'f' * 40} on a branch or a tag"),
+         ({"commit": "abcdef1"}, "no commit abcdef1 on a branch or a tag")],
     )  # fmt: skip
     def test_what_is_not_there_is_named(self, client, asked, missing):
         with pytest.raises(GitError, match=missing) as caught:
@@ -144,11 +150,82 @@ class TestForcedPush:
         path.rename(path.with_name("away"))
         assert text(client.get(commit=used[:10])) == "VALUE = 2\n"
 
-    def test_a_commit_that_no_branch_leads_to_is_asked_for_by_its_hash(self, client, upstream):
-        lost = upstream.commit(neighbour="VALUE = 2\n")
+
+class TestACommitOnNoBranch:
+    """Whoever may open a merge request can put commits into a repository; servers give them by their hash."""
+
+    @pytest.fixture(autouse=True)
+    def _gives_everything(self, upstream):
         upstream.git("--git-dir", str(upstream.bare), "config", "uploadpack.allowAnySHA1InWant", "true")
-        upstream.push("HEAD~1:refs/heads/main")
-        assert text(client.get(commit=lost)) == "VALUE = 2\n"
+
+    def strangers(self, upstream) -> str:
+        """Push a commit as a merge request does."""
+        commit = upstream.commit(neighbour="VALUE = 'stranger'\n")
+        upstream.git("tag", "tree", "HEAD^{tree}")
+        upstream.push("HEAD:refs/merge-requests/1/head", "HEAD~1:refs/heads/main", "tree")
+        return commit
+
+    @pytest.mark.parametrize("digits", [40, 12])
+    @pytest.mark.parametrize("known", [False, True])
+    def test_is_refused(self, client, upstream, digits, known):
+        commit = self.strangers(upstream)
+        if known:
+            client.get()
+            (clone,) = client.store.glob("repositories/*.git")
+            run_git(clone, "fetch", "--quiet", str(upstream.bare), f"{commit}:refs/oet/fetched/{commit}")
+            run_git(clone, "update-ref", f"refs/oet/used/{commit}", commit)  # as earlier versions did
+        with pytest.raises(GitError) as caught:
+            client.get(commit=commit[:digits])
+        assert commit[:digits] in str(caught.value)
+        assert ("is on no branch and no tag" if known else "on a branch or a tag") in str(caught.value)
+        assert caught.value.reason == "OET_ScriptNotFound"
+        assert not list(client.store.glob(f"checkouts/*/{commit}*"))
+
+    def test_is_refused_where_an_earlier_version_has_checked_it_out(self, client, upstream):
+        commit = self.strangers(upstream)
+        folder = client.get().path.with_name(commit)
+        folder.mkdir()
+        (folder / "neighbour.py").write_text("VALUE = 'stranger'\n")
+        with pytest.raises(GitError, match="on a branch or a tag"):
+            client.get(commit=commit)
+
+    @pytest.mark.long
+    def test_does_not_make_a_short_hash_ambiguous(self, client, upstream):
+        commit, other = two_of_one_start(upstream)
+        upstream.push(f"{commit}:refs/heads/one", f"{other}:refs/merge-requests/2/head")
+        client.get()
+        (clone,) = client.store.glob("repositories/*.git")
+        run_git(clone, "fetch", "--quiet", str(upstream.bare), f"{other}:refs/oet/fetched/{other}")
+        assert client.get(commit=commit[:4]).commit == commit
+
+    def test_is_had_when_a_branch_or_a_tag_has_come_to_lead_to_it(self, client, upstream):
+        commit = self.strangers(upstream)
+        with pytest.raises(GitError):
+            client.get(commit=commit)
+        upstream.git("tag", "--annotate", "--message", "merged", "v1", commit)
+        upstream.push("v1")
+        assert text(client.get(commit=commit)) == "VALUE = 'stranger'\n"
+
+    def test_is_had_from_a_branch_that_has_gone_on(self, client, upstream):
+        first = upstream.head()
+        for _ in range(3):
+            upstream.commit()
+        upstream.git("switch", "--quiet", "--create", "side", first)
+        upstream.commit()
+        assert client.get(commit=first).commit == first
+        assert client.get(commit=upstream.head()).commit == upstream.head()
+
+    def test_is_not_taken_for_one_because_of_the_clock_of_its_author(self, client, upstream):
+        tree = upstream.git("rev-parse", "HEAD^{tree}")
+        by = "a <a@b> 4000000000 +0000"
+        raw = f"tree {tree}\nauthor {by}\ncommitter {by}\n\nx\n"
+        (upstream.tree / "raw").write_text(raw)
+        ahead = upstream.git("hash-object", "-t", "commit", "-w", "raw")
+        upstream.git("reset", "--quiet", "--hard", ahead)
+        for _ in range(7):
+            upstream.git("commit", "--quiet", "--allow-empty", "-m", "after")
+        upstream.push()
+        assert client.get(commit=ahead).commit == ahead
 
 
 class TestWork:
@@ -172,9 +249,8 @@ class TestWork:
     def test_a_name_without_git_may_be_redirected_to_the_one_with_it(self, server, store, upstream):
         server.redirects["/scripts"] = "/scripts.git"
         assert checkout(GitArgs(f"{server.url}scripts"), store).commit == upstream.head()
-        lost = upstream.commit()
-        upstream.push("HEAD~1:refs/heads/main")
-        assert checkout(GitArgs(f"{server.url}scripts", None, lost), store).commit == lost
+        newer = upstream.commit()
+        assert checkout(GitArgs(f"{server.url}scripts", None, newer), store).commit == newer
 
     def test_gitpython_is_not_imported_before_git_is_run(self):
         code = "import sys, ska_oet_device.procedure.gitmanager; sys.exit('git' in sys.modules)"

@@ -73,23 +73,6 @@ class TestAccess:
     def test_nothing_given_is_no_access_and_nobody_is_asked(self, client):
         assert "no access (could not read Username" in failure(client.url, client.store)
 
-    def test_the_token_file_opens(self, client, tmp_path, upstream, server):
-        (tmp_path / "token").write_text(f"{TOKEN}\n")
-        assert client.get(token_file=str(tmp_path / "token")).commit == upstream.head()
-        assert "oauth2" in server.users
-
-    def test_a_wrong_token_is_no_access(self, client, tmp_path):
-        (tmp_path / "token").write_text("glpat-wrong")
-        text = failure(client.url, client.store, token_file=str(tmp_path / "token"))
-        assert "no access (Authentication failed" in text
-        assert "glpat-wrong" not in text
-
-    def test_the_token_goes_before_what_the_user_has_stored(self, client, tmp_path, upstream):
-        with open(os.environ["GIT_CONFIG_GLOBAL"], "a") as settings:
-            settings.write('[credential]\n\thelper = "!echo username=a; echo password=stale; true"\n')
-        (tmp_path / "token").write_text(TOKEN)
-        assert client.get(token_file=str(tmp_path / "token")).commit == upstream.head()
-
     def test_a_credential_helper_of_the_user_opens(self, client, upstream):
         with open(os.environ["GIT_CONFIG_GLOBAL"], "a") as settings:
             settings.write(f'[credential]\n\thelper = "!echo username=a; echo password={TOKEN}; true"\n')
@@ -109,24 +92,6 @@ class TestAccess:
             with open(os.environ["GIT_CONFIG_GLOBAL"], "w") as settings:
                 settings.write(f'[url "{other}"]\n\tinsteadOf = {client.url}\n')
             assert "not allowed" in failure(client.url, client.store)
-
-    def test_a_token_file_that_holds_nothing_is_named(self, client, tmp_path):
-        (tmp_path / "empty").touch()
-        for name, complaint in (("none", "cannot be read: No such file"), ("empty", "is empty")):
-            text = failure(client.url, client.store, token_file=str(tmp_path / name))
-            assert f"GitTokenFile {tmp_path / name} {complaint}" in text
-
-    def test_the_token_is_on_no_command_line_and_in_no_environment(self, client, tmp_path, monkeypatch):
-        seen = tmp_path / "seen"
-        spy = tmp_path / "bin" / "git-remote-http"
-        spy.parent.mkdir()
-        spy.write_text(f"#!/bin/sh\ncat /proc/$PPID/cmdline /proc/$PPID/environ > {seen}\nexit 1\n")
-        spy.chmod(0o755)
-        (tmp_path / "token").write_text(TOKEN)
-        monkeypatch.setenv("GIT_EXEC_PATH", str(spy.parent))
-        failure(client.url, client.store, token_file=str(tmp_path / "token"))
-        assert b"GIT_TERMINAL_PROMPT=0" in seen.read_bytes()
-        assert TOKEN.encode() not in seen.read_bytes()
 
 
 class TestMachine:

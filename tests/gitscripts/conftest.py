@@ -17,7 +17,7 @@ import psutil
 import pytest
 from support.git_server import HttpServer, Upstream, silent_server
 from support.packages import make_package, make_wheel
-from support.tango_server import FIRST, SCRIPTS, Database, Oet, Server
+from support.tango_server import SCRIPTS, Database, Oet, Server
 from support.waiting import wait_until
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
@@ -40,6 +40,7 @@ def setproctitle(title):
     pass
 """
 
+_NAME = "mid-oet/gitscripts/01"
 _numbers = itertools.count(1)
 
 
@@ -157,13 +158,6 @@ class GitOet:
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    database = Database(tmp_path_factory.mktemp("database"))
-    yield database
-    database.stop()
-
-
-@pytest.fixture(scope="session")
 def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     server = HttpServer(tmp_path_factory.mktemp("upstream"))
     yield server
@@ -223,10 +217,10 @@ def shared(
 ) -> Iterator[Oet]:
     """A server that lives as long as the tests do."""
     properties = {"ScriptRoots": [SCRIPTS], "GitRepositories": [git_server.url, deaf_url], **QUICK}
-    database.add_server("gitscripts", {FIRST: properties})
+    database.add_server("gitscripts", {_NAME: properties})
     server = Server(["gitscripts", *BIND], tmp_path_factory.mktemp("server"), database.host, None, packages)
     try:
-        oet = Oet(database, FIRST, server)
+        oet = Oet(database, _NAME, server)
         oet.ready("good.py")
         oet.tidy()
         yield oet

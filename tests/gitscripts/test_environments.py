@@ -54,7 +54,6 @@ class TestAScriptWithAnEnvironment:
         repository.add(requirements_txt="shared==1.0\n")
         commit = repository.commit(observe=SHARED)
         first = device.told(repository.script(create_env=True, git_commit=commit))
-        wait_until(lambda: len(device.templates()) == 2, 10, "the environment has a template")
         templates = device.templates()
         began = time.monotonic()
         second = device.told(repository.script(create_env=True, git_commit=commit))
@@ -62,6 +61,17 @@ class TestAScriptWithAnEnvironment:
         assert device.templates() == templates
         assert second["pid"] != first["pid"]
         assert second["summary"]["provenance"]["environment"] == first["summary"]["provenance"]["environment"]
+
+    def test_says_which_modules_are_the_servers_though_it_does_not_require_them(self, device, repository):
+        """iniconfig is pytest's: it is there as long as the tests run."""
+        repository.add(requirements_txt="shared==1.0\n")
+        repository.commit(observe="import tango, numpy, shared, json, iniconfig\n\n\n" + ENDS)
+        uid = device.run(repository.script(create_env=True))
+        assert device.oet.recorder.wait_for_end(uid, 30)["state"] == "COMPLETE"
+        lines = json.loads(device.oet.proxy.Output(json.dumps({"process_uid": uid})))["text"].splitlines()
+        (warning,) = [line for line in lines if "server's own packages" in line]
+        assert "|WARNING|" in warning
+        assert "|iniconfig: imported from the server's own packages" in warning
 
     def test_has_its_own_version_beside_another_and_the_server_s(self, device, repository, another_repository):
         repository.add(requirements_txt="shared==1.0\n")
@@ -75,13 +85,24 @@ class TestAScriptWithAnEnvironment:
         ]
         for uid in uids:
             device.oet.recorder.wait_for_state(uid, "READY", 30)
-        assert [device.output(uid).strip() for uid in uids] == ["1.0", "2.0", "3.0"]
+        for uid, version in zip(uids, ("1.0", "2.0", "3.0"), strict=True):
+            wait_until(
+                lambda uid=uid, version=version: device.output(uid).strip() == version, 10, f"it prints {version}"
+            )
         assert [device.oet.state(uid) for uid in uids] == ["READY"] * 3
 
     def test_imports_the_package_that_its_repository_is(self, device, repository):
         repository.add_package("observing", "4.5")
         repository.commit(scripts__observe=TELLS.format(module="observing"))
         assert device.told(repository.script("scripts/observe.py", create_env=True))["version"] == "4.5"
+
+    def test_has_the_topics_of_the_oet_where_the_device_offers_them(self, device, repository):
+        repository.add(requirements_txt="shared==1.0\n")
+        repository.commit(observe="from ska_oso_oet.event import topics\n" + SHARED)
+        script = repository.script(create_env=True)
+        assert "No module named 'ska_oso_oet'" in device.failure(script, 30)
+        with device.oet.properties(OetCompatibility=True):
+            assert device.told(script)["version"] == "1.0"
 
     def test_is_built_once_for_all_who_ask_at_the_same_time(self, device, repository, gate, tmp_path):
         repository.add_package("together", hook=gate.hook)
@@ -130,6 +151,23 @@ class TestABuild:
         log = os.stat(failed["log"]).st_mtime_ns
         assert "nowhere-to-be-found" in device.failure(script)
         assert os.stat(failed["log"]).st_mtime_ns > log
+
+    @pytest.mark.long
+    @pytest.mark.parametrize("more", ["", ", start_new_session=True"])
+    def test_does_not_wait_for_a_daemon_that_keeps_its_output(self, device, repository, more):
+        hook = f"import subprocess; print(subprocess.Popen(['sleep', '600']{more}).pid, file=open('pid', 'w'))"
+        repository.add_package("haunted", hook=hook)
+        commit = repository.commit(observe=TELLS.format(module="haunted"))
+        assert device.told(repository.script(create_env=True, git_commit=commit))["version"] == "1.0"
+
+    @pytest.mark.long
+    def test_may_not_take_more_memory_than_a_build_may(self, device, repository):
+        repository.add_package("greedy", hook="x = bytearray(3 * 1024**3)")
+        commit = repository.commit(observe=ENDS)
+        with device.oet.properties(MaxMemory="64 MiB"):
+            reason = device.failure(repository.script(create_env=True, git_commit=commit))
+        assert "each process of a build may have 1" in reason
+        assert "since MaxMemory is set" in reason
 
     def test_that_is_killed_fails_and_the_next_one_works(self, device, script, gate):
         uid = device.prepare(script)

@@ -90,6 +90,62 @@ class TestAScriptOfGit:
         assert summary["script"]["git_args"]["git_repo"] == repository.url
 
 
+CHANGES = """
+import os, pathlib, stat
+import neighbour
+
+def main():
+    print(neighbour.VALUE)
+    path = pathlib.Path(neighbour.__file__)
+    path.parent.chmod(0o755)
+    path.chmod(0o644)
+    path.write_text("VALUE = 'changed'\\n")
+    (path.parent / "results.csv").touch()
+"""
+
+POISONS = """
+import importlib.util, marshal, pathlib, sys
+import neighbour
+
+def main():
+    print(neighbour.VALUE)
+    source = pathlib.Path(neighbour.__file__)
+    source.parent.chmod(0o755)
+    noted = source.stat()
+    header = importlib.util.MAGIC_NUMBER + b"".join(
+        number.to_bytes(4, "little") for number in (0, int(noted.st_mtime), noted.st_size)
+    )
+    for prefix in (None, sys.pycache_prefix, str(source.parents[3] / "pycache")):
+        sys.pycache_prefix = prefix
+        kept = pathlib.Path(importlib.util.cache_from_source(str(source)))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(header + marshal.dumps(compile("VALUE = 'poison'", "", "exec")))
+    source.parent.chmod(0o555)
+"""
+
+
+class TestAScriptThatChangesItsCheckout:
+    @pytest.mark.long
+    @pytest.mark.parametrize("create_env", [False, True])
+    def test_does_not_change_the_next_run_which_says_so(self, device, repository, create_env):
+        commit = repository.commit(neighbour="VALUE = 'of the commit'\n", observe=CHANGES)
+        script = repository.script(git_commit=commit, create_env=create_env)
+        assert words(device, script) == ("of the commit", commit)
+        told, used = words(device, script)
+        assert told.splitlines()[-1] == "of the commit"
+        assert used == commit
+        assert "neighbour.py was changed" in told
+        assert "results.csv was added" in told
+
+    @pytest.mark.long
+    @pytest.mark.parametrize("create_env", [False, True])
+    def test_puts_no_byte_code_into_the_next_run(self, device, repository, create_env):
+        commit = repository.commit(neighbour="VALUE = 'of the commit'\n", observe=POISONS)
+        script = repository.script(git_commit=commit, create_env=create_env)
+        assert words(device, script) == ("of the commit", commit)
+        assert words(device, script)[0].splitlines()[-1] == "of the commit"
+
+
 class TestPrepareRefuses:
     @pytest.mark.parametrize(
         ("change", "reason", "words"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -34,6 +36,7 @@ from ska_oet_device.procedure.application import (
 )
 from ska_oet_device.procedure.domain import FileSystemScript, ProcedureInput, ProcedureState, ProcessManager
 from ska_oet_device.procedure.messages import LifecycleMessage
+from ska_oet_device.procedure.output import OutputError
 from ska_oet_device.procedure.ownership import StateHeldError
 from ska_oet_device.procedure.supervision import UnheardFile
 
@@ -172,7 +175,7 @@ class TestTheProcessManager:
         with start_engine(settings()) as service:
             manager = ProcessManager(bus=service.bus, next_id=service.history.next_id, settings=service.settings)
             running, other = (create(manager, script(SLEEPING)) for _ in range(2))
-            wait_until(lambda: manager.get_state(running) is ProcedureState.READY)
+            wait_until(lambda: {manager.get_state(each) for each in (running, other)} == {ProcedureState.READY})
             assert not manager.has_running()
             manager.run(running, call="main", run_args=ProcedureInput())
             wait_until(manager.has_running)
@@ -344,6 +347,65 @@ class TestTheHistory:
         assert kept.stat().st_size == 64 * 65536
         assert kept.stat().st_blocks * 512 <= 1024**2 + 8192
 
+    def test_does_not_wait_for_a_fifo_in_the_place_of_its_output(self, settings, script, tmp_path):
+        state = tmp_path / "state"
+        replacing = script(
+            "import glob, os, time\ndef main():\n    print('hello')\n"
+            f"    while not (found := glob.glob({str(state)!r} + '/**/1.log', recursive=True)): time.sleep(0.01)\n"
+            "    own = found[0]\n    os.unlink(own)\n    os.mkfifo(own)\n"
+            "    os.mkfifo(os.path.join(os.path.dirname(own), '2.log'))\n"
+        )
+        with start_engine(settings(state_directory=str(state))) as service:
+            wait_for(service, run(service, replacing), "COMPLETE")
+            wait_for(service, run(service, replacing), "COMPLETE", "FAILED")
+            for uid in (1, 2):
+                with pytest.raises(OutputError, match=f"output file of procedure {uid} is no regular file any more"):
+                    service.read_output(uid, 0, 100)
+        with start_engine(settings(state_directory=str(state))) as service:
+            assert prepare(service, replacing) == 3
+
+    @pytest.mark.long
+    def test_does_not_follow_a_link_in_the_place_of_the_folder_of_its_output(self, settings, script, tmp_path):
+        state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        printing = script("def main(): print('hello')\n")
+        with start_engine(settings(state_directory=str(state))) as service:
+            wait_for(service, run(service, printing), "COMPLETE")
+            folder = next(state.rglob("1.log")).parent
+            replacing = script(f"import os\ndef main():\n    os.rename({str(folder)!r}, {str(folder) + 'x'!r})\n"
+                               f"    os.symlink({str(elsewhere)!r}, {str(folder)!r})\n")  # fmt: skip
+            wait_for(service, run(service, replacing), "COMPLETE")
+            wait_for(service, run(service, printing), "COMPLETE")
+            wait_until(lambda: folder.is_dir() and not folder.is_symlink(), 20, "it is made anew")
+            last = run(service, printing)
+            wait_for(service, last, "COMPLETE")
+            assert "hello" in service.read_output(last, 0, 100).text
+        assert list(elsewhere.iterdir()) == []
+
+    @pytest.mark.long
+    @pytest.mark.parametrize("what", ["history.sqlite3", "."])
+    def test_that_is_removed_while_it_is_in_use_is_written_again(self, settings, script, tmp_path, what):
+        state = tmp_path / "state"
+        durable = settings(state_directory=str(state))
+        with start_engine(durable) as service:
+            uids = []
+            for _ in range(3):
+                uids.append(run(service, script(NOTHING)))
+                wait_for(service, uids[-1], "COMPLETE")
+            shutil.rmtree(state / what) if what == "." else (state / what).unlink()
+            wait_until(lambda: "nothing is lost" in service.history.problem, 10, "it is noticed")
+            uids.append(run(service, script(NOTHING)))
+            wait_for(service, uids[-1], "COMPLETE")
+            before = [event.sequence for event in service.lifecycle_events(0)]
+            with pytest.raises(StateHeldError), start_engine(durable):
+                pass
+        with start_engine(durable) as service:
+            assert [entered(summary)[-1] for summary in service.summarise(uids)] == ["COMPLETE"] * 4
+            assert [event.sequence for event in service.lifecycle_events(0)] == before
+            assert prepare(service, script(NOTHING)) == max(uids) + 1
+            modes = {oct(stat.S_IMODE(path.stat().st_mode) & 0o077) for path in state.rglob("*")}
+            assert modes == {"0o0"}, "all of it is for our user alone"
+
     def test_belongs_to_one_engine_at_a_time(self, settings, tmp_path):
         durable = settings(state_directory=str(tmp_path / "state"))
         with start_engine(durable) as service:
@@ -383,8 +445,8 @@ with start_engine({settings!r}) as service:
     service.start(StartProcessCommand(uid, "main", ProcedureInput(), force_start=True))
     while service.summarise([uid])[0].state.name != "RUNNING":
         time.sleep(0.01)
-    print(uid, flush=True)
     try:
+        print(uid, flush=True)
         time.sleep(600)
     except KeyboardInterrupt:
         time.sleep(0.5)
@@ -437,6 +499,24 @@ with start_engine():
             wait_until(lambda: is_gone(main), 5, "the end of main")
             os.kill(copy, signal.SIGKILL)
 
+    def test_has_what_scripts_print_while_they_run(self, settings, script, tmp_path):
+        path = script(f"""
+            import os, time
+            def main():
+                while not os.path.exists({str(tmp_path / "go")!r}):
+                    time.sleep(0.01)
+                print("a line")
+                print("a part", end="")
+                time.sleep(600)
+        """)
+        caller = Caller(path, settings())
+        try:
+            (tmp_path / "go").touch()
+            assert os.read(caller.process.stdout.fileno(), 7) == b"a line\n"
+            assert os.read(caller.process.stdout.fileno(), 6) == b"a part"
+        finally:
+            caller.kill()
+
     def test_that_is_interrupted_still_has_its_scripts_until_it_leaves(self, settings, script):
         caller = Caller(script(SLEEPING), settings())
         os.killpg(caller.process.pid, signal.SIGINT)  # as Ctrl-C does: to all of the foreground group
@@ -459,8 +539,8 @@ with start_engine():
         before = (tmp_path / "alive").read_text()
         wait_until(lambda: (tmp_path / "alive").read_text() not in ("", before), 5, "the script to go on")
         caller.process.send_signal(signal.SIGCONT)
-        # The kernel gives a signal to a thread that runs, and wakes the others for none.
-        wait_until(lambda: "T" not in _states_of_threads(caller.process.pid), 5, "all threads of the caller to go on")
+        # The kernel gives a signal to a thread that has gone on, and wakes the others for none.
+        wait_until(lambda: set(_states_of_threads(caller.process.pid)) == {"S"}, 20, "all threads to have gone on")
         caller.process.send_signal(signal.SIGINT)
         assert caller.process.communicate(timeout=20)[0].split() == ["RUNNING", "STOPPED"]
 
@@ -499,6 +579,7 @@ class TestMain:
                 prepare(service, script(NOTHING))
 
     def test_that_hangs_is_killed_when_the_block_is_left(self, settings, script, monkeypatch):
+        monkeypatch.setattr("ska_oet_device.engine._SCRIPTS_PATIENCE", 0.5)
         monkeypatch.setattr("ska_oet_device.engine._PATIENCE", 0.5)
         with leaving_nothing() as seen, start_engine(settings(stop_grace_period=0.1)) as service:
             uid = run(service, script(SLEEPING))

@@ -9,14 +9,16 @@ import sys
 
 import pytest
 
-MOST_MODULES = 150  # of all kinds; a bare interpreter has 33 with Python 3.11
+MOST_MODULES = (
+    165  # of all kinds, a file for each subject of ours among them; a bare interpreter has 33 with Python 3.11
+)
 # Its own memory, without the pages of files that others share; it has 11 MB with Python 3.11, a bare interpreter 3 MB.
 # From one build of Python to another this differs by some percent; any of the libraries below takes several MB.
 MOST_MEMORY = 12_500  # kB
 
 NOT_FOR_MAIN = (
     *("git", "numpy", "pubsub", "pydantic", "setproctitle", "sqlalchemy", "tango"),
-    *("asyncio", "hashlib", "json", "multiprocessing", "shutil", "ssl", "subprocess", "tempfile", "urllib.request"),
+    *("asyncio", "hashlib", "multiprocessing", "pickle", "shutil", "ssl", "subprocess", "tempfile", "urllib.request"),
     *("ska_oet_device.procedure.application", "ska_oet_device.procedure.gitmanager", "ska_oet_device.procedure.worker"),
 )
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 
 import pytest
 from support.main_process import MainProcess
-from support.processes import children_of, is_gone
+from support.processes import is_gone
 from support.waiting import wait_until
-
-from ska_oet_device.mptools import stat_of
 
 # Each function begins a process that lives on, and tells its id.
 LEAVING = f"""
@@ -114,11 +111,11 @@ class TestWhatIsLeftBehind:
         main.wait_for_end(uid)
         wait_until(lambda: is_gone(pid), 5, "the end of what was left behind")
 
-    @pytest.mark.parametrize("kind", ["grandchild", "forked", "daemon", "deaf_daemon"])
+    @pytest.mark.parametrize("kind", ["grandchild", "daemon", "bare_daemon"])
     def test_is_killed_and_the_neighbours_are_not_while_another_procedure_lives(self, main, leaving, kind):
         device = "mid-oet/subarray/02"
         neighbour = main.ready(leaving, device=device)
-        main.run(neighbour, "main", "daemon", "stays", device=device)
+        main.run(neighbour, "main", "bare_daemon", "stays", device=device)
         kept = main.wait_for_message(neighbour, "left")["pid"]
         main.seen.add(kept)
         uid, pid = started(main, leaving, kind)
@@ -131,30 +128,6 @@ class TestWhatIsLeftBehind:
         main.wait_for_end(neighbour)
         wait_until(lambda: is_gone(kept), 5, "the end of the neighbour's")
 
-    def test_without_any_mark_is_left_to_a_neighbour_and_killed_with_it(self, main, leaving):
-        neighbour = main.ready(leaving)
-        uid, pid = started(main, leaving, "bare_daemon")
-        main.stop(uid)
-        assert main.wait_for_end(uid).exit["reaped"] == []
-        assert not is_gone(pid)  # it may be the neighbour's: nobody can tell
-        main.stop(neighbour)
-        assert main.wait_for_end(neighbour).exit["reaped"] == [pid]
-        wait_until(lambda: is_gone(pid), 5)
-
-    def test_without_any_mark_is_killed_though_a_younger_procedure_lives(self, main, leaving):
-        uid, pid = started(main, leaving, "bare_daemon")
-        for spare in main.wait_for_spares():
-            os.kill(spare, signal.SIGKILL)
-            wait_until(lambda spare=spare: is_gone(spare))
-        time.sleep(5 / os.sysconf("SC_CLK_TCK"))  # what is born now is younger by the clock of the kernel, too
-        main.wait_for_spares()
-        younger = main.ready(leaving)
-        if stat_of(main.wait_for(younger, "READY").os_pid).start <= stat_of(pid).start:
-            pytest.fail("the neighbour is not younger")
-        main.stop(uid)
-        assert main.wait_for_end(uid).exit["reaped"] == [pid]
-        assert not is_gone(main.wait_for(younger, "READY").os_pid)
-
     def test_of_many_is_killed_at_once(self, main, script):
         many = "def many():\n    pub.sendMessage('many', pids=[daemon() for _ in range(10)])\n    time.sleep(600)\n"
         uid = main.ready(script(LEAVING + many))
@@ -164,22 +137,6 @@ class TestWhatIsLeftBehind:
         main.stop(uid)
         assert sorted(main.wait_for_end(uid).exit["reaped"]) == sorted(pids)
         wait_until(lambda: all(map(is_gone, pids)), 5)
-
-    def test_that_dies_by_itself_is_reaped(self, main, script):
-        path = script("""
-            import os, time
-            def main():
-                for _ in range(20):
-                    if os.fork() == 0:
-                        if os.fork() == 0:
-                            time.sleep(0.01)
-                        os._exit(0)
-                    os.wait()
-                time.sleep(600)
-        """)
-        main.running(path)
-        main.wait_for_spares()
-        wait_until(lambda: len(children_of(main.pid)) == 4, 10, "main to have no other children")
 
     def test_ends_with_main_killed_if_the_script_itself_does(self, main, leaving):
         uid, pid = started(main, leaving, "grandchild")

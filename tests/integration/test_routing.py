@@ -58,8 +58,9 @@ class TestArbitration:
         wait_until(lambda: len(main.told.dropped) == 4, 20, "four dropped starts")
         (winner,) = set(uids) - {dropped.msg_src for dropped in main.told.dropped}
         main.wait_for(winner, "RUNNING")
-        reason = f"the start of main was dropped, since procedure {winner} was RUNNING"
-        assert {dropped.reason for dropped in main.told.dropped} == {reason}
+        because = f"the start of main was dropped, since procedure {winner} was "
+        reasons = {dropped.reason for dropped in main.told.dropped}
+        assert reasons <= {f"{because}RUNNING", f"{because}being started"}
         assert sum("RUNNING" in main.states(uid) for uid in uids) == 1
 
     def test_at_no_time_are_two_running(self, main, script):
@@ -196,17 +197,50 @@ class TestMessagesOfScripts:
         assert main.said(uid, "unreadable") == []
         assert main.said(uid, "last") == [{}]
 
+    @pytest.mark.parametrize("failure", ["sys.exit(3)", "1 / 0", "value.nothing", "(lambda f: f(f))(lambda f: f(f))"])
+    def test_on_which_a_listener_fails_harm_neither_it_nor_the_speaker(self, main, script, failure):
+        listener = main.ready(
+            script(f"""
+            import sys
+            from pubsub import pub
+            def fail(value):
+                {failure}
+            def hear(value):
+                pub.sendMessage("heard", value=value)
+            def init():
+                pub.subscribe(fail, "news")
+                pub.subscribe(hear, "other")
+            def main():
+                pass
+        """)
+        )
+        speaker = main.running(
+            script("""
+            from pubsub import pub
+            def main():
+                pub.sendMessage("news", value=1)
+                pub.sendMessage("other", value=2)
+        """)
+        )
+        assert main.wait_for_end(speaker).reason == "completed"
+        assert main.wait_for_message(listener, "heard") == {"value": 2}
+        main.run(listener)
+        assert main.wait_for_end(listener).reason == "completed"
+
     def test_that_cannot_be_read_do_not_harm_those_who_listen(self, main, script):
         listener = main.ready(script(LISTENING))
         garbled = main.running(
             script("""
             from pubsub import pub
-            import gc, struct
+            import gc
             from ska_oet_device.mptools import Connection
+            from ska_oet_device.procedure import script_message
             def main():
+                gc.unfreeze()  # where the worker has put what is its own
                 (pipe,) = [found for found in gc.get_objects() if isinstance(found, Connection)]
-                pipe.send(2, b"this is no pickle")
-                pipe.send(2, b"N.")
+                said = script_message.said("news", {}, 1.0)[:-2]
+                for kwargs in (b"{this is no JSON", b"[1]", b'{"!eval": "1"}', b"[" * 50_000, b"\\xff"):
+                    pipe.send(2, said + kwargs)
                 pub.sendMessage("news", value=1)
         """)
         )
@@ -218,8 +252,11 @@ class TestMessagesOfScripts:
 ON_THE_PIPE = """
     import gc, os, socket, struct, time
     from ska_oet_device.mptools import Connection
-    from ska_oet_device.procedure.messages import StateEntered, to_frame
+    from ska_oet_device.procedure.messages import (
+        EnvironmentReady, FilledIn, Finished, Load, Ping, ScriptLoaded, StateEntered, to_frame
+    )
     def main(kind):
+        gc.unfreeze()  # where the worker has put what is its own
         (pipe,) = [found for found in gc.get_objects() if isinstance(found, Connection)]
         frames = {
             "text": b"Traceback (most recent call last):",
@@ -230,6 +267,26 @@ ON_THE_PIPE = """
             "a failed birth": struct.pack("!IB", 1, 251) + b"x",
             "no such state": to_frame(StateEntered(99, 1.0)),
             "its own end": to_frame(StateEntered(9, 1.0)),
+            "a large message": struct.pack("!IB", 60_000_000, 1),
+            "a large pubsub message": struct.pack("!IB", 2_000_000, 2),
+            "an unknown tag": struct.pack("!IB", 0, 77),
+            "another's message": to_frame(Ping(3)),
+            "a state that is none": to_frame(StateEntered([7], 1.0)),
+            "a true state": to_frame(StateEntered(True, 1.0)),
+            "a time that is none": to_frame(StateEntered(6, float("nan"))),
+            "a name for a time": to_frame(StateEntered(6, "now")),
+            "a second script": to_frame(ScriptLoaded({"path": "/another.py"})),
+            "filled in twice": to_frame(FilledIn({"subarray_id": 2})) * 2,
+            "an environment": to_frame(EnvironmentReady("/env", "/a.py", {})),
+            "it listens twice": struct.pack("!IB", 0, 3) * 2,
+            "listening with a load": struct.pack("!IB", 5, 3) + b"hello",
+            "it is ready again and again": (to_frame(StateEntered(6, 1.0)) + to_frame(StateEntered(7, 1.0, "f"))) * 100,
+            "it completes too early": to_frame(Finished("completed", 1.0, "")),
+            "an end of no kind": to_frame(Finished("unknown", 1.0, "")),
+            "a reason without end": to_frame(Finished("failed", 1.0, "x" * 100_000)),
+            "a reason that is none": to_frame(Finished("failed", 1.0, ["x"])),
+            "a trace that is none": to_frame(Finished("failed", 1.0, "x", {"a": 1})),
+            "two ends": to_frame(Finished("failed", 1.0, "x")) * 2,
         }
         pipe.send_frame(frames[kind])
         time.sleep(600)
@@ -248,6 +305,31 @@ class TestGarbageOnThePipe:
             "a failed birth",
             "no such state",
             "its own end",
+            "a large message",
+            "it is ready again and again",
+            "it completes too early",
+            *(
+                pytest.param(kind, marks=pytest.mark.long)
+                for kind in (
+                    "a large pubsub message",
+                    "an unknown tag",
+                    "another's message",
+                    "a state that is none",
+                    "a true state",
+                    "a time that is none",
+                    "a name for a time",
+                    "a second script",
+                    "filled in twice",
+                    "an environment",
+                    "it listens twice",
+                    "listening with a load",
+                    "an end of no kind",
+                    "a reason without end",
+                    "a reason that is none",
+                    "a trace that is none",
+                    "two ends",
+                )
+            ),
         ],
     )
     def test_ends_that_procedure_with_the_reason_and_no_other(self, main, script, kind):
@@ -294,7 +376,7 @@ class TestADeviceServerThatDoesNotRead:
         flooder, other = main.ready(script(FLOOD)), main.ready(script(NOTHING))
         main.stop_reading()
         main.run(flooder, "main", 3000, str(tmp_path / "reached"))  # 30 MB
-        assert 100 < wait_until_paused() < 1500
+        assert 20 < wait_until_paused() < 1500
         main.stop(other)  # main still works: this shows when reading goes on
         wait_until(lambda: procedures_of(main.pid) == [f"{ONE}#{flooder}"], 10, "the end of the other one")
         main.go_on_reading()
@@ -302,6 +384,17 @@ class TestADeviceServerThatDoesNotRead:
         assert [data["number"] for data in main.said(flooder, "flood")] == list(range(3000))
         assert main.states(other)[-1] == "STOPPED"
         assert main.told.numbers == list(range(1, len(main.told.numbers) + 1))
+
+    def test_does_not_keep_a_script_waiting_once_everything_is_read(self, main, script):
+        large = """
+            from pubsub import pub
+            def main():
+                for number in range(300):
+                    pub.sendMessage("large", number=number, text="x" * 300_000)
+        """
+        uid = main.running(script(large))
+        assert main.wait_for_end(uid).reason == "completed"
+        assert [data["number"] for data in main.said(uid, "large")] == list(range(300))
 
     @pytest.mark.timeout(120)
     def test_does_not_keep_a_paused_flooder_from_being_stopped(self, main, script, tmp_path, wait_until_paused):

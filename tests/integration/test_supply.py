@@ -121,8 +121,8 @@ class TestTheTemplate:
         main.run(uid)
         assert main.wait_for_end(uid).reason == "completed"
         before, after = map(int, told.read_text().split())
-        assert before == 2  # the script's, and the one that reads the pipe
-        assert after == 1 + min(os.cpu_count(), len(os.sched_getaffinity(0)))
+        assert before == 3  # the script's, the one that reads the pipe, and the one that writes unfinished lines
+        assert after == 2 + min(os.cpu_count(), len(os.sched_getaffinity(0)))
 
     def test_forks_twice_where_it_cannot_fork_children_of_main(self, new_main, script, modules):
         (modules / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'm68k'\n")

@@ -49,10 +49,12 @@ class TestTwoHosts:
         first = self.start(bare, postgresql, tmp_path, "host-a")
         oet = first.client()
         device_server = first.server.device_server()
-        device_server.send_signal(signal.SIGSTOP)
+        for process in (first.server.process, device_server):  # main, too: it kills a device server that hangs
+            process.send_signal(signal.SIGSTOP)
         second = self.start(bare, postgresql, tmp_path, "host-b")
         later = second.client()
-        device_server.send_signal(signal.SIGCONT)
+        for process in (device_server, first.server.process):
+            process.send_signal(signal.SIGCONT)
         wait_until(lambda: oet.proxy.state().name == "ALARM", 20, "State is ALARM")
         assert "was taken over by main process" in oet.proxy.status()
         assert "on host host-b" in oet.proxy.status()

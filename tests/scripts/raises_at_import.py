@@ -1,3 +1,7 @@
 """Cannot be imported."""
 
 raise LookupError("nothing can be found at import")
+
+
+def main():
+    pass

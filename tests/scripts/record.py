@@ -8,12 +8,12 @@ def _write(path, entry):
         file.write(json.dumps(entry) + "\n")
 
 
-def init(path, *args, **kwargs):
-    _write(path, {"fn": "init", "args": args, "kwargs": kwargs})
+def init(path, *args, context, **kwargs):
+    _write(path, {"fn": "init", "args": args, "kwargs": {**kwargs, "context": context}})
 
 
-def main(path, *args, **kwargs):
-    _write(path, {"fn": "main", "args": args, "kwargs": kwargs})
+def main(path, *args, context, **kwargs):
+    _write(path, {"fn": "main", "args": args, "kwargs": {**kwargs, "context": context}})
 
 
 def narrow(path, number=0):

@@ -4,7 +4,6 @@ from pubsub import pub
 
 
 def main(topic="a.topic", **data):
-    data.pop("context", None)
     pub.sendMessage(topic, **data)
 
 

@@ -213,7 +213,18 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 _SCRIPTS = {
+    "cannot_park.py": """
+import time
+from pubsub import pub
+def main():
+    try:
+        pub.sendMessage("armed")
+        time.sleep(300)
+    finally:
+        raise RuntimeError("park failed: wind")
+""",
     "quick.py": "def main(*args):\n    print('done')\n",
+    "on_subarray.py": "def init(subarray_id=0): pass\ndef main(): pass\n",
     "step.py": """
 import time
 from pathlib import Path
@@ -250,6 +261,22 @@ def main(lines=3, **kwargs):
     print("an error", file=sys.stderr)
     os.write(1, b"from C\\n")
     subprocess.run(["sh", "-c", "echo from a child; echo its error >&2"])
+""",
+    "leaves_when_told.py": """
+import signal, time
+from pubsub import pub
+def main():
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    pub.sendMessage("armed")
+    while not told:
+        time.sleep(0.01)
+    time.sleep(1)
+""",
+    "keeps_a_file.py": """
+from ska_oet_device.scripting import this_run
+def main():
+    (this_run().folder / "data").write_text("42")
 """,
     "floods.py": """
 import os

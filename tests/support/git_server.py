@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -84,13 +85,15 @@ class HttpServer:
     """Serves a folder of repositories by git-http-backend, and keeps a log of the requests.
 
     :param token: what a client must give as password; None for anybody
+    :param certificate: a file with a certificate for 127.0.0.1 and its key, for https
     """
 
-    def __init__(self, top: Path, token: str | None = None) -> None:
+    def __init__(self, top: Path, token: str | None = None, certificate: Path | None = None) -> None:
         self.top = top
         self.token = token
         self.requests: list[str] = []
         self.users: list[str] = []
+        self.passwords: list[str] = []
         self.redirects: dict[str, str] = {}
         self.let_go = threading.Event()  # cleared: a pack is sent by half, and then waits
         self.let_go.set()
@@ -102,7 +105,12 @@ class HttpServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
@@ -121,6 +129,18 @@ class HttpServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def make_certificate(path: Path) -> Path:
+    """Make a certificate for 127.0.0.1 that nobody vouches for, and its key, in one file."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", f"{path}.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    certificate = path.with_name(f"{path.name}.crt").read_text()
+    path.write_text(path.read_text() + certificate)
+    return path
 
 
 class _GitHandler(BaseHTTPRequestHandler):
@@ -148,6 +168,7 @@ class _GitHandler(BaseHTTPRequestHandler):
         if not self._is_welcome():
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
             self.end_headers()
             return
         self._relay(self._run_backend(path, query, body))
@@ -168,6 +189,7 @@ class _GitHandler(BaseHTTPRequestHandler):
         given = self.headers.get("Authorization", "").removeprefix("Basic ")
         user, _, password = base64.b64decode(given).decode().partition(":")
         self.owner.users.append(user)
+        self.owner.passwords.append(password)
         return password == self.owner.token
 
     def _run_backend(self, path: str, query: str, body: bytes) -> bytes:
@@ -194,8 +216,9 @@ class _GitHandler(BaseHTTPRequestHandler):
         status = next((int(value.split()[0]) for name, value in lines if name == "Status"), 200)
         self.send_response(status)
         for name, value in lines:
-            if name != "Status":
+            if name not in ("Status", "Content-Length"):
                 self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))  # over TLS the end of the connection says nothing
         self.end_headers()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             half = len(content) // 2

@@ -2,7 +2,7 @@
 # Installs what the tests in tests/outside need: Tango's own database server and MariaDB, of which they start their own.
 # To be run as root on Debian or its relatives; does nothing where they are installed already.
 set -eu
-if [ -x /usr/lib/tango/DataBaseds ] && command -v mariadbd >/dev/null; then
+if [ -x /usr/lib/tango/DataBaseds ] && [ -x /usr/sbin/mariadbd ]; then
     exit 0
 fi
 apt-get update -qq

@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ska_oet_device.mptools import Connection, loads
+from ska_oet_device.mptools import Connection
 from ska_oet_device.procedure import messages
+from ska_oet_device.procedure.script_message import kwargs_in, read_labelled
 
 from .processes import descendants_of, is_gone, spares_of, unborn_of
 from .waiting import wait_until
 
 DEVICE = "mid-oet/subarray/01"
+CONTEXT = {"wait_for_qa_ready": False, "subarray_id": 1}
 
 # Main as it is for an engine, but for what workers find imported whatever is configured.
 WITH_IMPORTS = """
@@ -45,22 +47,26 @@ class Told:
     supply: list[messages.Welcome | messages.Supply] = field(default_factory=list)
     order: list[tuple[str, int, Any]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    delays: list[messages.DelayMessage] = field(default_factory=list)
     unreadable: int = 0
 
 
 class MainProcess:
     """Starts the main process of an engine, speaks with it as the engine's caller does, and ends it."""
 
-    def __init__(self, imports: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, imports: Sequence[str] = (), env: dict[str, str] | None = None, within: Sequence[str] = ()
+    ) -> None:
         """Start it.
 
         :param imports: what workers find imported whatever is configured
         :param env: more variables of its environment
+        :param within: a program, and its arguments, that runs another one in its place
         """
         link, theirs = socket.socketpair()
         program = ["-c", WITH_IMPORTS % (tuple(imports),)] if imports else ["-m", "ska_oet_device._engine_main"]
         with theirs:
-            argv = [sys.executable, *program, str(theirs.fileno()), str(os.getpid()), "", "-v1"]
+            argv = [*within, sys.executable, *program, str(theirs.fileno()), str(os.getpid()), "", "-v1"]
             self.process = subprocess.Popen(
                 argv, pass_fds=[theirs.fileno()], env={**os.environ, **(env or {})}, start_new_session=True
             )
@@ -86,6 +92,10 @@ class MainProcess:
         device: str = DEVICE,
         timeouts: dict[str, float] | None = None,
         grace: float = 10.0,
+        max_memory: int = 0,
+        output: Path | str = "",
+        context: dict[str, Any] | None = None,
+        max_output: int = 0,
         **kwargs: Any,
     ) -> int:
         """Have a script loaded; returns the procedure's id."""
@@ -99,10 +109,13 @@ class MainProcess:
                 str(path),
                 [str(path.parent)],
                 {"args": args, "kwargs": kwargs},
-                {"wait_for_qa_ready": False},
+                CONTEXT if context is None else context,
                 timeouts or {},
                 grace,
+                str(output),
+                max_memory=max_memory,
                 device=device,
+                max_output=max_output,
             )
         )
         return self._uids
@@ -115,11 +128,14 @@ class MainProcess:
         force: bool = False,
         after: int | None = None,
         device: str = DEVICE,
+        context: dict[str, Any] | None = None,
     ) -> None:
-        self.send(messages.RunFunction(device, uid, fn_name, {"args": args, "kwargs": {}}, {}, force, after))
+        if context is not None:
+            self.send(messages.ContextChanged(device, context))
+        self.send(messages.RunFunction(device, uid, fn_name, {"args": args, "kwargs": {}}, force, after))
 
-    def stop(self, uid: int, device: str = DEVICE) -> None:
-        self.send(messages.StopProcess(device, uid))
+    def stop(self, uid: int, device: str = DEVICE, reason: str = "") -> None:
+        self.send(messages.StopProcess(device, uid, reason))
 
     def ready(self, path: Path, **options: Any) -> int:
         """Have a script loaded and wait until it is READY."""
@@ -197,8 +213,9 @@ class MainProcess:
         told = self.told
         if tag == messages.PUBSUB:
             try:
-                _, uid, topic, data, _ = loads(payload)
-            except (TypeError, ValueError):
+                _, uid, _, topic, kwargs = read_labelled(payload)
+                data = kwargs_in(kwargs) or {}
+            except ValueError:
                 told.unreadable += 1
                 return
             told.order.append(("message", uid, data))
@@ -207,6 +224,9 @@ class MainProcess:
         message = messages.from_payload(payload)
         if isinstance(message, messages.CaughtUp | messages.Pong | messages.Shutdown):
             told.order.append((type(message).__name__, 0, None))
+            return
+        if isinstance(message, messages.DelayMessage):
+            told.delays.append(message)
             return
         if isinstance(message, messages.Welcome | messages.Supply):
             told.supply.append(message)
@@ -302,7 +322,8 @@ class MainProcess:
             self._thread.join()
             self._link.close()
         wait_until(lambda: all(map(is_gone, self.seen)), 10, "the end of every process that was seen")
-        assert self.process.returncode in (0, -signal.SIGKILL)
+        # SIGTERM: it was just about to end by itself, and had its own handlers back.
+        assert self.process.returncode in (0, -signal.SIGTERM, -signal.SIGKILL)
 
     def _has_ended_within(self, seconds: float) -> bool:
         try:

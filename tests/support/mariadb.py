@@ -15,6 +15,7 @@ from .tango_server import Database, free_port
 from .waiting import wait_until
 
 _DATABASEDS = Path("/usr/lib/tango/DataBaseds")
+_MARIADBD = Path("/usr/sbin/mariadbd")  # which is not in the PATH of every root
 _SCHEMA = Path("/usr/share/dbconfig-common/data/tango-db/install/mysql")
 _ACCOUNT = (
     "CREATE DATABASE tango; CREATE USER tango@localhost IDENTIFIED BY 'tango'; "
@@ -27,7 +28,7 @@ class MariaDatabase(Database):
 
     def __init__(self) -> None:
         """Make the tables and start both servers; skips the test where they are not installed."""
-        if os.getuid() != 0 or not _DATABASEDS.exists() or shutil.which("mariadbd") is None:
+        if os.getuid() != 0 or not _DATABASEDS.exists() or not _MARIADBD.exists():
             pytest.skip("DatabaseDS and MariaDB are not installed: tests/support/install_tangodb.sh")
         self._folder = Path(tempfile.mkdtemp(prefix="oet-mariadb-"))  # pytest's folder is closed to the user mysql
         self._socket = self._folder / "socket"
@@ -51,7 +52,14 @@ class MariaDatabase(Database):
         )
         with (self._folder / "mariadb.log").open("wb") as log:
             process = subprocess.Popen(
-                ["mariadbd", "--no-defaults", "--user=mysql", data, f"--socket={self._socket}", "--skip-networking"],
+                [
+                    str(_MARIADBD),
+                    "--no-defaults",
+                    "--user=mysql",
+                    data,
+                    f"--socket={self._socket}",
+                    "--skip-networking",
+                ],
                 stdout=log,
                 stderr=log,
             )

@@ -15,7 +15,7 @@ class PrivateModulesContract(Contract):
         found = [
             (importer, module)
             for module in sorted(graph.modules)
-            if module.rpartition(".")[2].startswith("_") and not module.endswith("__")
+            if "._" in module and module.rpartition(".")[2].startswith("_") and not module.endswith("__")
             for importer in sorted(graph.find_modules_that_directly_import(module))
             if not f"{importer}.".startswith(f"{module.rpartition('.')[0]}.")
         ]

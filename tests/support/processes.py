@@ -13,7 +13,7 @@ ENGINE_MAIN = "ska_oet_device._engine_main"
 def is_gone(pid: int) -> bool:
     """Say whether a process has ended; one that someone else still has to reap has."""
     stat = stat_of(pid)
-    return stat is None or stat.state in "ZX"
+    return stat is None or stat.has_ended
 
 
 def children_of(pid: int) -> list[int]:
@@ -23,10 +23,11 @@ def children_of(pid: int) -> list[int]:
 
 def descendants_of(pid: int) -> list[int]:
     """Return the children of a process, their children, and so on."""
-    found = children_of(pid)
+    parents = {each: stat.parent for each in all_pids() if (stat := stat_of(each)) is not None}
+    found = [pid]
     for each in found:
-        found += children_of(each)
-    return found
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
 
 
 def engine_mains(parent: int | None = None) -> list[int]:
@@ -60,3 +61,9 @@ def descriptors_of(pid: int) -> list[str]:
         except OSError:  # the one by which the folder was read
             continue
     return sorted(found)
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes of a process that are in memory."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

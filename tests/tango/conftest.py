@@ -17,14 +17,6 @@ QUICK = {"StopGracePeriod": 0.5, "LoadTimeout": 20, "InitTimeout": 20}
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """An empty Tango database."""
-    database = Database(tmp_path_factory.mktemp("database"))
-    yield database
-    database.stop()
-
-
-@pytest.fixture(scope="session")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A second folder in ScriptRoots, for scripts that a test writes."""
     return tmp_path_factory.mktemp("scratch")

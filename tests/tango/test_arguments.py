@@ -18,12 +18,17 @@ def calls(tmp_path):
     return Calls()
 
 
+def _context(oet, uid):
+    run_id = oet.summary(uid)["run_id"]
+    return {"wait_for_qa_ready": True, "process_uid": uid, "run_id": run_id, "device": oet.name, "subarray_id": 1}
+
+
 def test_init_and_main_get_their_own_arguments(oet, calls):
     uid = oet.ready("record.py", calls.path, 1, [2, {"three": None}], colour="red")
     oet.start(uid, calls.path, 2.5, deep={"a": [True, False]})
     assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
     init, main = calls.read()
-    context = {"wait_for_qa_ready": False}
+    context = _context(oet, uid)
     assert init == {"fn": "init", "args": [1, [2, {"three": None}]], "kwargs": {"colour": "red", "context": context}}
     assert main == {"fn": "main", "args": [2.5], "kwargs": {"deep": {"a": [True, False]}, "context": context}}
 
@@ -57,7 +62,7 @@ def test_a_function_that_accepts_no_context_is_given_none(oet, calls):
 def test_a_function_that_names_the_context_is_given_it(oet, calls):
     uid = oet.ready("record.py", calls.path)
     oet.call(uid, calls.path, fn="named")
-    assert calls.read()[1] == {"fn": "named", "context": {"wait_for_qa_ready": False}}
+    assert calls.read()[1] == {"fn": "named", "context": _context(oet, uid)}
 
 
 def test_a_context_that_the_client_gives_wins(oet, calls):

@@ -71,7 +71,8 @@ def test_main_ends_its_procedure(oet):
     ended = oet.summary(uid)
     assert ended["os_pid"] is None
     assert ended["history"]["exit"] == {
-        "exit_code": 0, "signal": None, "reason": "completed", "signals_sent": [], "reaped": [],
+        "exit_code": 0, "signal": None, "reason": "completed", "signals_sent": [], "reaped": [], "survivors": [],
+        "result": 2,
     }  # fmt: skip
     assert [request["command"] for request in ended["requested_by"]] == ["Prepare", "Start"]
 

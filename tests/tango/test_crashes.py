@@ -31,6 +31,7 @@ def test_a_killed_device_server_is_started_again_and_scripts_run_on(own_server, 
     assert oet.proxy.healthState.name == "OK"
 
 
+@pytest.mark.long
 def test_a_device_server_that_is_killed_again_and_again_is_started_again(own_server):
     oet = own_server()
     for _ in range(3):

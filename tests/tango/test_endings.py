@@ -57,7 +57,7 @@ def test_the_failure_of_a_coroutine_is_told_with_the_users_frames_only(oet):
 def test_a_keyboard_interrupt_out_of_main_is_a_failure(oet):
     uid = oet.run("interrupts_itself.py")
     state, reason, history = _end_of(oet, uid)
-    assert (state, reason) == ("FAILED", "KeyboardInterrupt")
+    assert (state, reason) == ("FAILED", "KeyboardInterrupt: raise KeyboardInterrupt (interrupts_itself.py, line 5)")
     assert history["stacktrace"].count('File "') == 1
     _goes_on(oet)
 

@@ -12,6 +12,8 @@ import pytest
 from support.tango_server import Database, EventRecorder, Oet, program
 from support.waiting import wait_until
 
+SLOW = 1.0  # seconds that a busy machine may take more; Tango itself would wait for 3
+
 
 def test_a_healthy_server_says_so(oet):
     assert oet.proxy.healthState.name == "OK"
@@ -123,7 +125,7 @@ def test_the_command_answers_in_time_when_the_device_server_is_stopped(own_serve
         status, text, took = _health(oet, oet.name, "--timeout", seconds)
         assert status == 1
         assert re.match(rf"FAILED {oet.name}: no answer from .* within {seconds} s$", text.strip())
-        assert took < float(seconds) + 0.1
+        assert took < float(seconds) + SLOW
 
 
 def test_the_command_says_why_when_main_is_stopped(own_server):
@@ -139,12 +141,12 @@ def test_the_command_answers_in_time_when_the_database_is_stopped_or_away(oet, t
     try:
         with _stopped(database.pid):
             status, text, took = _health(oet, oet.name, "--timeout", "1", host=database.host)
-            assert (status, took < 1.1) == (1, True), took
+            assert (status, took < 1 + SLOW) == (1, True), took
             assert f"no answer from the Tango database {database.host}" in text
     finally:
         database.stop()
     status, text, took = _health(oet, oet.name, "--timeout", "2", host=database.host)
-    assert (status, took < 2.1) == (1, True), took
+    assert (status, took < 2 + SLOW) == (1, True), took
     assert f"FAILED {oet.name}: Failed to connect to database on host 127.0.0.1 with port" in text
     assert text.count("\n") == 1
 

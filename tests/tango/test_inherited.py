@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from support.tango_server import Oet, Server, is_alive, program
 from support.waiting import wait_until
+
+from ska_oet_device.files import remove_tree
 
 pytestmark = pytest.mark.long
 
@@ -151,3 +155,15 @@ def test_a_server_that_a_shell_started_in_the_background_heeds_an_interrupt(own_
     assert oet.recorder.wait_for_end(oet.run("good.py"))["state"] == "COMPLETE"
     main[0].send_signal(signal.SIGINT)  # which shells ignore for what they start in the background
     assert oet.server.wait() == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv of util-linux")
+def test_a_server_whose_user_has_no_name_works(own_server, tmp_path_factory, monkeypatch):
+    """As on OpenShift: a number as user that no password file knows, and no home."""
+    for name in ("HOME", "USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    user = 2_000_000_000 + os.getpid()
+    # It may read what root's Python and the tests are in, which a container's user may anyway.
+    may = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    _works(own_server(["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *may, program("OetDevice")]))
+    remove_tree(Path(f"/tmp/omni-{user}"))

@@ -101,6 +101,68 @@ def test_what_is_not_json_is_still_told(oet, scratch):
     assert told["keys"] == {"1": "a"}
 
 
+HEAVY = """
+import time
+from pubsub import pub
+from ska_oet_device.scripting import topics
+
+def explode(leaf):
+    value = [leaf]
+    for _ in range(36):
+        value = [value, value]
+    return value
+
+def main(kind):
+    progress = topics.script.progress.__qualname__
+    said = {
+        "explosion": lambda: pub.sendMessage("heavy", value=explode(1)),
+        "explosion of NaN": lambda: pub.sendMessage("heavy", value=explode(float("nan"))),
+        "explosion as progress": lambda: pub.sendMessage(progress, percent=1, activity=explode(1)),
+        "a million keys": lambda: pub.sendMessage("heavy", value=dict.fromkeys(range(1_000_000))),
+        "a million numbers": lambda: pub.sendMessage("heavy", value=list(range(1_000_000))),
+        "a megabyte": lambda: pub.sendMessage("heavy", value=list(range(130_000))),
+        "many lists": lambda: pub.sendMessage("heavy", value=[[]] * 49_000),
+        "a long activity": lambda: pub.sendMessage(progress, percent=1, activity="x" * 900_000),
+    }[kind]
+    while True:
+        said()
+        time.sleep(0.2)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("kind", "is_told"),
+    [
+        ("explosion", False),
+        ("explosion of NaN", False),
+        ("explosion as progress", False),
+        ("a million keys", False),
+        ("a million numbers", False),
+        ("a megabyte", True),
+        ("many lists", True),
+        ("a long activity", True),
+    ],
+)
+def test_heavy_messages_keep_nobody_waiting(oet, scratch, kind, is_told):
+    (scratch / "heavy.py").write_text(HEAVY)
+    oet.recorder.clear()
+    uid = oet.running("heavy.py", kind=kind)
+    pushed = oet.recorder.wait_for("scriptEvent", lambda text: f'"process_uid": {uid},' in text).value
+    times = []
+    for _ in range(150):
+        began = time.monotonic()
+        oet.proxy.state()
+        times.append(time.monotonic() - began)
+        time.sleep(0.01)
+    assert sorted(times)[len(times) // 2] < 0.1  # less than a millisecond, on a machine that has nothing else to do
+    kept = json.loads(oet.proxy.ScriptEvents(json.loads(pushed)["sequence"] - 1))
+    assert (kept[0]["kwargs"] is not None) == is_told
+    assert len(oet.proxy.activeActivity or "") <= 1000
+    oet.stop(uid)
+    assert oet.recorder.wait_for_end(uid, 60)["state"] == "STOPPED"
+
+
 @pytest.mark.parametrize("percent", ["much", 150, -3, "nan", "inf", 100.0001, 10**400])
 def test_progress_that_is_none_is_ignored(oet, percent):
     uid = oet.running("progress.py", percent=percent, activity="none at all", seconds=60)

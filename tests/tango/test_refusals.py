@@ -235,3 +235,18 @@ def test_itango_shows_reason_and_description_without_a_stutter(oet, tmp_path):
     )
     shown = f"OET_UnknownProcedure: there is no procedure 987654 on {oet.name} [OET_UnknownProcedure]"
     assert shown in done.stdout.splitlines(), done
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("scan.ipynb", '{"cells": [], "metadata": {}, "nbformat": 4}', "is a notebook: convert it with"),
+        ("renamed.py", '{\n "cells": [\n  {"x": "' + "y" * 100_000 + '"}]}', "is a notebook: convert it with"),
+        ("sb.yaml", "target: M31\n", "is a YAML file"),
+        ("run.sh", "echo\n", "is a shell script"),
+        ("compressed", "\x1f\x8b...", "is compressed"),
+    ],
+)
+def test_what_is_no_script_is_refused_with_what_it_is(refused, scratch, name, text, what):
+    (scratch / name).write_text(text, encoding="latin-1")
+    refused("Prepare", f"file://{name}", "OET_InvalidArgument", what)

@@ -14,7 +14,7 @@ from ska_oet_device.procedure.application import ArgCapture, ProcedureHistory, P
 from ska_oet_device.procedure.domain import FileSystemScript, ProcedureInput, ProcedureState
 from ska_oet_device.procedure.history import LifecycleEvent
 from ska_oet_device.procedure.ui._answers import event_data, summary_data
-from ska_oet_device.procedure.ui._devstring import latin1, to_json
+from ska_oet_device.procedure.ui._devstring import LARGEST_EVENT, cut, latin1, to_json
 from ska_oet_device.procedure.ui._summaries import summaries_json
 
 SCRIPT = {"script_type": "filesystem", "script_uri": "file:///a.py"}
@@ -129,3 +129,18 @@ class TestAnswers:
             "time": 1.5,
             "reason": "why",
         }
+
+
+@given(st.text(max_size=300), st.integers(100, 400))
+def test_a_text_that_is_too_long_loses_its_middle_and_says_so(text, most):
+    shown = cut(text, most)
+    if len(text) <= most:
+        assert shown == text
+    else:
+        assert len(shown) <= most
+        assert "characters left out" in shown
+        assert (shown[:20], shown[-20:]) == (text[:20], text[-20:])
+
+
+def test_a_text_of_a_megabyte_is_no_larger_than_an_event():
+    assert len(cut("x" * 1_000_000)) <= LARGEST_EVENT

@@ -15,12 +15,14 @@ from ska_oet_device.event import Bus, prepare_script_bus, publish_to_script, top
 DOCUMENTED = {
     "procedure.lifecycle.statechange": ("message", ""),
     "procedure.lifecycle.loaded": ("message", ""),
+    "procedure.lifecycle.delayed": ("message", ""),
     "procedure.lifecycle.acknowledged": ("number", ""),
     "procedure.lifecycle.progress": ("msg_src progress time", ""),
     "procedure.lifecycle.recorded": ("msg_src change", ""),
     "procedure.management.create": ("msg_src load", ""),
-    "procedure.management.run": ("msg_src call run_args force_start context", "after"),
-    "procedure.management.stop": ("msg_src", ""),
+    "procedure.management.run": ("msg_src call run_args force_start", "after"),
+    "procedure.management.stop": ("msg_src", "reason"),
+    "procedure.management.context": ("context", ""),
     "operator.wait_for_qa_ready.enable": ("msg_src", ""),
     "operator.wait_for_qa_ready.disable": ("msg_src", ""),
     "operator.wait_for_qa_ready.override": ("msg_src", ""),
@@ -46,7 +48,7 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[object] = []
 
-    def __call__(self, msg_src: object) -> None:
+    def __call__(self, msg_src: object, reason: str = "") -> None:
         self.heard.append(msg_src)
 
 
@@ -124,7 +126,7 @@ class TestBus:
     def test_a_listener_that_raises_harms_neither_the_publisher_nor_its_neighbours(self, caplog):
         bus, before, after = Bus(), Listener(), Listener()
 
-        def broken(msg_src: object) -> None:
+        def broken(msg_src: object, reason: str = "") -> None:
             raise RuntimeError("broken listener")
 
         for listener in (before, broken, after):
@@ -136,7 +138,7 @@ class TestBus:
     def test_holds_listeners_weakly(self):
         bus, heard = Bus(), []
 
-        def listener(msg_src: object) -> None:
+        def listener(msg_src: object, reason: str = "") -> None:
             heard.append(msg_src)
 
         bus.subscribe(listener, STOP)
@@ -155,7 +157,7 @@ class TestBus:
     def test_a_listener_may_publish(self):
         bus, listener = Bus(), Listener()
 
-        def answer(msg_src: int) -> None:
+        def answer(msg_src: int, reason: str = "") -> None:
             bus.publish(topics.operator.wait_for_qa_ready.enable, msg_src=msg_src + 1)
 
         bus.subscribe(answer, STOP)

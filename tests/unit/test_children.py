@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -14,12 +15,14 @@ from support.waiting import wait_until
 from ska_oet_device.mptools import (
     Children,
     ExitStatus,
-    carries_mark,
+    Signalled,
+    become_subreaper,
     kill_group,
     send_signal,
     spawn,
     stat_of,
     title_of,
+    variable_of,
 )
 from ska_oet_device.mptools import _process as process
 
@@ -86,15 +89,15 @@ class TestChildren:
         children, ended = Children(), []
         pid = child_that(lambda: time.sleep(60))
         children.watch(pid, lambda status: ended.append((status, children.signal(pid, signal.SIGTERM))))
-        assert children.signal(pid, signal.SIGKILL) is True
+        assert children.signal(pid, signal.SIGKILL) is Signalled.SENT
         wait_until(lambda: (children.reap(), ended)[1])
-        assert ended == [(ExitStatus(None, signal.SIGKILL), False)]
+        assert ended == [(ExitStatus(None, signal.SIGKILL), Signalled.GONE)]
 
     @in_a_child
     def test_that_nobody_watches_are_sent_no_signal(self):
         """They may have been reaped before they were known, and another process may have their id."""
         pid = child_that(lambda: time.sleep(60))
-        assert Children().signal(pid, signal.SIGKILL) is False
+        assert Children().signal(pid, signal.SIGKILL) is Signalled.GONE
         assert os.waitpid(pid, os.WNOHANG) == (0, 0)
 
     @in_a_child
@@ -114,15 +117,88 @@ class TestChildren:
         Children().reap()
 
     @in_a_child
-    def test_orphans_are_the_living_children_that_nobody_watches(self):
+    def test_left_behind_are_those_of_sessions_that_nobody_leads_who_is_watched(self):
+        """Neither what belongs to a process of ours, nor what stems from whoever has started us."""
+        become_subreaper()
         children = Children()
-        watched, orphan = (child_that(lambda: time.sleep(60)) for _ in range(2))
-        children.watch(watched, lambda status: None)
-        assert children.orphans() == [orphan]
-        assert sorted(map(int, process._children_from_stat().split())) == sorted([watched, orphan])
-        for pid in (watched, orphan):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        ours, stray, in_our_session = spawn_sleep(), spawn_sleep(), child_that(lambda: time.sleep(60))
+        children.watch(ours, lambda status: None)
+        reader, writer = os.pipe()
+        leader = child_that(lambda: lead_and_leave_one(writer))
+        children.watch(leader, lambda status: None)
+        orphan = int(os.read(reader, 20))
+        wait_until(lambda: stat_of(orphan).parent == os.getpid())
+        assert sorted(children.present()) == sorted([ours, stray, in_our_session, leader, orphan])
+        assert sorted(process._children_from_stat()) == sorted(children.present())
+        assert [pid for pid, _ in children.left_behind()[0]] == [stray]
+        os.kill(leader, signal.SIGKILL)
+        wait_until(lambda: children.has_ended(leader))
+        assert [pid for pid, _ in children.left_behind()[0]] == [stray], "its end is not known yet"
+        children.reap()
+        assert [pid for pid, _ in children.left_behind()[0]] == [stray, orphan]
+        wait_until(lambda: not children.end_all())
+        assert children.present() == [in_our_session]
+        os.kill(in_our_session, signal.SIGKILL)
+        os.waitpid(in_our_session, 0)
+
+    @in_a_child
+    def test_one_whose_birth_can_be_read_is_not_left_behind(self):
+        children = Children()
+        pid = spawn_sleep()
+
+        def read():
+            children.forget_birth(read)
+            children.watch(pid, lambda status: None)
+
+        children.expect_birth(read)
+        assert list(children.left_behind()[0]) == []
+        wait_until(lambda: not children.end_all())
+
+    @in_a_child
+    def test_the_end_of_one_whose_birth_can_be_read_is_told_however_many_orphans_end(self, monkeypatch):
+        monkeypatch.setattr(process, "_UNCLAIMED_KEPT", 2)
+        children, ended = Children(), []
+        pids = [child_that(lambda: os._exit(7)) for _ in range(4)]
+        for pid in pids:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+        def read():
+            children.forget_birth(read)
+            children.watch(pids[0], ended.append)
+
+        children.expect_birth(read)
+        children.reap(pids[0])
+        children.reap()
+        assert ended == [ExitStatus(7, None)]
+
+    @in_a_child
+    def test_those_left_behind_are_not_all_known_where_no_file_can_be_opened(self):
+        children, pid = Children(), spawn_sleep()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        found, is_all = children.left_behind()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert (list(found), is_all) == ([], False)
+        assert [each for each, _ in children.left_behind()[0]] == [pid]
+        wait_until(lambda: not children.end_all())
+
+
+def spawn_sleep() -> int:
+    """Start a process with a session of its own."""
+    return spawn(["/bin/sleep", "60"], dict(os.environ), {})
+
+
+def lead_and_leave_one(writer: int) -> None:
+    """Lead a session, leave an orphan in it, and tell its id."""
+    os.setsid()
+    if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+        os.write(writer, b"%d" % pid)
+        os._exit(0)
+    os.wait()
+    time.sleep(60)
 
 
 class TestLookingAtAProcess:
@@ -141,35 +217,30 @@ class TestLookingAtAProcess:
         assert stat_of(pid) is None
         assert title_of(pid) == ""
 
-    def test_a_mark_in_title_or_environment_is_seen(self):
+    def test_its_title_and_its_variables_are_read(self):
         code = "import time; time.sleep(60)"
-        pid = spawn([sys.executable, "-c", code, "in-the-title"], {**os.environ, "MARK": "of-mine"}, {})
+        variables = {**os.environ, "MARK": "of=mine", "NO_MARK": "", "OTHER": "MARK=x"}
+        pid = spawn([sys.executable, "-c", code, "in the", "title"], variables, {})
         try:
-            wait_until(lambda: "in-the-title" in title_of(pid))
-            assert carries_mark(pid, sys.executable, "MARK=nothing")
-            assert carries_mark(pid, "no such title", "MARK=of-mine")
+            wait_until(lambda: title_of(pid).endswith(" in the title"))
+            assert [variable_of(pid, name) for name in ("MARK", "NO_MARK", "ARK", "MAR")] == ["of=mine", "", "", ""]
         finally:
             kill_group(pid)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-        assert not carries_mark(pid, sys.executable, "MARK=of-mine")
-
-    @pytest.mark.parametrize("variable", ["MARK=of", "MARK=of-mine-too", "ARK=of-mine", "of-mine", "MARK="])
-    def test_who_merely_names_a_mark_has_none(self, variable):
-        """Somebody looks for it, with grep say, or has another one that holds it."""
-        code = "import time; time.sleep(60)"
-        pid = spawn([sys.executable, "-c", code, "of-mine"], {**os.environ, "MARK": "of-mine"}, {})
-        try:
-            wait_until(lambda: "of-mine" in title_of(pid))
-            assert not carries_mark(pid, "of-mine", variable)
-        finally:
-            kill_group(pid)
-            os.waitpid(pid, 0)
+        assert variable_of(pid, "MARK") == title_of(pid) == ""
 
     def test_signals_to_processes_that_are_gone_are_no_error(self):
         pid = child_that(lambda: None)
         os.waitpid(pid, 0)
-        assert send_signal(pid, signal.SIGTERM) is False
-        kill_group(pid)
+        assert send_signal(pid, signal.SIGTERM) is Signalled.GONE
+        assert kill_group(pid) is Signalled.GONE
+
+    @in_a_child
+    def test_signals_to_processes_of_another_user_are_refused_and_raise_nothing(self):
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        assert send_signal(1, 0) is Signalled.REFUSED
+        assert Signalled.REFUSED, "there is such a process"
 
     def test_a_program_that_is_not_there_cannot_be_started(self):
         with pytest.raises(OSError, match="nothing-here"):

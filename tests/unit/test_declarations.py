@@ -115,8 +115,6 @@ def test_every_attribute_is_pushed_on_its_occasion():
     alike("the table", {item.name: item.pushed for item in ATTRIBUTES}, "the groups that are pushed", pushed)
     assert set(PUSHED) == {"State", "Status", *pushed}
     for groups in GROUPS.values():
-        for group in groups:
-            assert {item.is_large for item in group.items} == {group.is_large}
         names = [group.name for group in groups]
         assert len(names) == len(set(names)), "the members of a group do not follow each other in the table"
 

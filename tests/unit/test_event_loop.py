@@ -70,6 +70,17 @@ class TestDeadlines:
         finally:
             made.close()
 
+    @pytest.mark.parametrize("far", [float("nan"), float("inf"), -1e300, 1e300, 2**31 / 1000, -float("inf")])
+    def test_of_any_number_at_all_do_not_keep_the_others(self, loop, far):
+        seen: list[str] = []
+        loop.call_later(0.01, lambda: seen.append("first"))
+        loop.call_later(far, lambda: seen.append("far"))
+        loop.call_later(0.02, lambda: seen.append("second"))
+        loop.call_later(0.03, loop.stop)
+        loop.run()
+        assert [each for each in seen if each != "far"] == ["first", "second"]
+        assert ("far" in seen) == (not far > 0)
+
     def test_come_in_the_order_of_their_times(self, loop):
         seen: list[str] = []
         loop.call_later(0.02, lambda: seen.append("second"))
@@ -214,6 +225,67 @@ class TestPipes:
         loop.call_later(0.03, loop.stop)
         loop.run()
         assert "broken callback" in caplog.text
+
+    def test_one_whose_callback_fails_again_and_again_leaves_time_for_the_others(self, loop, pair):
+        calls: list[None] = []
+
+        def readable() -> None:
+            calls.append(None)
+            raise RuntimeError("it has read nothing, so there is still something to read")
+
+        loop.watch(pair[0], readable)
+        pair[1].send(b"x")
+        loop.call_later(0.25, loop.stop)
+        loop.run()
+        assert 2 <= len(calls) <= 3
+
+    def test_one_whose_callback_has_failed_is_called_again(self, loop, pair):
+        seen: list[bytes] = []
+
+        def readable() -> None:
+            seen.append(pair[0].recv(1))
+            if len(seen) == 1:
+                raise RuntimeError("this once")
+            loop.stop()
+
+        loop.watch(pair[0], readable)
+        pair[1].send(b"12")
+        loop.run()
+        assert seen == [b"1", b"2"]
+
+    def test_one_that_another_has_closed_in_the_same_moment_is_not_called(self, loop):
+        pairs = [socket.socketpair() for _ in range(2)]
+        seen: list[str] = []
+
+        def readable() -> None:
+            seen.append("called")
+            for ours, _ in pairs:
+                loop.unwatch(ours)
+                ours.close()
+            loop.call_later(0, loop.stop)
+
+        for ours, theirs in pairs:
+            loop.watch(ours, readable)
+            theirs.send(b"x")
+        loop.run()
+        for _, theirs in pairs:
+            theirs.close()
+        assert seen == ["called"]
+
+    def test_one_that_cannot_be_waited_for_now_is_waited_for_later(self, loop, pair):
+        """The kernel has room for so many only: epoll_ctl(2), ENOSPC and ENOMEM, which no test can bring about."""
+        modify, refusals = loop._selector.modify, [OSError(28, "No space left on device")]
+
+        def refuse_once(*args):
+            if refusals:
+                raise refusals.pop()
+            return modify(*args)
+
+        loop._selector.modify = refuse_once
+        loop.watch(pair[0], lambda: None, loop.stop)
+        loop.interest(pair[0], read=True, write=True)
+        loop.run()
+        assert refusals == []
 
 
 class TestSignals:

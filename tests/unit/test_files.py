@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.two_users import as_an_ordinary_owner
 
 from ska_oet_device.files import remove_tree
 
@@ -29,6 +30,18 @@ def test_a_folder_goes_that_nobody_may_write_to(folder):
     folder.chmod(0o500)
     remove_tree(folder)
     assert not folder.exists()
+
+
+def test_a_folder_goes_that_nobody_may_read(folder):
+    link = folder / "link"
+    link.symlink_to(folder.parent)
+    folder.parent.chmod(0o750)
+    for path in (folder / "inner", folder):
+        path.chmod(0)
+    code = "import sys, pathlib; from ska_oet_device.files import remove_tree; remove_tree(pathlib.Path(sys.argv[1]))"
+    as_an_ordinary_owner(code, folder)
+    assert not folder.exists()
+    assert folder.parent.stat().st_mode & 0o777 == 0o750, "where a link leads is left alone"
 
 
 def test_a_file_goes(folder):

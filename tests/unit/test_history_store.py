@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import threading
 import time
@@ -30,8 +32,11 @@ from ska_oet_device.procedure.history import (
     _device_row,
     _open,
     _store,
+    _writer,
 )
+from ska_oet_device.procedure.history._database_file import DatabaseFile
 from ska_oet_device.procedure.ownership import Owner, StateHeldError, state_key
+from ska_oet_device.retention import FIRST_DATE
 
 DEVICE = "mid-oet/subarray/01"
 NASTY = "é€😀 \0 \ud800 'quoted' -- \x1b"
@@ -117,6 +122,16 @@ def nothing() -> None: ...
 
 
 class TestRoundTrip:
+    def test_ready_once_more_is_a_start_that_was_dropped_and_unknown_once_more_is_none(self, histories):
+        history = histories.open()
+        uid = create(history)
+        enter(history, uid, S.READY, S.READY, 3.0, reason="dropped")
+        enter(history, uid, S.RUNNING, S.UNKNOWN, 4.0, reason="process 7 is alive")
+        enter(history, uid, S.UNKNOWN, S.UNKNOWN, 5.0, reason="process 8 is alive")
+        assert history.wait(10)
+        assert history.procedures([uid])[uid].dropped == ((3.0, "dropped"),)
+        history.close()
+
     def test_a_procedure_comes_back_as_it_was(self, histories):
         history = histories.open()
         uid = create(history, script={"script_type": "filesystem", "script_uri": "file:///ü.py"}, uri=NASTY)
@@ -145,6 +160,17 @@ class TestRoundTrip:
         ]
         (event,) = histories.open().events_after(2, 10)
         assert (event.previous, event.state, event.reason) == (S.IDLE, S.FAILED, readable)
+
+    def test_what_an_earlier_version_has_kept_of_a_request_is_read_shortly(self, histories):
+        history = histories.open()
+        uid = create(history)
+        for answer in ("accepted", "OET_UnknownProcedure: no"):
+            history.add_request("Stop", "c" * 900_000, "u" * 900_000, uid, 1.0, answer + "." * 900_000)
+        assert history.wait(20)
+        for request in histories.open().requests_before(0, 10):
+            assert max(len(request.client), len(request.user), len(request.answer)) == 2000
+        (found,) = histories.open().procedures([uid]).values()
+        assert [len(request.answer) for request in found.requests] == [2000]
 
     def test_an_unknown_procedure_is_not_found(self, histories):
         assert histories.open().procedures([1, -5, 2**63 - 1]) == {}
@@ -179,18 +205,42 @@ class TestAfterRestart:
     def test_an_id_is_not_given_again_though_its_procedure_is_not_in_the_database(self, histories):
         assert histories.open(lowest_id=41).next_id() == 42
 
+    def test_but_not_behind_a_file_that_no_procedure_can_have_had(self, histories):
+        assert histories.open(lowest_id=999_999_999_999).next_id() == 1
+        history = histories.open()
+        create(history)
+        assert history.wait(10)
+        assert histories.open(lowest_id=5_000_000).next_id() == 2
+
     def test_the_unfinished_and_the_newest_ended_are_found(self, histories):
         history = histories.open()
         for _ in range(6):
             create(history)
         for uid in (1, 2, 4, 5):
             enter(history, uid, S.CREATING, S.STOPPED)
-        enter(history, 3, S.CREATING, S.UNKNOWN)
+        enter(history, 3, S.CREATING, S.UNKNOWN, exit={"reason": NASTY, "survivors": [7]})
         assert history.wait(10)
 
         again = histories.open()
-        assert [procedure.id for procedure in again.unfinished()] == [6]
-        assert [procedure.id for procedure in again.newest_ended(3)] == [3, 4, 5]
+        assert [procedure.id for procedure in again.unfinished()] == [3, 6]  # of one that is UNKNOWN something is left
+        assert [procedure.id for procedure in again.newest_ended(3)] == [2, 4, 5]
+
+    @pytest.mark.parametrize("exit_", [None, {"reason": 'of "survivors": none'}])
+    def test_one_that_an_earlier_version_has_left_unknown_stays_as_it_is_until_it_is_forgotten(self, histories, exit_):
+        history = histories.open()
+        for _ in range(3):
+            create(history, T)
+        enter(history, 1, S.CREATING, S.UNKNOWN, T + 1.0, exit=exit_)
+        enter(history, 2, S.CREATING, S.UNKNOWN, T + 1.0, exit={"survivors": []})
+        enter(history, 3, S.CREATING, S.FAILED, T + 200.0)
+        assert history.wait(10)
+        again = histories.open()
+        assert [procedure.id for procedure in again.unfinished()] == [2]
+        assert [procedure.id for procedure in again.newest_ended(10)] == [3]
+        assert again.procedures([1])[1].state is S.UNKNOWN
+        again.forget_before(T + 100.0)
+        assert again.wait(10)
+        assert set(again.procedures([1, 2, 3])) == {2, 3}
 
     def test_the_number_of_mains_newest_announcement_is_known_to_the_same_main_only(self, histories):
         history = histories.open(boot="first")
@@ -248,19 +298,22 @@ class TestRequests:
         assert [item.command for item in histories.open().requests_before(0, 2)] == ["C7", "C6"]
 
 
+T = FIRST_DATE
+
+
 class TestRetention:
     def test_what_ended_long_ago_goes_with_all_that_belongs_to_it(self, histories):
         history = histories.open()
         other = histories.open("mid-oet/subarray/02")
-        old, living, young = (create(history, time) for time in (1.0, 1.0, 1.0))
+        old, living, young = (create(history, time) for time in (T + 1.0, T + 1.0, T + 1.0))
         for each in (history, other):
-            each.add_request("Prepare", "c", None, 1, 1.0, "accepted")
-        create(other)
-        enter(other, 1, S.CREATING, S.FAILED, 2.0)
-        enter(history, old, S.CREATING, S.FAILED, 2.0)
-        enter(history, young, S.CREATING, S.FAILED, 200.0)
-        history.add_request("Stop", "c", None, living, 200.0, "accepted")
-        history.forget_before(100.0)
+            each.add_request("Prepare", "c", None, 1, T + 1.0, "accepted")
+        create(other, T)
+        enter(other, 1, S.CREATING, S.FAILED, T + 2.0)
+        enter(history, old, S.CREATING, S.FAILED, T + 2.0)
+        enter(history, young, S.CREATING, S.FAILED, T + 200.0)
+        history.add_request("Stop", "c", None, living, T + 200.0, "accepted")
+        history.forget_before(T + 100.0)
         assert history.wait(10)
         assert other.wait(10)
 
@@ -271,19 +324,58 @@ class TestRetention:
         assert again.procedures([young])[young].calls
         assert other.procedures([1])[1].requests, "another device's history is left alone"
 
-    def test_numbers_go_on_though_everything_was_forgotten(self, histories):
+    def test_numbers_go_on_though_all_procedures_were_forgotten(self, histories):
         history = histories.open()
-        uid = create(history)
-        enter(history, uid, S.CREATING, S.FAILED)
-        history.add_request("Stop", "c", None, uid, 1.0, "accepted")
-        history.forget_before(100.0)
+        uid = create(history, T)
+        enter(history, uid, S.CREATING, S.FAILED, T)
+        history.add_request("Stop", "c", None, uid, T + 200.0, "accepted")
+        history.forget_before(T + 100.0)
         assert history.wait(10)
         again = histories.open()
+        assert again.procedures([uid]) == {}
         assert (again.next_id(), again.last_sequence) == (uid + 1, 2)
         assert again.add_request("Stop", "c", None, uid, 1.0, "accepted").number == 2
 
+    @pytest.mark.parametrize("newest", [T + 2.0, T + 1e10])
+    def test_nothing_goes_while_all_is_old_or_of_days_to_come(self, histories, newest):
+        """A clock that is ahead makes everything old, and what was written under it young for ever."""
+        history = histories.open()
+        old, last = create(history, T), create(history, T)
+        enter(history, old, S.CREATING, S.FAILED, T + 1.0)
+        enter(history, last, S.CREATING, S.FAILED, newest)
+        history.add_request("Stop", "c", None, old, newest, "accepted")
+        history.forget_before(T + 100.0)
+        assert history.wait(10)
+        assert set(history.procedures([old, last])) == {old, last}
+        assert len(histories.open().requests_before(0, 10)) == 1
+
+    def test_what_was_written_in_1970_is_as_old_as_what_came_next(self, histories):
+        history = histories.open()
+        times = (T + 1.0, 5.0, T + 2.0, 6.0, T + 200.0, 7.0)
+        for when in times:
+            uid = create(history, when)
+            enter(history, uid, S.CREATING, S.FAILED, when)
+            history.add_request("Stop", "c", None, uid, when, "accepted")
+        history.forget_before(T + 100.0)
+        assert history.wait(10)
+        again = histories.open()
+        assert set(again.procedures(range(1, 7))) == {4, 5, 6}
+        assert [item.number for item in again.requests_before(0, 10)] == [6, 5, 4]
+
 
 @pytest.mark.long
+class TestPostgreSQLInAnotherEncoding:
+    def test_that_knows_none_keeps_every_character(self, postgresql, tmp_path):
+        postgresql.execute("DROP DATABASE IF EXISTS ascii")
+        postgresql.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+        histories = Histories(f"{postgresql.url.rpartition('/')[0]}/ascii", tmp_path)
+        history = histories.open()
+        create(history, uri="é€😀")
+        assert history.wait(10)
+        assert history.problem == ""
+        assert histories.open().unfinished()[0].uri == "é€😀"
+
+
 class TestPostgreSQLThatFails:
     """`postgresql` is the real one; it is killed, or stopped so that it hangs."""
 
@@ -311,6 +403,7 @@ class TestPostgreSQLThatFails:
         assert [event.sequence for event in again.events_after(0, 100)] == list(range(1, 42))
         assert len(again.unfinished()) == 21
 
+    @pytest.mark.long
     def test_killed_at_any_moment_loses_nothing_and_writes_nothing_twice(self, history, postgresql, tmp_path):
         """The commit that was under way may have been done or not."""
         stop = itertools.count()
@@ -417,6 +510,7 @@ class TestPostgreSQLThatFails:
         assert [found.id for found in history.unfinished()] == [left, uid]
         assert [event.sequence for event in Histories(postgresql.url, tmp_path).open().events_after(0, 10)] == [1, 2, 3]
 
+    @pytest.mark.long
     def test_absent_where_nothing_tells_how_far_the_numbers_had_come_they_do_not_go_back(
         self, postgresql, tmp_path, monkeypatch
     ):
@@ -433,6 +527,7 @@ class TestPostgreSQLThatFails:
         assert history.next_id() == uid + 1
         assert [found.id for found in history.unfinished()] == [*known, uid]
 
+    @pytest.mark.long
     def test_a_number_that_another_server_has_given_meanwhile_is_an_alarm(self, postgresql, tmp_path, monkeypatch):
         """The device was on another host for a while, and came back on the day on which the database is away."""
         Histories(postgresql.url, tmp_path).open(numbers=new_numbers(tmp_path)).next_id()
@@ -447,6 +542,7 @@ class TestPostgreSQLThatFails:
         with history._writer.engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT last_id FROM device").scalar() == known[-1]
 
+    @pytest.mark.long
     def test_a_living_procedure_is_adopted_whether_the_database_knows_it_or_not(
         self, postgresql, tmp_path, monkeypatch
     ):
@@ -620,6 +716,7 @@ class TestSqliteFile:
 
     def dispose(self, history: SqlHistory) -> None:
         """Have the last connection closed, so that the write-ahead log is merged into the file."""
+        history._writer.close(20)
         history._writer.engine.dispose()
 
     def test_that_is_no_database_is_set_aside(self, tmp_path):
@@ -644,6 +741,16 @@ class TestSqliteFile:
         assert "set aside" in problem
         assert create(history) == 1
         assert history.wait(10)
+
+    def test_that_a_link_leads_to_is_set_aside_where_it_is(self, tmp_path):
+        large = tmp_path / "large disk"
+        large.mkdir()
+        (large / "oet.sqlite3").write_bytes(b"no database" * 100)
+        (tmp_path / "history.sqlite3").symlink_to(large / "oet.sqlite3")
+        _, problem = new_store(main_process()).open(DEVICE, "", tmp_path)
+        (aside,) = large.glob("oet.sqlite3.broken-*")
+        assert aside.name in problem
+        assert (large / "oet.sqlite3").read_bytes().startswith(b"SQLite format 3")
 
     def test_that_is_empty_is_made_anew(self, tmp_path):
         (tmp_path / "history.sqlite3").touch()
@@ -673,6 +780,43 @@ class TestSqliteFile:
         assert problem == ""
         assert "cannot be written" in history.problem
         assert not list(small_disk.folder.glob("*.broken-*"))
+
+    @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+    def test_is_for_our_user_alone_with_all_that_belongs_to_it(self, tmp_path, umask):
+        before = os.umask(umask)
+        try:
+            history = Histories("", tmp_path / "state").open()
+        finally:
+            os.umask(before)
+        create(history)
+        assert history.wait(10)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
+        assert modes == {f"history.sqlite3{suffix}": 0o600 for suffix in ("", "-wal", "-shm")}
+        assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+    @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+    def test_that_is_no_file_is_not_waited_for(self, tmp_path, make):
+        make(tmp_path / "history.sqlite3")
+        history, _ = new_store(main_process()).open(DEVICE, "", tmp_path)
+        assert "is no regular file" in history.problem
+        os.rename(tmp_path / "history.sqlite3", tmp_path / "aside")
+        wait_until(lambda: not history.problem, what="it is made as soon as nothing is in its way")
+
+    def test_is_made_where_a_link_leads_to_though_nothing_is_there_yet(self, tmp_path):
+        (tmp_path / "large disk").mkdir()
+        (tmp_path / "history.sqlite3").symlink_to("large disk/oet.sqlite3")
+        history = Histories("", tmp_path).open()
+        create(history)
+        assert history.wait(10)
+        assert stat.S_IMODE((tmp_path / "large disk" / "oet.sqlite3").lstat().st_mode) == 0o600
+        assert [event.sequence for event in Histories("", tmp_path).open().events_after(0, 10)] == [1]
+
+    @pytest.mark.parametrize("name", ["-wal", "-shm"])
+    def test_is_not_waited_for_if_something_else_stands_beside_it(self, tmp_path, name):
+        self.dispose(self.filled(tmp_path, 3))
+        os.mkfifo(tmp_path / f"history.sqlite3{name}")
+        history, _ = new_store(main_process()).open(DEVICE, "", tmp_path)
+        assert history.problem
 
     def test_on_a_full_disk_waits_in_memory(self, small_disk: SmallDisk):
         history = self.filled(small_disk.folder, 3)
@@ -769,3 +913,278 @@ class TestPowerLoss:
         assert history.wait(10)
         assert history.problem == ""
         history._writer.engine.dispose()
+
+
+class TestAFileThatIsRemovedWhileItIsInUse:
+    @pytest.fixture
+    def history(self, tmp_path: Path) -> SqlHistory:
+        history = Histories("", tmp_path / "state").open()
+        for _ in range(20):
+            enter(history, create(history), S.CREATING, S.FAILED)
+        assert history.wait(10)
+        return history
+
+    def look(self, history: SqlHistory) -> None:
+        """Have it be used until something is said."""
+
+        def is_said() -> bool:
+            history.probe()
+            return bool(history.problem)
+
+        wait_until(is_said, 10, "it is said")
+
+    def kept(self, folder: Path) -> list[int]:
+        again = Histories("", folder).open()
+        return [event.sequence for event in again.events_after(0, 1000)]
+
+    @pytest.mark.parametrize("what", ["history.sqlite3", "history.sqlite3*", "*"])
+    def test_is_written_again_and_nothing_is_lost(self, history, tmp_path, what):
+        state = tmp_path / "state"
+        for path in list(state.glob(what)):
+            path.unlink()
+        if what == "*":
+            state.rmdir()
+        last = create(history)
+        self.look(history)
+        assert "was removed while it was in use; it was written again, and nothing is lost" in history.problem
+        create(history)
+        assert history.wait(10)
+        history.acknowledge()
+        assert history.problem == ""
+        assert sorted(history.procedures(range(1, last + 2))) == list(range(1, last + 2))
+        assert self.kept(state) == list(range(1, 43))
+        assert not list(state.glob("*rescued*"))
+        assert stat.S_IMODE((state / "history.sqlite3").stat().st_mode) == 0o600
+
+    def test_again_and_again(self, history, tmp_path):
+        for _ in range(3):
+            (tmp_path / "state" / "history.sqlite3").unlink()
+            self.look(history)
+            history.acknowledge()
+            create(history)
+            assert history.wait(10)
+        assert self.kept(tmp_path / "state") == list(range(1, 44))
+
+    @pytest.mark.parametrize("what", ["large disk/oet.sqlite3", "state/history.sqlite3"])
+    def test_which_a_link_leads_to_is_written_again_where_it_was(self, tmp_path, what):
+        state, large = tmp_path / "state", tmp_path / "large disk"
+        state.mkdir()
+        large.mkdir()
+        (state / "history.sqlite3").symlink_to(large / "oet.sqlite3")
+        history = Histories("", state).open()
+        create(history)
+        assert history.wait(10)
+        (tmp_path / what).unlink()
+        self.look(history)
+        assert "nothing is lost" in history.problem
+        create(history)
+        assert history.wait(10)
+        assert (tmp_path / what).is_file()
+        assert not (tmp_path / what).is_symlink()
+        assert self.kept(state) == [1, 2]
+
+    def test_another_file_in_its_place_is_not_written_over(self, history, tmp_path):
+        other = Histories("", tmp_path / "other").open("mid-oet/subarray/02")
+        create(other)
+        assert other.wait(10)
+        other._writer.close(10)
+        other._writer.engine.dispose()
+        state = tmp_path / "state"
+        os.replace(tmp_path / "other" / "history.sqlite3", state / "history.sqlite3")
+        self.look(history)
+        assert "was replaced by another file" in history.problem
+        (aside,) = state.glob("history.sqlite3.rescued-*")
+        assert aside.name in history.problem
+        with contextlib.closing(sqlite3.connect(aside)) as rescued:
+            assert rescued.execute("SELECT max(sequence) FROM lifecycle").fetchall() == [(40,)]
+        create(history)
+        assert history.wait(10)
+        with contextlib.closing(sqlite3.connect(state / "history.sqlite3")) as used:
+            assert used.execute("SELECT device FROM procedure ORDER BY device").fetchall() == [
+                (DEVICE,),
+                ("mid-oet/subarray/02",),
+            ]
+            assert used.execute("SELECT max(sequence) FROM lifecycle").fetchall() == [(41,)]
+
+    def test_by_two_servers_is_written_again_with_what_both_have_written(self, tmp_path, monkeypatch):
+        folder, second = tmp_path / "state", "mid-oet/subarray/02"
+        ours, theirs = Histories("", folder).open(), Histories("", folder).open(second, "another")
+        for history in (ours, theirs):
+            enter(history, create(history), S.CREATING, S.IDLE)
+            history.add_request("Prepare", "c", None, 1, 1.0, "accepted")
+            assert history.wait(10)
+        (folder / "history.sqlite3").unlink()
+        theirs._writer._next_look = float("inf")  # the second one notices nothing yet
+        self.look(ours)
+        enter(theirs, 1, S.IDLE, S.FAILED, stacktrace="newer")
+        create(theirs)
+        theirs.add_request("Prepare", "c", None, 2, 2.0, "accepted")
+        create(ours)
+        assert theirs.wait(10)
+        assert ours.wait(10)
+        theirs._writer._next_look = 0.0
+        self.look(theirs)
+        for history in (ours, theirs):
+            assert "nothing is lost" in history.problem
+            create(history)
+            assert history.wait(10)
+        assert not list(folder.glob("*rescued*"))
+        again, other = Histories("", folder).open(boot="3"), Histories("", folder).open(second, "3")
+        assert [event.sequence for event in again.events_after(0, 100)] == [1, 2, 3, 4]
+        assert [event.sequence for event in other.events_after(0, 100)] == [1, 2, 3, 4, 5]
+        assert [len(each.requests_before(0, 10)) for each in (again, other)] == [1, 2]
+        assert other.procedures([1])[1].stacktrace == "newer"
+        assert {uid: len(each.calls) for uid, each in other.procedures([1, 2, 3]).items()} == {1: 1, 2: 1, 3: 1}
+
+    def test_on_a_full_disk_is_held_until_there_is_room(self, small_disk: SmallDisk, monkeypatch):
+        monkeypatch.setattr(_writer, "_RESCUES_APART", 0.0)
+        history = Histories("", small_disk.folder).open()
+        create(history)
+        assert history.wait(10)
+        small_disk.fill()
+        (small_disk.folder / "history.sqlite3").unlink()
+        wait_until(lambda: history.probe() or "cannot be written again" in history.problem, 10, "it is said")
+        create(history)
+        small_disk.make_room()
+        wait_until(lambda: history.probe() or "nothing is lost" in history.problem, 10, "it is written again")
+        assert history.wait(10)
+        assert self.kept(small_disk.folder) == [1, 2]
+
+    def test_no_copy_is_begun_where_it_has_no_room(self, small_disk: SmallDisk):
+        path = small_disk.folder / "history.sqlite3"
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE large (content)")
+            connection.execute("INSERT INTO large VALUES (zeroblob(?))", (5 * 1024 * 1024,))
+            connection.commit()
+        file = DatabaseFile(path)
+        path.unlink()
+        with contextlib.closing(file), pytest.raises(HistoryError, match="No space left"):
+            file.rescue(lambda path, lost: pytest.fail("nothing has been copied"))
+
+    def test_is_tried_again_at_growing_distances(self, history, tmp_path, monkeypatch):
+        tried: list[float] = []
+
+        def rescue(_: Any) -> str:
+            tried.append(writer._rescue_pause)
+            raise HistoryError("there is no room")
+
+        writer = history._writer
+        monkeypatch.setattr(_writer, "_LOOKS_APART", 0.0)
+        monkeypatch.setattr(_writer, "_RESCUES_FAR_APART", 0.05)
+        monkeypatch.setattr(writer._file, "rescue", rescue)
+        writer._rescue_pause = 0.01
+        (tmp_path / "state" / "history.sqlite3").unlink()
+        wait_until(lambda: history.probe() or len(tried) >= 5, 10, "it is tried again")
+        assert tried[:5] == [0.01, 0.02, 0.04, 0.05, 0.05]
+
+
+@pytest.mark.long
+class TestAFileThatIsDamagedWhileItIsInUse:
+    @pytest.fixture
+    def state(self, tmp_path: Path) -> Path:
+        return tmp_path / "state"
+
+    def history(self, state: Path, count: int) -> SqlHistory:
+        history = Histories("", state).open()
+        for number in range(count):
+            create(history)
+            if number % 100 == 0:
+                assert history.wait(10)
+        assert history.wait(10)
+        history._writer._next_look = 0.0
+        return history
+
+    def said(self, history: SqlHistory) -> str:
+        wait_until(lambda: history.probe() or "while it was in use" in history.problem, 10, "it is said")
+        return history.problem
+
+    def goes_on(self, history: SqlHistory, state: Path) -> list[int]:
+        """Return the numbers that a restart finds, and what was written last must be among them."""
+        create(history)
+        wait_until(lambda: history.wait(1), 10, "all is written")
+        history.acknowledge()
+        assert history.problem == ""
+        history._writer.close(10)
+        history._writer.engine.dispose()
+        again = Histories("", state).open()
+        return [event.sequence for event in again.events_after(0, 100_000)]
+
+    def test_its_log_is_removed(self, state):
+        history = self.history(state, 20)
+        (state / "history.sqlite3-wal").unlink()
+        assert "its write-ahead log was removed); it was written again, and nothing is lost" in self.said(history)
+        assert self.goes_on(history, state) == list(range(1, 22))
+
+    def test_its_log_is_another_file(self, state):
+        history = self.history(state, 20)
+        (state / "history.sqlite3-wal").unlink()
+        (state / "history.sqlite3-wal").write_bytes(b"theirs")
+        assert "nothing is lost" in self.said(history)
+        (theirs,) = state.glob("*not-ours-wal")
+        assert theirs.read_bytes() == b"theirs"
+        assert self.goes_on(history, state) == list(range(1, 22))
+
+    def test_it_is_cut_while_its_log_has_all(self, state):
+        history = self.history(state, 20)
+        os.truncate(state / "history.sqlite3", 0)
+        assert "it was cut short); it was written again, and nothing is lost" in self.said(history)
+        assert self.goes_on(history, state) == list(range(1, 22))
+
+    def test_it_is_cut_and_cannot_be_read_any_more(self, state):
+        history = self.history(state, 20)
+        with contextlib.closing(sqlite3.connect(state / "history.sqlite3")) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        os.truncate(state / "history.sqlite3", 0)
+        assert "it was cut short); it cannot be read any more, was set aside as" in self.said(history)
+        assert len(list(state.glob("history.sqlite3.broken-*"))) >= 1
+        assert self.goes_on(history, state) == [21]
+
+    @pytest.mark.parametrize("is_written_to", [False, True])
+    def test_its_log_is_cut(self, state, is_written_to):
+        history = self.history(state, 20)
+        with contextlib.closing(sqlite3.connect(state / "history.sqlite3")) as other:
+            other.execute("PRAGMA wal_checkpoint")
+        create(history)
+        assert history.wait(10)
+        history._writer._next_look = float("inf")
+        os.truncate(state / "history.sqlite3-wal", 0)
+        if is_written_to:
+            create(history)
+            history.wait(1)
+        history._writer._next_look = 0.0
+        assert "it was cut short)" in self.said(history)
+        assert "is lost" in history.problem
+        found = self.goes_on(history, state)
+        assert found[:20] == list(range(1, 21))
+        assert found[-1] == (23 if is_written_to else 22)
+
+    @pytest.mark.parametrize("statement", ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM"])
+    def test_what_makes_it_smaller_in_order_is_no_damage(self, state, statement):
+        history = self.history(state, 20)
+        with contextlib.closing(sqlite3.connect(state / "history.sqlite3")) as other:
+            other.execute(statement)
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for _ in range(3):
+            history._writer._next_look = 0.0
+            create(history)
+            assert history.wait(10)
+            assert history.problem == ""
+        assert self.goes_on(history, state) == list(range(1, 25))
+
+    def test_by_two_servers_is_begun_anew_by_both(self, state):
+        second = "mid-oet/subarray/02"
+        ours, theirs = Histories("", state).open(), Histories("", state).open(second, "another")
+        for history in (ours, theirs):
+            create(history)
+            assert history.wait(10)
+        theirs._writer._next_look = float("inf")  # the second one notices nothing yet
+        for name in ("history.sqlite3", "history.sqlite3-wal"):
+            os.truncate(state / name, 0)
+        assert "cannot be read any more" in self.said(ours)
+        theirs._writer._next_look = 0.0
+        assert "cannot be read any more" in self.said(theirs)
+        for history in (ours, theirs):
+            create(history)
+            wait_until(lambda history=history: history.wait(1), 10, "all is written")
+        again, other = Histories("", state).open(boot="3"), Histories("", state).open(second, "3")
+        assert [[event.sequence for event in each.events_after(0, 10)] for each in (again, other)] == [[2], [2]]

@@ -27,6 +27,7 @@ class Breakable:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.url = engine.url
         self.broken = False
         self.silent = 0
         self.transactions = 0
@@ -378,6 +379,22 @@ class TestHangingDatabase:
         assert called == [1, 2, 3]
         assert writer.problem == ""
         assert numbers(engine) == [2, 3]
+
+    def test_clients_are_told_though_a_look_at_the_file_takes_for_ever(self, writer, gate, monkeypatch):
+        """No file system here hangs at will, as one of the network does: the gate stands for it."""
+        writer.introduced(lambda: None)
+        monkeypatch.setattr(writer._file, "is_lost", lambda: gate(None))
+        called: list[int] = []
+        writer.submit(put(1), lambda: called.append(1))
+        gate.reached.wait(10)
+        wait_until(lambda: writer.is_stuck, what="it is noticed")
+        writer.look_after()
+        assert called == [1]
+        writer.submit(put(2), lambda: called.append(2))
+        assert called == [1, 2]
+        gate.open()
+        wait_until(lambda: not writer.problem)
+        assert writer.wait(10)
 
     def test_a_healthy_database_is_left_alone(self, writer, gate):
         called: list[int] = []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
+from support.waiting import wait_until
 
 from ska_oet_device.event import Bus, topics
+from ska_oet_device.mptools import FrameReader
 from ska_oet_device.procedure import messages
-from ska_oet_device.procedure.link import Link
+from ska_oet_device.procedure.link import Link, _link
 
 
 @pytest.fixture
@@ -35,3 +38,37 @@ def test_may_be_closed_more_than_once_and_carries_nothing_after_that(ends):
         link.close()
     assert not bus.is_heard(topics.procedure.management.create)
     assert theirs.recv(1) == b""
+
+
+def _messages_of(theirs: socket.socket) -> list[object]:
+    return [messages.from_payload(frame.payload) for frame in FrameReader().feed(theirs.recv(65536))]
+
+
+@pytest.fixture
+def started(ends):
+    ours, theirs = ends
+    theirs.sendall(messages.to_frame(messages.Welcome(1, "boot", [])) + messages.to_frame(messages.CaughtUp()))
+    link = Link(ours)
+    link.start()
+    yield link, theirs
+    link.close()
+
+
+def test_main_that_asks_is_answered(started):
+    _, theirs = started
+    theirs.sendall(messages.to_frame(messages.Ping(7)))
+    assert _messages_of(theirs) == [messages.Pong(7)]
+
+
+def test_main_that_says_nothing_for_long_is_asked_and_owes_an_answer(started, monkeypatch):
+    link, theirs = started
+    link.look_after_main()  # it has just said something
+    assert link.main.answer_overdue == 0
+    monkeypatch.setattr(_link, "_SILENT_TOO_LONG", 0.02)
+    time.sleep(0.03)
+    link.look_after_main()
+    link.look_after_main()  # it owes an answer already
+    assert _messages_of(theirs) == [messages.Ping(0)]
+    assert link.main.answer_overdue > 0
+    theirs.sendall(messages.to_frame(messages.Pong(0)))
+    wait_until(lambda: link.main.answer_overdue == 0, 5, "main is heard again")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,8 +19,19 @@ from support.forked import in_a_child
 
 from ska_oet_device.errors import InvalidArgumentError, NotAllowedError, OetError, ScriptNotFoundError
 from ska_oet_device.procedure.domain import FileSystemScript, check_syntax, locate
-from ska_oet_device.procedure.domain._locate import LARGEST_SCRIPT
+from ska_oet_device.procedure.script import LARGEST_SCRIPT, ScriptMovedError, read_script
 
+FLIPS = """
+import os, sys
+inside, outside, aside = sys.argv[1:]
+print("begins", flush=True)
+while True:
+    os.symlink(outside, aside)
+    os.replace(aside, inside)
+    with open(aside, "w") as file:
+        file.write("INSIDE\\n")
+    os.replace(aside, inside)
+"""
 SOURCE = "def main():\n    pass\n"
 
 
@@ -112,6 +126,15 @@ class TestLocate:
         script = write(root / name)
         assert found(f"file://{quote(name)}", root) == script
 
+    def test_says_how_to_write_a_percent_sign(self, root):
+        script = write(root / "per%cent.py")
+        with pytest.raises(ScriptNotFoundError, match=r"written with %25: file://per%25cent\.py") as caught:
+            found("file://per%cent.py", root)
+        assert "which is per\ufffdnt.py" in str(caught.value)
+        assert found("file://per%25cent.py", root) == script
+        with pytest.raises(ScriptNotFoundError, match=r"which is a script\.py"):
+            found("file://a%20script.py", root)
+
     def test_percent_encoded_dots_do_not_lead_out_either(self, root, tmp_path):
         write(tmp_path / "outside.py")
         with pytest.raises(NotAllowedError):
@@ -122,10 +145,31 @@ class TestLocate:
         with pytest.raises(InvalidArgumentError, match="NUL"):
             found(uri, root)
 
-    @pytest.mark.parametrize("uri", ["file://nothing.py", "file://nothing/at/all.py", f"file://{'x' * 5000}"])
+    @pytest.mark.parametrize("uri", ["file://nothing.py", "file://nothing/at/all.py", f"file://{'x' * 256}"])
     def test_says_when_there_is_nothing(self, root, uri):
         with pytest.raises(ScriptNotFoundError, match="no file"):
             found(uri, root)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["/a" * 100_000, "a/" * 500_000 + "b", "%41ü" * 250_000, "/" * 1_000_000, "../" * 300_000, "x" * 1_000_000],
+        ids=["absolute", "relative", "encoded", "slashes", "dots", "name"],
+    )
+    def test_a_name_that_no_file_can_have_is_refused_at_once(self, root, name):
+        before = time.thread_time()
+        with pytest.raises(ScriptNotFoundError, match="no file can be") as refused:
+            found(f"file://{name}", root)
+        assert time.thread_time() - before < 0.2  # it took 7 s for 200 kB, and four times that for twice as much
+        assert len(str(refused.value)) < 500
+
+    def test_the_longest_name_that_a_file_can_have_is_looked_for(self, root):
+        folder = root / ("d" * 255) / ("e" * 255)
+        script = write(folder / ("ü" * 126 + ".py"))
+        assert found(f"file://{quote(str(script))}", root) == script
+        before = time.thread_time()
+        with pytest.raises(ScriptNotFoundError, match="no file for"):
+            found("file://" + "d/" * 2047 + "x", *[root] * 10)
+        assert time.thread_time() - before < 1.0
 
     def test_a_folder_is_no_script(self, root):
         (root / "sub").mkdir()
@@ -207,6 +251,28 @@ class TestCheckSyntax:
         write(script, "x = 2\n")
         check_syntax(script)
 
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "".join(f"{' ' * i}try:\n{' ' * i} pass\n{' ' * i}finally:\n" for i in range(25)) + " " * 25 + "pass\n",
+            "def f():pass\n" * 5000,
+            'f"' + "{a}" * 21_000 + '"\nx y\n',
+            'f"' + "{a}" * 10_000 + '"\nx y\n',
+        ],
+        ids=["finally", "functions", "f-string", "smaller f-string"],
+    )
+    def test_what_would_be_compiled_for_long_is_not(self, root, source):
+        script = write(root / "a.py", source)  # compiling takes 200 s, 0.4 s, 0.6 s and 0.2 s
+        before = time.thread_time()
+        check_syntax(script)
+        assert time.thread_time() - before < 0.15
+
+    @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+    def test_what_has_come_in_the_place_of_a_script_is_not_waited_for(self, root, make):
+        make(root / "a.py")
+        with pytest.raises((NotAllowedError, ScriptNotFoundError)):
+            check_syntax(root / "a.py")
+
     def test_leaves_a_large_script_to_the_worker(self, root):
         check_syntax(write(root / "a.py", "def main(:\n" + "#" * 70_000))
 
@@ -216,3 +282,43 @@ class TestCheckSyntax:
 
     def test_runs_nothing(self, root):
         check_syntax(write(root / "a.py", "raise SystemExit('this ran')\n"))
+
+
+class TestReadScript:
+    def test_only_the_script_is_read_while_a_link_takes_its_place_again_and_again(self, root, tmp_path):
+        inside, outside = write(root / "a.py", "INSIDE\n"), write(tmp_path / "outside.py", "OUTSIDE\n")
+        arguments = [sys.executable, "-c", FLIPS, str(inside), str(outside), str(root / "aside")]
+        flipper = subprocess.Popen(arguments, stdout=subprocess.PIPE)  # a thread would hardly ever come in between
+        assert flipper.stdout is not None
+        flipper.stdout.readline()
+        read, refused = set(), 0
+        try:
+            for _ in range(1500):
+                try:
+                    read.add(read_script(str(inside)))
+                except ScriptMovedError:
+                    refused += 1
+                with contextlib.suppress(OetError):
+                    found("file://a.py", root)
+        finally:
+            flipper.kill()
+            flipper.communicate()
+        assert read <= {b"INSIDE\n", b""}, "it was OUTSIDE once in a thousand times"
+        assert refused
+
+    def test_a_folder_on_the_way_may_not_lead_elsewhere_either(self, root, tmp_path):
+        write(tmp_path / "other" / "a.py")
+        (root / "sub").symlink_to(tmp_path / "other")
+        with pytest.raises(ScriptMovedError, match="other"):
+            read_script(str(root / "sub" / "a.py"))
+
+    def test_a_fifo_is_not_waited_for(self, root):
+        os.mkfifo(root / "a.py")
+        with pytest.raises(ScriptMovedError, match="no file"):
+            read_script(str(root / "a.py"))
+
+    def test_no_more_is_read_than_a_script_may_have(self, root):
+        write(root / "a.py")
+        os.truncate(root / "a.py", LARGEST_SCRIPT + 1)
+        with pytest.raises(OSError, match="more than"):
+            read_script(str(root / "a.py"))

@@ -21,7 +21,6 @@ from ska_oet_device.logs import (
     LineWriter,
     SkaFormatter,
     about,
-    configure_logging,
     escape,
     level_of,
     tango_arguments,
@@ -253,15 +252,3 @@ def test_the_thread_that_writes_is_waited_for_at_the_end(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert [LINE.fullmatch(line)["message"] for line in done.stdout.splitlines()] == [str(n) for n in range(1000)]
     assert done.stderr == ""
-
-
-@in_a_child  # it replaces the handlers of the root logger
-def test_the_log_goes_to_standard_output_once_and_replaces_what_was_set_up_before(capsys):
-    configure_logging("first:1")
-    configure_logging("second:2")
-    logging.getLogger("some.module").info("hello %s", "you")
-    logging.getLogger("some.module").debug("not shown")
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1
-    found = LINE.fullmatch(lines[0])
-    assert (found["tags"], found["message"], found["level"]) == ("second:2", "hello you", "INFO")

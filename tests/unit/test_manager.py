@@ -36,10 +36,10 @@ class FakeMainLoop:
     def _create(self, msg_src, load):
         self.asked.append(("create", msg_src, load))
 
-    def _run(self, msg_src, call, run_args, force_start, context, after=None):
+    def _run(self, msg_src, call, run_args, force_start, after=None):
         self.asked.append(("run", msg_src, call, run_args, force_start, after))
 
-    def _stop(self, msg_src):
+    def _stop(self, msg_src, reason=""):
         self.asked.append(("stop", msg_src))
 
 
@@ -133,10 +133,10 @@ class TestRun:
 
 class TestStop:
     @pytest.mark.parametrize("state", list(ProcedureState))
-    def test_is_asked_for_whatever_lives_and_harmless_for_what_has_ended(self, manager, main_loop, state):
+    def test_is_asked_for_whatever_may_live_and_harmless_for_what_has_ended(self, manager, main_loop, state):
         pid = created(manager, state)
         manager.stop(pid)
-        assert main_loop.asked[1:] == ([] if state.is_terminal else [("stop", pid)])
+        assert main_loop.asked[1:] == ([] if state.is_final else [("stop", pid)])
 
     def test_refuses_what_does_not_exist(self, manager):
         with pytest.raises(ValueError, match="99"):

@@ -190,6 +190,19 @@ class TestJournal:
         journal.disconnect()
         assert not journal.congested
 
+    def test_keeps_little_of_scripts_that_do_not_wait_and_all_of_those_that_do(self, new_reader):
+        # What comes behind it, whether a state or the question whether the reader lives, waits for so much.
+        journal, reader = Journal(), new_reader()
+        journal.connect(reader.channel, reader.after_send)
+        frame = messages.to_frame(messages.PubSub("a", {"b": "x" * 10_000}))
+        for _ in range(1000):
+            journal.pubsub(frame, waits=False)
+        assert reader.channel.pending < 1_100_000
+        before = reader.channel.pending
+        for _ in range(10):
+            assert journal.pubsub(frame) is False
+        assert reader.channel.pending == before + 10 * len(frame)
+
 
 def record(history: MemoryHistory, count: int) -> None:
     for number in range(count):

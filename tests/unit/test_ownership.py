@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 from support.owners import elsewhere, main_process
 
 from ska_oet_device.locks import FileLock
-from ska_oet_device.procedure.ownership import Owner, StateHeldError, claim_folder, state_folder, state_key
+from ska_oet_device.procedure.ownership import (
+    Owner,
+    StateHeldError,
+    claim_folder,
+    former_state_folder,
+    state_folder,
+    state_key,
+)
 
 DEVICE = "mid-oet/subarray/01"
 _parts = st.text("abc_-.%:/ ", min_size=1, max_size=6).filter(lambda text: "/" not in text)
@@ -36,6 +44,26 @@ class TestNames:
         assert all(".." not in folder.parts for folder in folders)
 
 
+class TestFormerNames:
+    """What an earlier version kept in the folder of a device that was called like a file of ours is taken up."""
+
+    def test_of_a_device_that_had_its_folder_alone(self, tmp_path):
+        former = tmp_path / "devices" / "db:1" / "mid" / "x" / "output"
+        former.mkdir(parents=True)
+        (former / "owner").touch()
+        assert former_state_folder(tmp_path, "db:1/mid/x/output") == former
+        assert state_folder(tmp_path, "db:1/mid/x/output") == former.with_name("%6Futput")
+
+    def test_but_not_of_one_whose_folder_was_another_device_too(self, tmp_path):
+        (tmp_path / "devices" / "engine" / "a" / "output").mkdir(parents=True)
+        (tmp_path / "devices" / "engine" / "a" / "owner").touch()
+        assert former_state_folder(tmp_path, "engine/a/output") is None
+        assert former_state_folder(tmp_path, "engine/a//b") is None
+
+    def test_an_ordinary_device_has_none(self, tmp_path):
+        assert former_state_folder(tmp_path, f"db:1/{DEVICE}") is None
+
+
 class TestOwner:
     def test_lives_as_long_as_its_process(self):
         process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -50,6 +78,12 @@ class TestOwner:
     def test_whose_process_id_was_given_to_another_process_does_not_live(self):
         assert main_process().lives() is False
         assert main_process(lives=True).lives() is True
+
+    def test_that_proc_hides_may_live(self, monkeypatch):
+        owner, gone = main_process(lives=True), main_process()
+        monkeypatch.setattr("ska_oet_device.procedure.ownership.stat_of", lambda pid: None)
+        assert owner.lives() is None
+        assert dataclasses.replace(gone, pid=2**22 + 1).lives() is False
 
     def test_of_another_host_cannot_be_seen(self):
         assert elsewhere().lives() is None

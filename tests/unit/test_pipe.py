@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import select
 import signal
 import socket
 import struct
@@ -71,6 +73,16 @@ class TestFrameReader:
     def test_text_on_the_pipe_is_no_frame(self):
         with pytest.raises(BrokenPipeProtocolError):
             FrameReader().feed(b"Traceback (most recent call last):")
+
+    @given(st.integers(0, 2**32 - 1), st.integers(0, 255))
+    def test_a_frame_is_refused_by_its_header_if_its_tag_may_not_be_so_large(self, length, tag):
+        reader, allowed = FrameReader({1: 100, 3: 0}), {1: 100, 3: 0}.get(tag)
+        header = struct.pack("!IB", length, tag)
+        if allowed is None or length > allowed:
+            with pytest.raises(BrokenPipeProtocolError, match="not known" if allowed is None else "allowed"):
+                reader.feed(header)
+        else:
+            assert reader.feed(header + bytes(length)) == [Frame(tag, bytes(length))]
 
     def test_a_message_that_is_too_large_is_not_encoded(self):
         with pytest.raises(ValueError, match=str(LARGEST_FRAME)):
@@ -144,6 +156,42 @@ class TestChannel:
     def test_draining_ends_when_nothing_is_there_though_someone_holds_the_other_end(self, pair):
         pair[1].sendall(encode(1, b"x") + b"\0\0")
         assert list(Channel(pair[0]).drain()) == [Frame(1, b"x")]
+
+    @pytest.mark.parametrize("data", [encode(3, b""), encode(1, bytes(10_000))], ids=["empty", "large"])
+    def test_draining_ends_though_someone_writes_without_end(self, pair, data):
+        channel, done = Channel(pair[0]), threading.Event()
+
+        def write() -> None:
+            with contextlib.suppress(OSError):
+                while not done.is_set():
+                    pair[1].sendall(data * 100)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        wait_until(lambda: select.select([channel], [], [], 0)[0], what="the first bytes")
+        began = time.monotonic()
+        for _ in channel.drain():
+            pass
+        took = time.monotonic() - began
+        done.set()
+        channel.close()
+        writer.join()
+        assert took < 10  # it is some hundredths; it was without end
+
+    def test_draining_does_not_wait_for_a_slow_user_without_end(self, pair, monkeypatch):
+        monkeypatch.setattr("ska_oet_device.mptools._pipe._DRAIN_PATIENCE", 0.05)
+        pair[1].sendall(encode(1, bytes(1000)) * 100)
+        channel = Channel(pair[0], read_size=1000)
+        assert 1 <= sum(1 for _ in channel.drain() if time.sleep(0.02) is None) < 10
+
+    def test_who_is_refused_is_told_so_and_does_not_wait(self, pair):
+        channel = Channel(pair[0])
+        channel.refuse()
+        with pytest.raises(BrokenPipeError):
+            pair[1].sendall(bytes(10_000_000))
+        channel.send(encode(1, b"but is spoken to"))
+        assert pair[1].recv(100).endswith(b"spoken to")
+        assert list(channel.drain()) == []
 
     def test_draining_garbage_ends_quietly(self, pair):
         pair[1].sendall(b"this is no frame")
@@ -344,3 +392,77 @@ class TestASignalWhileAFrameIsSent:
         assert [len(frame.payload) for frame in reader.frames if frame.tag == 1] == [size] * sent
         assert [frame.payload for frame in reader.frames if frame.tag == 2] == [b"beat"] * beats
         assert reader.rest == 0
+
+    @pytest.mark.usefixtures("alarm")
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.parametrize("error", [TimeoutError, BrokenPipeError, KeyError, IndexError, KeyboardInterrupt])
+    @pytest.mark.parametrize("size", [10, 3_000_000])
+    def test_what_a_scripts_own_handler_raises_tears_nothing_and_breaks_nothing(self, pair, error, size):
+        connection, reader = Connection(pair[0]), SlowReader(pair[1])
+        reader.go.set()
+        frame, alarms = encode(1, bytes(size)), 0
+
+        def give_up(*_: object) -> None:
+            nonlocal alarms
+            alarms += 1
+            raise error(32, "too late")
+
+        signal.signal(signal.SIGALRM, give_up)
+        sent = 0
+        for count in range(1, 101):
+            with contextlib.suppress(error):
+                signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                while alarms < count:
+                    connection.send_frame(frame)
+                    sent += 1
+        connection.send(2, b"after")
+        pair[0].close()
+        reader.join()
+        assert not connection.broken
+        assert reader.rest == 0
+        assert reader.frames[-1] == Frame(2, b"after")
+        assert {len(frame.payload) for frame in reader.frames[:-1]} == {size}
+        assert sent <= len(reader.frames) - 1 <= sent + 100  # one each may be sent and not counted
+
+    def test_what_a_handler_raises_in_a_frame_that_waits_is_raised_when_it_is_whole(self, pair, alarm):
+        connection, reader = Connection(pair[0]), SlowReader(pair[1])
+        arrived = alarm[1]
+
+        def give_up(signum: int, _: object) -> None:
+            arrived.append(signum)
+            raise TimeoutError
+
+        def let_go_when_the_signal_is_there() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            wait_until(lambda: arrived, what="the alarm")
+            reader.go.set()
+
+        signal.signal(signal.SIGALRM, give_up)
+        helper = threading.Thread(target=let_go_when_the_signal_is_there)
+        helper.start()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(TimeoutError):
+            connection.send(5, bytes(10_000_000))
+        helper.join()
+        wait_until(lambda: reader.frames, what="the whole frame")
+        assert not connection.broken
+        pair[0].close()
+        reader.join()
+        assert [len(frame.payload) for frame in reader.frames] == [10_000_000]
+
+    def test_a_pipe_that_a_script_has_made_non_blocking_is_not_broken(self, pair):
+        connection, reader = Connection(pair[0]), SlowReader(pair[1])
+        pair[0].setblocking(False)
+        threading.Timer(0.05, reader.go.set).start()
+        connection.send(1, bytes(3_000_000))
+        assert not connection.broken
+        pair[0].close()
+        reader.join()
+        assert [len(frame.payload) for frame in reader.frames] == [3_000_000]
+
+    def test_a_pipe_whose_reader_is_gone_is_broken(self, pair):
+        connection = Connection(pair[0])
+        pair[1].close()
+        connection.send(1, b"a")
+        connection.send(1, b"b")
+        assert connection.broken

@@ -108,7 +108,7 @@ def complaint(parse, argument) -> str:
         (requests.parse_start, r'{"a": "\ud800"}', "an escape sequence is wrong"),
         (requests.parse_start, '{"a": 01}', "a number is wrong"),
         (requests.parse_start, '{"a": ' + "1" * 5000 + "}", "a number is too large"),
-        (requests.parse_start, '{"a": ' + "[" * 300, "it is nested too deeply"),
+        (requests.parse_start, '{"a": ' + "[" * 300, "its lists and objects are nested more than 200 levels deep"),
         (requests.parse_start, '{"a": "\ud800"}', "half a character"),
     ],
 )

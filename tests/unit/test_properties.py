@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import wait_until
 
-from ska_oet_device.config import Settings
-from ska_oet_device.procedure.ui._properties import DeviceProperties
-from ska_oet_device.properties import BY_NAME, LONGEST_TIME, PROPERTIES, number_in, settings_from
+from ska_oet_device.config import LONGEST_TIME, Settings
+from ska_oet_device.procedure.ui._properties import Configuration, DeviceProperties
+from ska_oet_device.properties import BY_NAME, PROPERTIES, number_in, settings_from
 
 MEGABYTE = "x" * 1_000_000
 NO_NUMBERS = [
@@ -59,6 +62,7 @@ BAD = {
     "MaxMemory": SIZE,
     "MaxOutput": SIZE,
     "AlarmOnFailure": ["maybe", "2", "-1", "truely", MEGABYTE],
+    "OetCompatibility": ["maybe", "2"],
     "HistoryUrl": ["history", "/a/b", "sqlite:", "://x", "postgresql://a\nb", MEGABYTE],
     "HistoryDays": ["-1", "36501", *NO_NUMBERS],
     "GitTokenFile": PATH,
@@ -87,6 +91,7 @@ GOOD = {
     "MaxMemory": (["512 MiB"], 512 * 2**20),
     "MaxOutput": (["0"], 0),
     "AlarmOnFailure": (["True"], True),
+    "OetCompatibility": (["yes"], True),
     "HistoryUrl": (["postgresql+psycopg://a:b@c/d"], "postgresql+psycopg://a:b@c/d"),
     "HistoryDays": (["0"], 0.0),
     "GitTokenFile": (["/a"], "/a"),
@@ -196,3 +201,62 @@ def test_no_text_raises(texts):
     for item in PROPERTIES:
         named = any(problem.startswith(f"Property {item.name}: ") for problem in problems)
         assert not named or getattr(settings, item.field) == getattr(BEFORE, item.field)
+
+
+class TestAFileSystemThatHangs:
+    """None here hangs at will: looking at a folder waits in its place."""
+
+    @pytest.fixture
+    def local(self, tmp_path):
+        (tmp_path / "abort.py").write_text("def main(): pass\n")
+        return tmp_path
+
+    @pytest.fixture
+    def hangs(self, monkeypatch):
+        """The beginning of the paths that do not answer, once it is given."""
+        paths: list[str] = []
+        answers = threading.Event()
+        for name in ("isdir", "realpath"):
+            real = getattr(os.path, name)
+
+            def look(path, real=real):
+                return real(path) if not str(path).startswith(tuple(paths)) or answers.wait(60) else None
+
+            monkeypatch.setattr(os.path, name, look)
+        yield paths
+        answers.set()
+        wait_until(lambda: not any(each.name == "finder" for each in threading.enumerate()), 20, "it answers")
+
+    def test_is_told_and_keeps_nothing_else_from_being_taken(self, local, hangs):
+        hangs.append("/nfs")
+        texts = {
+            "ScriptRoots": ["/nfs", str(local)],
+            "AbortScript": [f"file://{local}/abort.py"],
+            "StateDirectory": [str(local)],
+        }
+        configuration = Configuration("test/d/1", lambda device, names: texts)
+        configuration.read(20.0)
+        found = configuration.current
+        assert found.settings.script_roots == ("/nfs", str(local))
+        assert found.abort_path == str(local / "abort.py")
+        assert [problem for problem in found.problems if "/nfs" in problem and "has not answered" in problem]
+        assert not found.nothing_runs
+
+    def test_leaves_the_abort_script_where_it_was_found_before(self, local, hangs):
+        texts = {"ScriptRoots": [str(local)], "AbortScript": [f"file://{local}/abort.py"]}
+        configuration = Configuration("test/d/1", lambda device, names: texts)
+        configuration.read(20.0)
+        assert (configuration.current.abort_path, configuration.current.problems) == (str(local / "abort.py"), ())
+        hangs.append(str(local))
+        configuration.read(20.0)
+        assert configuration.current.abort_path == str(local / "abort.py")
+        assert any("AbortScript" in problem for problem in configuration.current.problems)
+
+    def test_an_abort_script_that_has_gone_is_nowhere(self, local):
+        texts = {"ScriptRoots": [str(local)], "AbortScript": [f"file://{local}/abort.py"]}
+        configuration = Configuration("test/d/1", lambda device, names: texts)
+        configuration.read(20.0)
+        (local / "abort.py").unlink()
+        configuration.read(20.0)
+        assert configuration.current.abort_path == ""
+        assert any("AbortScript" in problem for problem in configuration.current.problems)

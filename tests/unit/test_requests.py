@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ska_oet_device.config import LARGEST_ARGUMENT
+from ska_oet_device.config import LARGEST_ARGUMENT, MOST_VALUES
 from ska_oet_device.errors import InvalidArgumentError, TooLargeError
 from ska_oet_device.procedure.application import (
     PrepareProcessCommand,
@@ -145,6 +146,55 @@ class TestStart:
             requests.parse_start('{"process_uid": 3, "fn_name": ""}')
 
 
+class TestSizes:
+    """Whatever a request is made of, it is parsed or refused in a time that a command has."""
+
+    @pytest.mark.parametrize("piece", ["1,", "[],", "{},", '{"a":1},', "NaN,", "[[[[[[[[]]]]]]]],", "-1e-99,", '"",'])
+    def test_a_request_of_too_many_values_is_refused_before_they_are_made(self, piece):
+        text = f'{{"process_uid": 1, "run_args": {{"args": [{piece * ((2**20 - 100) // len(piece))}1]}}}}'
+        before = time.thread_time()
+        with pytest.raises(TooLargeError, match=f"more than {MOST_VALUES} values"):
+            requests.parse_start(text)
+        assert time.thread_time() - before < 0.2
+
+    @pytest.mark.parametrize(
+        "text", ["{" + '"k": 1, ' * 49_000 + '"k": 1}', '{"process_uid": [' + "1," * 49_000 + "1]}"]
+    )
+    def test_a_request_of_nearly_too_many_faults_is_refused_shortly(self, text):
+        before = time.thread_time()
+        with pytest.raises(InvalidArgumentError) as refused:
+            requests.parse_start(text)
+        assert time.thread_time() - before < 0.2
+        assert len(str(refused.value)) < 500
+
+    def test_commas_and_brackets_in_a_text_are_no_values(self):
+        text = "[,{" * 300_000 + '\\"' + '"' * 10
+        command, _ = requests.parse_start(json.dumps({"process_uid": 1, "run_args": {"args": [text]}}))
+        assert command.run_args == ProcedureInput(text)
+
+    def test_a_text_that_does_not_end_is_refused_at_once(self):
+        before = time.thread_time()
+        with pytest.raises((InvalidArgumentError, TooLargeError)):
+            requests.parse_start('{"process_uid": "' + '\\",' * 349_000)
+        assert time.thread_time() - before < 0.2
+
+    @parsers
+    @pytest.mark.parametrize(("key", "value"), [("user", "u" * 129), ("fn_name", "f" * 256)])
+    def test_a_name_is_short(self, parse, key, value):
+        with pytest.raises(InvalidArgumentError) as refused:
+            parse(json.dumps({"process_uid": 1, "script": SCRIPT, key: value}))
+        assert len(str(refused.value)) < 500
+
+    @pytest.mark.parametrize("name", ["a\nb", "a b", "os.system", "\x1b[2J", "1", "a\u2028b", "main\0"])
+    def test_a_function_has_the_name_of_one(self, name):
+        with pytest.raises(InvalidArgumentError, match="fn_name: is no name of a function"):
+            requests.parse_start(json.dumps({"process_uid": 1, "fn_name": name}))
+
+    def test_a_function_may_be_called_as_python_allows(self):
+        command, _ = requests.parse_start('{"process_uid": 1, "fn_name": "größe_2"}')
+        assert command.fn_name == "größe_2"
+
+
 class TestOutputAndRequests:
     def test_say_for_whom_they_ask(self):
         assert requests.parse_output('{"process_uid": 3, "user": "Ada"}') == (
@@ -210,10 +260,19 @@ class TestEveryParser:
     def test_survives_deep_nesting(self, depth, brackets):
         nested = "[" * depth + "]" * depth if brackets == "[]" else '{"a":' * depth + "1" + "}" * depth
         text = f'{{"process_uid": 3, "run_args": {{"args": [{nested}]}}}}'
-        with contextlib.suppress(InvalidArgumentError):
+        with contextlib.suppress(InvalidArgumentError, TooLargeError):
             command, _ = requests.parse_start(text)
             assert depth == 50
             to_json(command.run_args.as_data())
+
+    @pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a":', "}")])
+    def test_takes_two_hundred_levels_and_says_so_of_more(self, opens, closes):
+        text = '{"process_uid": 3, "run_args": {"args": [%s1%s]}}'  # three levels of its own
+        command, _ = requests.parse_start(text % (opens * 197, closes * 197))
+        assert json.loads(to_json(command.run_args.as_data()))
+        for levels in (199, 100_000):
+            with pytest.raises(InvalidArgumentError, match="nested more than 200 levels deep"):
+                requests.parse_start(text % (opens * levels, closes * levels))
 
     @pytest.mark.parametrize("digits", [30, 4_000, 4_299, 4_301, 100_000])
     @pytest.mark.parametrize(
@@ -221,7 +280,7 @@ class TestEveryParser:
         ['{"process_uid": %s}', '{"process_uid": 3, "run_args": {"args": [%s]}}', '{"process_uid": 3, "fn_name": %s}'],
     )
     def test_survives_huge_integers(self, digits, place):
-        with contextlib.suppress(InvalidArgumentError):
+        with contextlib.suppress(InvalidArgumentError, TooLargeError):
             command, _ = requests.parse_start(place % ("9" * digits))
             assert json.loads(to_json(command.run_args.as_data()))
 

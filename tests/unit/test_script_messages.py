@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from typing import NamedTuple
 
 import pytest
 
 from ska_oet_device.errors import InvalidArgumentError
 from ska_oet_device.mptools import dumps
+from ska_oet_device.procedure.script_message import Data
 from ska_oet_device.procedure.ui import _script_messages
-from ska_oet_device.procedure.ui._script_messages import BURST, ScriptMessages, Thinner, is_short
+from ska_oet_device.procedure.ui._devstring import LARGEST_EVENT
+from ska_oet_device.procedure.ui._script_messages import BURST, TOKEN_BYTES, ScriptMessages, Thinner
 
 MEGABYTE = 1024 * 1024
 
@@ -120,6 +121,12 @@ class TestThinner:
             clock.now += 1
             thinner.put(Item(number, size=4 * MEGABYTE))
         assert len(taken(thinner)) <= 6
+
+    @pytest.mark.parametrize(("tokens", "count"), [(2, 100), (4, 50), (5, 40), (20, 40)])
+    def test_large_things_take_more_tokens_five_at_most(self, thinner, tokens, count):
+        for number in range(BURST):
+            thinner.put(Item(number, size=(tokens - 1) * TOKEN_BYTES))
+        assert len(taken(thinner)) == count
 
     def test_nothing_is_pushed_before_the_change_that_it_came_behind(self, thinner):
         thinner.put(Item(1, after=7))
@@ -229,30 +236,50 @@ class TestScriptMessages:
         assert told["kwargs"] is None
         assert told["topic"] == "a.topic"
 
-    def test_a_few_bytes_that_stand_for_a_text_without_end_take_no_time(self):
-        value: list[object] = []
-        for _ in range(100):
-            value = [value, value]
+    @pytest.mark.parametrize(
+        ("data", "told"),
+        [
+            ({"a": "ä", "b": [1, 2.5, None, True]}, {"a": "ä", "b": [1, 2.5, None, True]}),
+            ({"a": (1, [2])}, {"a": [1, [2]]}),
+            ({"a": b"x"}, {"a": "b'x'"}),
+            ({"a": float("nan"), "b": -float("inf")}, {"a": "nan", "b": "-inf"}),
+            ({"a": {"!": [1]}}, {"a": {"!": [1]}}),
+            ({"a": "NaN"}, {"a": "NaN"}),
+            ({"a": {1: "x"}}, {"a": {"1": "x"}}),
+        ],
+        ids=repr,
+    )
+    def test_carry_what_json_can_say_of_it(self, data, told):
         messages = ScriptMessages()
-        payload = dumps(("d", 1, "t", {"value": value}, 1.0))
-        for _ in range(1000):
-            messages.put(1, 0, "t", {}, 1.0, payload)
-        began = time.monotonic()
-        told = json.loads(messages.after(0))
-        assert time.monotonic() - began < 2  # it is 0.2 s; without a bound nobody would live to see it
-        assert told
-        assert told[0]["kwargs"] is None
+        payload = dumps(data)
+        messages.put(1, 0, "t", Data(payload), 1.0, payload)
+        messages.put(1, 0, "t", data, 1.0, b"")
+        assert [each["kwargs"] for each in json.loads(messages.after(0))] == [told, told]
 
+    @pytest.mark.parametrize("payload", [b"{", b"[1]", b"5", b"null", b'{"!":[1]}', b'{"a":1}}', b"x" * 100, b"\xff"])
+    def test_that_a_script_has_written_itself_are_told_without_what_they_carry(self, payload):
+        messages = ScriptMessages()
+        messages.put(1, 0, "t", Data(payload), 1.0, payload)
+        (told,) = json.loads(messages.after(0))
+        assert told["kwargs"] is None
 
-class TestIsShort:
-    @pytest.mark.parametrize("value", [0, "x" * 50, [1, 2, 3], {"a": {"b": [1, 2]}}, {1, 2}, None, 1.5, b"x"])
-    def test_what_is_short(self, value):
-        assert is_short(value, 100)
+    def test_one_of_more_lists_than_are_read_in_no_time_is_told_without_them(self):
+        messages = ScriptMessages()
+        for count in (45_000, 349_000):
+            payload = b'{"a":[' + b"[]," * count + b"0]}"
+            messages.put(1, 0, "t", Data(payload), 1.0, payload)
+        few = json.loads(messages.after(0))[0]  # an answer ends when it has taken long
+        (many,) = json.loads(messages.after(few["sequence"]))
+        assert len(few["kwargs"]["a"]) == 45_001
+        assert many["kwargs"] is None
 
-    @pytest.mark.parametrize("value", ["x" * 101, [[1] * 60], {"a" * 60: "b" * 60}, b"x" * 101, [[]] * 60])
-    def test_what_is_long(self, value):
-        assert not is_short(value, 100)
-
-    def test_looking_takes_no_room(self):
-        row = [0] * 100_000
-        assert not is_short([row] * 100_000, MEGABYTE)
+    @pytest.mark.parametrize(("length", "whole"), [(60_000, True), (70_000, False), (900_000, False)])
+    def test_an_event_is_small_and_tells_the_size_of_what_it_leaves_out(self, length, whole):
+        messages = ScriptMessages()
+        published(messages, 1, text="x" * length)
+        message, skipped = messages.waiting.take(0)
+        text = _script_messages.pushed_json(message, skipped)
+        told, (kept,) = json.loads(text), json.loads(messages.after(0))
+        assert len(text) <= LARGEST_EVENT
+        assert kept["kwargs"]["text"] == "x" * length
+        assert told == (kept if whole else {**kept, "kwargs": None, "size": len(message.payload)})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import random
+import re
 import threading
 import uuid
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 from ska_oet_device.config import Settings
 from ska_oet_device.errors import (
@@ -22,6 +26,7 @@ from ska_oet_device.errors import (
     UnknownProcedureError,
 )
 from ska_oet_device.event import Bus, topics
+from ska_oet_device.files import remove_tree
 from ska_oet_device.procedure.application import (
     Active,
     Caller,
@@ -33,6 +38,7 @@ from ska_oet_device.procedure.application import (
     Snapshot,
     StartProcessCommand,
     StopProcessCommand,
+    _procedure,
 )
 from ska_oet_device.procedure.domain import (
     FileSystemScript,
@@ -42,8 +48,9 @@ from ska_oet_device.procedure.domain import (
     may_follow,
 )
 from ska_oet_device.procedure.history import MemoryHistory
+from ska_oet_device.procedure.hosting import _service_keeper
 from ska_oet_device.procedure.messages import LifecycleMessage, ProvenanceMessage
-from ska_oet_device.procedure.turns import Obstacle
+from ska_oet_device.procedure.turns import Claim, Hold
 
 S = ProcedureState
 LIFECYCLE, OPERATOR = topics.procedure.lifecycle, topics.operator.wait_for_qa_ready
@@ -71,10 +78,10 @@ class FakeLink:
         self.launches[msg_src] = load
         self.asked.append(("create", msg_src))
 
-    def _run(self, msg_src, call, run_args, force_start, context, after=None):
+    def _run(self, msg_src, call, run_args, force_start, after=None):
         self.asked.append(("run", msg_src, call, force_start, after))
 
-    def _stop(self, msg_src):
+    def _stop(self, msg_src, reason=""):
         self.asked.append(("stop", msg_src))
 
     def enter(self, pid: int, *states: ProcedureState, **details: Any) -> None:
@@ -82,7 +89,9 @@ class FakeLink:
             self._bus.publish(LIFECYCLE.statechange, message=LifecycleMessage(pid, state, **details))
 
     def drop_start(self, pid: int, running: int, *, reserved: bool = False, **details: Any) -> None:
-        self.enter(pid, S.READY, reason=Obstacle(running, reserved).drop("main"), **details)
+        self.enter(
+            pid, S.READY, reason=Claim(running, Hold.RESERVED if reserved else Hold.RUNNING).drop("main"), **details
+        )
 
     def _acknowledged(self, number):
         self.acknowledged.append(number)
@@ -142,6 +151,10 @@ def running(service: ScriptExecutionService, link: FakeLink, fn_name: str = "mai
     service.start(StartProcessCommand(pid, fn_name, NONE))
     link.enter(pid, S.RUNNING, fn_name=fn_name)
     return pid
+
+
+def unkillable(*pids: int) -> dict[str, Any]:
+    return {"exit_code": None, "signal": None, "reason": "", "signals_sent": [], "reaped": [], "survivors": [*pids]}
 
 
 def state_of(service: ScriptExecutionService, pid: int) -> ProcedureState:
@@ -281,10 +294,44 @@ class TestStart:
     def test_refuses_while_another_is_being_started(self, service, link):
         first, other = prepared(service, link), prepared(service, link)
         service.start(StartProcessCommand(first, "main", NONE))
-        with Unchanged(service, link), pytest.raises(BusyError):
+        with Unchanged(service, link), pytest.raises(BusyError, match=f"procedure {first} is being started; "):
             service.start(StartProcessCommand(other, "main", NONE))
 
-    @pytest.mark.parametrize("end", [S.STOPPED, S.FAILED, S.UNKNOWN])
+    def test_refuses_while_the_process_of_a_main_that_has_returned_is_there(self, service, link):
+        busy, other = running(service, link), prepared(service, link)
+        link.enter(busy, S.READY)
+        says = rf"procedure {busy} is still ending \(its process has not gone yet\); procedure {other} cannot"
+        with Unchanged(service, link), pytest.raises(BusyError, match=says):
+            service.start(StartProcessCommand(other, "main", NONE))
+        link.enter(busy, S.COMPLETE)
+        service.start(StartProcessCommand(other, "main", NONE))
+
+    @pytest.mark.parametrize("fn_name", ["main", "calibrate"])
+    @pytest.mark.parametrize("states", [(), (S.READY,)], ids=["running", "ready"])
+    def test_refuses_while_one_that_was_called_is_being_stopped(self, service, link, fn_name, states):
+        busy, other = running(service, link, fn_name), prepared(service, link)
+        link.enter(busy, *states)
+        service.stop(StopProcessCommand(busy))
+        with Unchanged(service, link), pytest.raises(BusyError, match=f"procedure {busy} is still ending"):
+            service.start(StartProcessCommand(other, "main", NONE))
+        link.enter(busy, S.STOPPED)
+        service.start(StartProcessCommand(other, "main", NONE))
+
+    def test_is_not_hindered_by_the_end_of_one_that_was_never_called(self, service, link):
+        stopped, other = prepared(service, link), prepared(service, link)
+        service.stop(StopProcessCommand(stopped))
+        service.start(StartProcessCommand(other, "main", NONE))
+
+    def test_refuses_while_one_that_was_called_cannot_be_killed_and_names_the_process(self, service, link):
+        busy, other = running(service, link), prepared(service, link)
+        link.enter(busy, S.UNKNOWN, exit=unkillable(4711))
+        says = f"procedure {busy} is UNKNOWN: process 4711 is alive, and this server cannot kill it"
+        with Unchanged(service, link), pytest.raises(BusyError, match=says):
+            service.start(StartProcessCommand(other, "main", NONE))
+        link.enter(busy, S.STOPPED)
+        service.start(StartProcessCommand(other, "main", NONE))
+
+    @pytest.mark.parametrize("end", [S.STOPPED, S.FAILED])
     def test_is_free_again_when_the_running_one_has_ended(self, service, link, end):
         busy, other = running(service, link), prepared(service, link)
         link.enter(busy, end)
@@ -701,12 +748,26 @@ class TestWaitForQaReady:
             states.append((msg_src, wait_for_qa_ready))
 
         service.bus.subscribe(state, topics.operator.override.state)
-        assert service.script_context.as_data() == {"wait_for_qa_ready": False}
-        service.bus.publish(OPERATOR.enable, msg_src="gui")
-        assert service.script_context.as_data() == {"wait_for_qa_ready": True}
+        assert service.script_context.as_data() == {"wait_for_qa_ready": True, "subarray_id": 1}
         service.bus.publish(OPERATOR.disable, msg_src="gui")
-        assert service.script_context.as_data() == {"wait_for_qa_ready": False}
-        assert states == [(DEVICE, True), (DEVICE, False)]
+        assert service.script_context.as_data() == {"wait_for_qa_ready": False, "subarray_id": 1}
+        service.bus.publish(OPERATOR.enable, msg_src="gui")
+        assert service.script_context.as_data() == {"wait_for_qa_ready": True, "subarray_id": 1}
+        assert states == [(DEVICE, False), (DEVICE, True)]
+
+    def test_main_is_told_of_each_change_of_what_scripts_are_given(self, service):
+        told = []
+
+        def context(context):
+            told.append(context)
+
+        service.bus.subscribe(context, topics.procedure.management.context)
+        service.set_wait_for_qa_ready(False, "gui")
+        service.settings = dataclasses.replace(service.settings, subarray_id=3)
+        assert told == [
+            {"wait_for_qa_ready": False, "subarray_id": 1},
+            {"wait_for_qa_ready": False, "subarray_id": 3},
+        ]
 
     def test_the_specifications_handlers_do_the_same(self, service):
         service.handle_wait_for_qa_ready_enable("gui")
@@ -738,6 +799,138 @@ class TestWaitForQaReady:
         service.override_wait_for_qa_ready("gui")
         assert heard == ["gui"]
         assert service.script_context.wait_for_qa_ready is True
+
+
+class TestAProcessThatIsSlow:
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch):
+        monkeypatch.setattr(_procedure, "_SHOWN_AFTER", 0.0)
+
+    def test_to_end_behind_main_is_told_until_it_has_ended(self, service, link):
+        pid = running(service, link)
+        assert service.notices().sentences == ()
+        link.enter(pid, S.READY)
+        (notice,) = service.notices().sentences
+        assert re.fullmatch(
+            rf"main of procedure {pid} returned at \d\d:\d\d:\d\d UTC, but its process has not ended yet\.", notice
+        )
+        link.enter(pid, S.COMPLETE)
+        assert service.notices().sentences == ()
+
+    @pytest.mark.parametrize("ahead_of_time", [False, True])
+    def test_to_begin_a_function_is_told_until_it_has_begun(self, service, link, ahead_of_time):
+        if ahead_of_time:
+            pid = service.run(HELLO, "main", NONE).id
+            link.enter(pid, *TO_READY)
+        else:
+            pid = prepared(service, link)
+            assert service.notices().sentences == ()
+            service.start(StartProcessCommand(pid, "main", NONE))
+        (notice,) = service.notices().sentences
+        assert notice.startswith(f"Procedure {pid} was to be started at ")
+        assert notice.endswith(" UTC, but its process does not answer.")
+        link.enter(pid, S.RUNNING, fn_name="main")
+        assert service.notices().sentences == ()
+
+    def test_of_one_that_is_merely_ready_nothing_is_told(self, service, link):
+        prepared(service, link)
+        assert service.notices().sentences == ()
+
+    def test_to_end_when_it_was_stopped_is_told_as_that_alone(self, service, link):
+        pid = running(service, link)
+        link.enter(pid, S.READY)
+        service.stop(StopProcessCommand(pid))
+        (notice,) = service.notices().sentences
+        assert "is being stopped" in notice
+
+
+class TestAProcedureThatCannotBeKilled:
+    def unknown(self, service, link) -> int:
+        pid = running(service, link)
+        link.enter(pid, S.UNKNOWN, reason="process 4711 is another user's", os_pid=4711, exit=unkillable(4711))
+        return pid
+
+    def test_is_stopped_once_more_without_another_abort_script(self, service, link):
+        pid = self.unknown(service, link)
+        service.abort_script = ABORT
+        assert service.stop(StopProcessCommand(pid, True)) == []
+        assert link.asked[-1] == ("stop", pid)
+        assert service.notices().sentences == (f"Procedure {pid} is sent SIGKILL once more.",)
+        link.enter(pid, S.STOPPED)
+        assert service.notices().sentences == ()
+
+    def test_is_told_once_more_with_what_its_process_has_left_behind(self, service, link, dashboard):
+        pid = self.unknown(service, link)
+        link.enter(pid, S.UNKNOWN, reason="process 4712 is another user's", exit=unkillable(4712))
+        summary = service.summarise([pid])[0]
+        assert (summary.os_pid, summary.history.exit["survivors"]) == (None, [4712])
+        assert summary.history.dropped_starts == ()
+        event = dashboard.changes[-1].event
+        assert (event.previous, event.state) == (S.UNKNOWN, S.UNKNOWN)
+        assert event.reason == "process 4712 is another user's"
+        assert service.snapshot().failure.reason == event.reason
+        assert service.notices().sentences == ()
+
+    def test_keeps_its_abort_script_from_running_and_what_is_to_be_done_is_said(self, service, link):
+        service.abort_script = ABORT
+        pid = running(service, link)
+        (abort,) = service.stop(StopProcessCommand(pid, True))
+        link.enter(abort.id, *TO_READY)
+        link.enter(pid, S.UNKNOWN, reason="process 4711 is another user's", os_pid=4711, exit=unkillable(4711))
+        link.enter(abort.id, S.READY, reason=Claim(pid, Hold.UNKNOWN, (4711,)).drop("main"))
+        assert link.asked[-1] == ("stop", abort.id)
+        assert service.notices().abort_failed == (
+            f"The start of main of procedure {abort.id} was dropped, since procedure {pid} is UNKNOWN: process 4711 is"
+            " alive, and this server cannot kill it; its owner or root must, so the abort script has not run. Do by"
+            " hand what it does, or run it (file://abort.py) once that procedure has ended."
+        )
+
+    def test_is_no_failure_any_more_when_it_is_stopped_after_all(self, service, link):
+        pid = self.unknown(service, link)
+        assert service.snapshot().failure.state is S.UNKNOWN
+        link.enter(pid, S.STOPPED)
+        assert service.snapshot().failure is None
+
+    def test_is_a_failure_when_it_would_have_failed(self, service, link):
+        pid = self.unknown(service, link)
+        link.enter(pid, S.FAILED, reason="it raised; process 4711 has gone")
+        assert service.snapshot().failure.state is S.FAILED
+
+    @pytest.mark.parametrize("end", [S.COMPLETE, S.READY, S.RUNNING, S.UNKNOWN])
+    def test_becomes_nothing_but_stopped_or_failed(self, service, link, end):
+        pid = self.unknown(service, link)
+        link.enter(pid, end)
+        assert state_of(service, pid) is S.UNKNOWN
+
+    def test_is_not_forgotten_for_newer_ones(self, service, link):
+        service.settings = dataclasses.replace(service.settings, history_length=1)
+        pid = self.unknown(service, link)
+        for _ in range(3):
+            link.enter(prepared(service, link), S.STOPPED)
+        assert [summary.state for summary in service.summarise()] == [S.UNKNOWN, S.STOPPED]
+        assert service.summarise([pid])[0].os_pid == 4711
+        assert pid in service.unfinished
+
+    def test_of_an_earlier_main_has_failed(self, service, link, dashboard):
+        pid = self.unknown(service, link)
+        service.settle([pid], {})
+        event = dashboard.changes[-1].event
+        assert (event.process_uid, event.previous, event.state) == (pid, S.UNKNOWN, S.FAILED)
+        reason = "server restarted while the procedure was UNKNOWN; nobody looks after its process any more"
+        assert event.reason == reason
+
+
+def test_what_is_prepared_while_leftovers_are_looked_for_lives_on(service, link, monkeypatch):
+    left = prepared(service, link)
+
+    def meanwhile(run_ids: dict[int, str]) -> dict[int, list[int]]:
+        prepared(service, link)
+        return {left: [4711]}
+
+    monkeypatch.setattr(_service_keeper, "reap_escaped", meanwhile)
+    run_id = service.unfinished[left]
+    _service_keeper.ServiceKeeper(service, link)._settle({left: run_id})
+    assert [state_of(service, pid) for pid in (left, left + 1)] == [S.FAILED, S.READY]
 
 
 def test_a_service_that_nobody_carries_messages_for_says_so_and_changes_nothing(service):
@@ -782,8 +975,8 @@ def test_whatever_happens_in_whatever_order_the_record_is_gapless_and_keeps_to_t
         summaries = change.snapshot.summaries
         assert [s.id for s in summaries] == sorted(s.id for s in summaries)
         assert all(s.state is state[s.id] for s in summaries)
-        assert sum(s.state.is_terminal for s in summaries) <= 4
-        assert {uid for uid, known in state.items() if not known.is_terminal} <= {s.id for s in summaries}
+        assert sum(s.state.is_final for s in summaries) <= 4
+        assert {uid for uid, known in state.items() if not known.is_final} <= {s.id for s in summaries}
     assert {s.id for s in service.summarise()} == {s.id for s in service.snapshot().summaries}
 
 
@@ -816,3 +1009,265 @@ def test_a_file_system_that_hangs_keeps_nobody_from_seeing_how_things_stand(serv
         thread.join()
     assert not was_kept_waiting
     assert link.asked[0] == ("create", 1)
+
+
+class Hanging:
+    """A file system that does not answer, in the place of looking for a script; none here hangs at will."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.answers = 0, threading.Event()
+        monkeypatch.setattr("ska_oet_device.procedure.application._service.find_script", self._find)
+
+    def _find(self, script, settings):
+        self.asked += 1
+        assert self.answers.wait(60)
+        return "/a.py"
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    hanging = Hanging(monkeypatch)
+    yield hanging
+    hanging.answers.set()
+    wait_until(lambda: not any(thread.name == "finder" for thread in threading.enumerate()), 20, "the search has ended")
+
+
+def test_while_the_file_system_hangs_requests_are_refused_and_one_thread_waits_for_it(service, link, hanging):
+    for _ in range(30):
+        with pytest.raises(ScriptNotFoundError, match="the file system has not answered"):
+            service.prepare(HELLO)
+    assert hanging.asked == 1
+    assert link.asked == []
+    hanging.answers.set()
+    wait_until(lambda: not any(thread.name == "finder" for thread in threading.enumerate()), 20, "it answers")
+    assert service.prepare(HELLO).id == 1
+
+
+def test_a_stop_is_done_though_its_abort_script_cannot_be_looked_for(service, link, root, monkeypatch, request):
+    service.abort_script = ABORT
+    pid = running(service, link)
+    hanging: Hanging = request.getfixturevalue("hanging")
+    looks = threading.Event()
+    stopped: list[Any] = []
+    client = threading.Thread(target=lambda: stopped.append(service.stop(StopProcessCommand(pid))))
+    client.start()
+    wait_until(lambda: hanging.asked, 20, "the abort script is looked for")
+    threading.Thread(target=lambda: (service.snapshot(), looks.set())).start()
+    assert looks.wait(20), "nobody is kept from seeing how things stand"
+    client.join(20)
+    assert stopped == [[]]
+    assert ("stop", pid) in [entry[:2] for entry in link.asked]
+    assert any("the file system has not answered" in sentence for sentence in service.notices().sentences)
+
+
+def test_a_history_that_answers_late_is_not_waited_for_by_each_request(root, monkeypatch):
+    waits: list[float] = []
+
+    class Late(MemoryHistory):
+        """One that is always a moment behind: no database here is slow at will."""
+
+        def wait(self, seconds: float) -> bool:
+            waits.append(seconds)
+            return False
+
+    service = ScriptExecutionService(device=DEVICE, settings=Settings(script_roots=(str(root),)), history=Late())
+    link = FakeLink(service)
+    for _ in range(30):
+        service.prepare(HELLO)
+    assert [entry[0] for entry in link.asked] == ["create"] * 30
+    assert 1 <= len(waits) < 30
+    monkeypatch.setattr("ska_oet_device.procedure.application._service._IMPATIENCE", 0.0)
+    service._impatient_until = 0.0
+    before = len(waits)
+    service.prepare(HELLO)
+    assert len(waits) == before + 1
+
+
+def test_an_environment_is_removed_by_a_rename_and_its_files_later(tmp_path, monkeypatch):
+    removed, may_remove = threading.Event(), threading.Event()
+
+    def slow(folder):
+        assert may_remove.wait(20)
+        remove_tree(folder)
+        removed.set()
+
+    monkeypatch.setattr("ska_oet_device.procedure.application._environments.remove_tree", slow)
+    folder = tmp_path / "environments" / "0123456789abcdef0123"
+    (folder / "venv").mkdir(parents=True)
+    service = ScriptExecutionService(device=DEVICE, settings=Settings(state_directory=str(tmp_path)))
+    service.remove_environment(folder.name)
+    assert service.environments() == []
+    assert [path.name for path in folder.parent.iterdir() if not path.name.startswith(".")] == []
+    may_remove.set()
+    assert removed.wait(20)
+    wait_until(lambda: list((folder.parent / ".trash").iterdir()) == [], 20, "the trash is empty")
+
+
+def no_thread_starts(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.fixture
+def no_thread(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", no_thread_starts)
+
+
+class TestWhereNoThreadCanBeHad:
+    def test_a_stop_is_done_and_says_what_does_not_follow(self, service, link, request):
+        service.abort_script = ABORT
+        pid = running(service, link)
+        request.getfixturevalue("no_thread")
+        assert service.stop(StopProcessCommand(pid)) == []
+        assert ("stop", pid) in link.asked
+        assert "can't start new thread" in service.notices().abort_failed
+
+    def test_the_abort_script_follows_that_was_found_before(self, service, link, root, request):
+        service.set_abort_script(ABORT, str(root / "abort.py"))
+        pid = running(service, link)
+        request.getfixturevalue("no_thread")
+        (abort,) = service.stop(StopProcessCommand(pid))
+        assert link.asked[-3:] == [("stop", pid), ("create", abort.id), ("run", abort.id, "main", True, pid)]
+        assert link.launches[abort.id].path == str(root / "abort.py")
+
+    def test_a_request_says_so(self, service, link, request):
+        request.getfixturevalue("no_thread")
+        with Unchanged(service, link), pytest.raises(ScriptNotFoundError, match="can't start new thread"):
+            service.prepare(HELLO)
+
+    def test_an_environment_is_removed_all_the_same_and_its_files_when_they_are_collected(self, tmp_path, monkeypatch):
+        folder = tmp_path / "environments" / "0123456789abcdef0123"
+        (folder / "venv").mkdir(parents=True)
+        service = ScriptExecutionService(device=DEVICE, settings=Settings(state_directory=str(tmp_path)))
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread_starts)
+            service.remove_environment(folder.name)
+        assert len(list((folder.parent / ".trash").iterdir())) == 1
+        service.collect_environments(None)
+        assert list((folder.parent / ".trash").iterdir()) == []
+
+
+class HangingFolder:
+    """A folder whose file system does not answer: no file system here hangs at will."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+        self.asked, self.answers = 0, threading.Event()
+        real = os.path.realpath
+
+        def realpath(path: str) -> str:
+            if str(path).startswith(folder):
+                self.asked += 1
+                assert self.answers.wait(60)
+            return real(path)
+
+        monkeypatch.setattr("ska_oet_device.procedure.domain._locate.os.path.realpath", realpath)
+
+
+class TestAFileSystemThatHangs:
+    @pytest.fixture
+    def nfs(self, service, root, tmp_path_factory, monkeypatch):
+        folder = str(tmp_path_factory.mktemp("nfs"))
+        nfs = HangingFolder(monkeypatch, folder)
+        service.settings = Settings(script_roots=(folder, str(root)))
+        nfs.command = PrepareProcessCommand(FileSystemScript(f"file://{folder}/a.py"), NONE)
+        nfs.local = PrepareProcessCommand(FileSystemScript(f"file://{root}/hello.py"), NONE)
+        yield nfs
+        nfs.answers.set()
+        wait_until(lambda: not any(each.name == "finder" for each in threading.enumerate()), 20, "the search has ended")
+
+    def test_leaves_the_scripts_of_others_alone(self, service, link, nfs):
+        for _ in range(2):
+            with pytest.raises(ScriptNotFoundError, match="has not answered"):
+                service.prepare(nfs.command)
+        assert nfs.asked == 1
+        assert service.prepare(nfs.local).id == 1
+
+    def test_leaves_the_abort_script_alone(self, service, link, root, nfs):
+        service.abort_script = FileSystemScript(f"file://{root}/abort.py")
+        pid = service.run(nfs.local, "main", NONE).id
+        link.enter(pid, *TO_READY)
+        link.enter(pid, S.RUNNING, fn_name="main")
+        with pytest.raises(ScriptNotFoundError):
+            service.prepare(nfs.command)
+        (abort,) = service.stop(StopProcessCommand(pid))
+        assert ("run", abort.id, "main", True, pid) in link.asked
+
+    def test_leaves_an_abort_script_alone_that_was_found_before(self, service, link, root, monkeypatch):
+        service.abort_script = ABORT
+        service.look_for_abort_script()
+        pid = running(service, link)
+        nfs = HangingFolder(monkeypatch, str(root))
+        (abort,) = service.stop(StopProcessCommand(pid))
+        assert ("run", abort.id, "main", True, pid) in link.asked
+        assert nfs.asked == 0
+
+    def test_has_few_threads_wait_for_it(self, service, link, nfs):
+        folder = nfs.command.script.script_uri.rpartition("/")[0]
+        for number in range(10):
+            with pytest.raises(ScriptNotFoundError, match="has not answered"):
+                service.prepare(PrepareProcessCommand(FileSystemScript(f"{folder}/{number}.py"), NONE))
+        assert nfs.asked <= 4
+
+    def test_with_the_abort_script_on_it_is_an_alarm_and_a_stop_that_is_done_first(self, service, link, nfs):
+        service.abort_script = nfs.command.script
+        pid = service.run(nfs.local, "main", NONE).id
+        link.enter(pid, *TO_READY)
+        link.enter(pid, S.RUNNING, fn_name="main")
+        other = service.prepare(nfs.local).id
+        link.enter(other, *TO_READY)
+        client = threading.Thread(target=service.stop, args=(StopProcessCommand(pid),))
+        client.start()
+        wait_until(lambda: nfs.asked, 20, "the abort script is looked for")
+        assert ("stop", pid) in link.asked, "before anything is looked for"
+        client.join(20)
+        assert "has not answered" in service.notices().abort_failed
+
+    def test_has_nobody_start_while_the_abort_script_is_looked_for(self, service, link, root, monkeypatch):
+        service.abort_script = ABORT
+        pid, other = running(service, link), prepared(service, link)
+
+        def slow(script, settings):
+            """In place of the file system: the stopped procedure ends, and another start is asked for."""
+            link.enter(pid, S.STOPPED)
+            with pytest.raises(BusyError, match=f"the abort script of procedure {pid} runs next"):
+                service.start(StartProcessCommand(other, "main", NONE))
+            return str(root / "abort.py")
+
+        monkeypatch.setattr("ska_oet_device.procedure.application._service.find_script", slow)
+        (abort,) = service.stop(StopProcessCommand(pid))
+        assert ("run", abort.id, "main", True, pid) in link.asked
+        link.enter(abort.id, S.FAILED)
+        service.start(StartProcessCommand(other, "main", NONE))
+
+
+def test_an_abort_script_that_was_asked_for_and_is_not_prepared_is_an_alarm(service, link):
+    pid = running(service, link)
+    service.stop(StopProcessCommand(pid, True))
+    link.enter(pid, S.STOPPED)
+    assert "AbortScript is not set" in service.notices().abort_failed
+    running(service, link)
+    assert service.notices().abort_failed == ""
+
+
+P1, P2, P3 = 1, 2, 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ([(P2, S.FAILED)], P2),
+        ([(P1, S.UNKNOWN), (P2, S.FAILED), (P1, S.STOPPED)], P2),
+        ([(P2, S.FAILED), (P1, S.UNKNOWN), (P1, S.STOPPED)], None),
+        ([(P1, S.UNKNOWN), (P2, S.FAILED), (P1, S.FAILED)], P1),
+        ([(P1, S.UNKNOWN), (P2, S.FAILED), (P3, S.RUNNING)], None),
+        ([(P2, S.FAILED), (P3, S.RUNNING), (P3, S.STOPPED)], None),
+    ],
+)
+def test_the_newest_failure_is_the_same_after_a_restart(service, link, changes, named):
+    for _ in (P1, P2, P3):
+        prepared(service, link)
+    for pid, state in changes:
+        link.enter(pid, state, reason="so it is")
+    again = ScriptExecutionService(device=DEVICE, history=service.history)
+    again.restore(())
+    for failure in (service.snapshot().failure, again.snapshot().failure):
+        assert (failure.process_uid if failure is not None else None) == named

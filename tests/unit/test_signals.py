@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -45,6 +46,24 @@ class TestInterruptGate:
             gate.interrupt(TerminateInterrupt("third"))
         assert gate.waiting is None
 
+    @in_a_child
+    def test_a_signal_in_a_hook_of_a_fork_interrupts_what_follows_it(self):
+        """Python drops what a hook raises: the script would never learn that it is to stop."""
+        gate = InterruptGate()
+        signal.signal(signal.SIGTERM, lambda *_: gate.interrupt(TerminateInterrupt()))
+
+        def hook():
+            with gate.closed():
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        sys.unraisablehook = lambda _: gate.take_back()
+        os.register_at_fork(before=hook)
+        with pytest.raises(TerminateInterrupt), gate.open():
+            if os.fork() == 0:
+                os._exit(0)
+            time.sleep(20)  # as a rule; the signal may also be told right behind the fork
+        assert os.waitpid(-1, 0)[1] == 0
+
     def test_a_part_that_is_closed_is_finished_first(self):
         gate, done = InterruptGate(), []
         with pytest.raises(TerminateInterrupt), gate.open():
@@ -53,6 +72,12 @@ class TestInterruptGate:
                 done.append("bookkeeping")
             done.append("user code")
         assert done == ["bookkeeping"]
+
+    def test_a_part_is_closed_where_python_has_lost_sight_of_the_main_thread(self, monkeypatch):
+        """A KeyError that a handler raises in `threading.current_thread` is taken for a thread that is not known."""
+        monkeypatch.setitem(threading._active, threading.get_ident(), threading.Thread())
+        assert threading.current_thread() is not threading.main_thread()
+        self.test_a_part_that_is_closed_is_finished_first()
 
     def test_a_closed_part_within_a_closed_part_opens_nothing(self):
         gate, done = InterruptGate(), []

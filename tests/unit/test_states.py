@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from ska_oet_device.procedure.domain import TERMINAL, TRANSITIONS, LifecycleMessage, ProcedureState, may_follow
+from ska_oet_device.procedure.domain import FINAL, TERMINAL, TRANSITIONS, LifecycleMessage, ProcedureState, may_follow
 
 # The drawing of the contract, as it is printed there.
 DRAWING = """
@@ -38,10 +38,14 @@ def paths_of(drawing: str) -> list[list[str]]:
     return paths
 
 
+TAKEN_BACK = {("UNKNOWN", "STOPPED"), ("UNKNOWN", "FAILED")}  # UNKNOWN → STOPPED | FAILED
+STILL_UNKNOWN = ("UNKNOWN", "UNKNOWN")  # UNKNOWN → UNKNOWN: other processes than before are what is left
+
+
 def allowed_by_the_contract() -> set[tuple[str, str]]:
     pairs = {pair for path in paths_of(DRAWING) for pair in itertools.pairwise(path)}
     alive = {state.name for state in ProcedureState} - ENDED
-    return pairs | {DROPPED} | set(itertools.product(alive, ANYWHERE))
+    return pairs | {DROPPED, STILL_UNKNOWN} | TAKEN_BACK | set(itertools.product(alive, ANYWHERE))
 
 
 def test_the_drawing_is_read_as_four_paths():
@@ -65,7 +69,8 @@ def test_a_new_procedure_begins_with_creating_only(state):
 def test_the_terminal_states_are_those_of_the_contract():
     assert {state.name for state in TERMINAL} == ENDED
     assert {state.name for state in ProcedureState if state.is_terminal} == ENDED
-    assert all(not TRANSITIONS[state] for state in TERMINAL)
+    assert {state.name for state in ProcedureState if state.is_final} == ENDED - {"UNKNOWN"}
+    assert all(not TRANSITIONS[state] for state in FINAL)
 
 
 def test_every_state_has_its_row_in_the_table():

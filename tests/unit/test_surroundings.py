@@ -14,7 +14,7 @@ import pytest
 from support.forked import in_a_child
 from support.waiting import wait_until
 
-from ska_oet_device.mptools import Children, set_up_process, spawn
+from ska_oet_device.mptools import Children, set_up_process, spawn, stat_of
 from ska_oet_device.mptools._signals import reset_signals
 from ska_oet_device.mptools._surroundings import mend_umask, raise_limits, replace_standard_streams
 
@@ -167,9 +167,12 @@ def test_children_that_were_there_before_are_nobodys_orphans():
     children.disclaim_present()
     later = os.fork()
     if later == 0:
+        os.setsid()
         time.sleep(60)
         os._exit(0)
-    assert children.present() == children.orphans() == [later]
+    assert children.present() == [later]
+    wait_until(lambda: stat_of(later).session == later)
+    assert [pid for pid, _ in children.left_behind()[0]] == [later]
     for pid in (before, later):
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

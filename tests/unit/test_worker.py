@@ -15,7 +15,8 @@ from ska_oet_device.mptools import EndOfWork, InterruptGate, ProcWorker, Termina
 from ska_oet_device.procedure import messages
 from ska_oet_device.procedure.domain import ProcedureState, RunThreadState, ScriptWorker, script_signal_handler
 
-CONTEXT = {"wait_for_qa_ready": True}
+CONTEXT = {"wait_for_qa_ready": True, "subarray_id": 7}
+GIVEN = {**CONTEXT, "process_uid": 3, "run_id": "run-id", "device": "mid-oet/subarray/01"}
 NONE = {"args": [], "kwargs": {}}
 
 
@@ -86,14 +87,24 @@ class TestLoad:
 
     @in_a_child
     def test_calls_init_with_its_arguments_and_the_context(self, tmp_path):
-        harness = Harness(tmp_path, "def init(*args, **kwargs):\n    global given\n    given = args, kwargs\n")
+        harness = Harness(
+            tmp_path,
+            "def init(*args, context, **kwargs):\n    global given\n    given = args, kwargs, context\nmain = init\n",
+        )
         told = harness.run(harness.load(1, a=2))
         assert summary(told) == [*LOADED, "INITIALISING", "READY"]
-        assert harness.worker.module.given == ((1,), {"a": 2, "context": CONTEXT})
+        assert harness.worker.module.given == ((1,), {"a": 2}, GIVEN)
+
+    @in_a_child
+    def test_gives_init_the_context_that_has_come_since(self, tmp_path):
+        harness = Harness(tmp_path, "def init(context):\n    global given\n    given = context\nmain = init\n")
+        harness.worker.context = {"wait_for_qa_ready": False, "subarray_id": 8}  # by the thread that reads the pipe
+        harness.run(harness.load())
+        assert harness.worker.module.given == {**GIVEN, "wait_for_qa_ready": False, "subarray_id": 8}
 
     @in_a_child
     def test_of_a_broken_script_fails_with_the_trace(self, tmp_path):
-        harness = Harness(tmp_path, "raise ValueError('why')\n")
+        harness = Harness(tmp_path, "raise ValueError('why')\ndef main(): pass\n")
         told = harness.run(harness.load())
         assert summary(told) == ["IDLE", "LOADING", "failed"]
         assert told[-1].reason == "ValueError: why"
@@ -116,7 +127,13 @@ class TestLoad:
 
         harness = Harness(tmp_path, "def main(): pass\n")
         harness.run(harness.load())
-        assert os.environ["SKA_OET_RUN_ID"] == "run-id"
+        told = {
+            "SKA_OET_PROCESS_UID": "3",
+            "SKA_OET_RUN_ID": "run-id",
+            "SKA_OET_DEVICE": "mid-oet/subarray/01",
+            "SKA_OET_SUBARRAY_ID": "7",
+        }
+        assert {name: os.environ[name] for name in told} == told
         assert sys.argv == [str(harness.path)]
 
 
@@ -131,7 +148,7 @@ class TestRun:
 
     @in_a_child
     def test_of_another_function_returns_to_ready(self, tmp_path):
-        harness = Harness(tmp_path, "def f(): pass\n")
+        harness = Harness(tmp_path, "def f(): pass\nmain = f\n")
         assert summary(harness.run(harness.load(), call("f"), call("f"))) == [
             *LOADED,
             "READY",
@@ -155,8 +172,16 @@ class TestRun:
 
     @in_a_child
     def test_of_a_function_that_is_not_there_fails_with_those_that_are(self, tmp_path):
-        harness = Harness(tmp_path, "def observe(): pass\n")
+        harness = Harness(tmp_path, "def observe(): pass\n__all__ = ['observe']\n")
         assert "it defines: observe" in harness.run(harness.load(), call("nothing"))[-1].reason
+
+    @in_a_child
+    def test_of_what_the_script_merely_imports_fails_and_runs_nothing(self, tmp_path):
+        harness = Harness(tmp_path, "from os import system\ndef main(): pass\n")
+        told = harness.run(harness.load(), call("system", f"touch {tmp_path}/ran"))
+        assert summary(told) == [*LOADED, "READY", "RUNNING", "failed"]
+        assert "it defines: main; system is no function of its own" in told[-1].reason
+        assert not (tmp_path / "ran").exists()
 
     @pytest.mark.parametrize(
         ("code", "outcome"), [("", "completed"), ("0", "completed"), ("3", "failed"), ("'no'", "failed")]
@@ -199,6 +224,7 @@ class TestRun:
             "        signal.raise_signal(15)\n"
             "    except BaseException:\n"
             "        pass\n"
+            "main = f\n"
         )
         harness = Harness(tmp_path, source, gate=gate)
         signal.signal(
@@ -237,6 +263,7 @@ class TestTheOtherMessages:
             "def hear(value):\n"
             "    pub.sendMessage('answer', value=value)\n"
             "pub.subscribe(hear, 'question')\n"
+            "main = hear\n"
         )
         harness = Harness(tmp_path, source)
         told = harness.run(harness.load(), messages.PubSub("question", {"value": 3}))
@@ -245,13 +272,15 @@ class TestTheOtherMessages:
 
     @in_a_child
     def test_pubsub_that_does_not_fit_is_logged_and_harms_nobody(self, tmp_path):
-        harness = Harness(tmp_path, "from pubsub import pub\ndef hear(value): pass\npub.subscribe(hear, 'question')\n")
+        harness = Harness(
+            tmp_path, "from pubsub import pub\ndef hear(value): pass\npub.subscribe(hear, 'question')\nmain = hear\n"
+        )
         told = harness.run(harness.load(), messages.PubSub("question", {"other": 3}), call("hear", 1))
         assert summary(told)[-2:] == ["RUNNING", "READY"]
 
     @in_a_child
     def test_the_first_subscription_of_a_script_is_told_once(self, tmp_path):
-        source = "from pubsub import pub\ndef hear(): pass\npub.subscribe(hear, 'a')\npub.subscribe(hear, 'b')\n"
+        source = "from pubsub import pub\ndef main(): pass\npub.subscribe(main, 'a')\npub.subscribe(main, 'b')\n"
         harness = Harness(tmp_path, source)
         assert harness.run(harness.load()).count(messages.LISTENING) == 1
 

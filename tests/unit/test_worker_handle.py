@@ -60,6 +60,18 @@ def test_a_paused_worker_is_given_all_that_is_sent_to_it(loop, pair):
     assert bytes(received) == large
 
 
+def test_a_worker_that_is_silenced_is_not_heard_any_more(loop, pair):
+    worker, theirs = pair
+    seen: list[object] = []
+    worker.on_frame = lambda frame: (seen.append(frame.payload), worker.silence())
+    theirs.send(encode(1, b"first") + encode(1, b"second"))
+    loop.call_later(0.05, loop.stop)
+    loop.run()
+    assert seen == [b"first"]
+    with pytest.raises(BrokenPipeError):
+        theirs.send(encode(1, b"third"))
+
+
 def test_a_newborn_that_nobody_wants_is_ended_when_its_birth_has_been_read(loop):
     """Not before: until it is watched, it may have been reaped, and its id be another process's."""
     ours, theirs = socket.socketpair()

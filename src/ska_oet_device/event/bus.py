@@ -18,6 +18,9 @@ from . import topics
 
 _log = logging.getLogger(__name__)
 
+_default = pub.getDefaultPublisher()
+"""pypubsub's default publisher: a script that has pypubsub imported anew has another one."""
+
 ALL_TOPICS = core.ALL_TOPICS
 AUTO_TOPIC = core.AUTO_TOPIC
 
@@ -94,17 +97,43 @@ def define_script_topics() -> None:
     pub.instantiateAllDefinedTopics(provider)
 
 
+_is_relayed = False
+
+
+def is_relayed() -> bool:
+    """Say whether what is published here leaves the process: it is a worker, or was forked from one."""
+    return _is_relayed
+
+
 def prepare_script_bus(listener: Callable[..., None], on_subscription: Callable[[], None]) -> None:
     """Set up pypubsub's default publisher in a worker.
 
-    :param listener: called with every message of whatever topic; must be kept alive by the caller
+    :param listener: called with every message of whatever topic, also after the script has unsubscribed all; must be
+        kept alive by the caller
     :param on_subscription: called whenever something subscribes after this
     """
+    global _is_relayed
+    _is_relayed = True
     define_script_topics()
     pub.setListenerExcHandler(_LogListenerFailure())
     pub.subscribe(listener, ALL_TOPICS)
+    _keep(pub.getDefaultTopicMgr().getTopic(ALL_TOPICS), listener)
     pub.addNotificationHandler(_NoteSubscription(on_subscription))
     pub.setNotificationFlags(subscribe=True)
+
+
+def _keep(topic: Any, listener: Callable[..., None]) -> None:
+    """Let the listener stay when a script unsubscribes all, such as its own of an earlier call.
+
+    A script means its own listeners: it cannot know of this one.
+    """
+    unsubscribe, unsubscribe_all = topic.unsubscribe, topic.unsubscribeAllListeners
+
+    def unsubscribe_others(filter: Callable[[Any], bool] | None = None) -> Any:
+        return unsubscribe_all(lambda each: each != listener and (filter is None or filter(each)))
+
+    topic.unsubscribe = lambda each: None if each == listener else unsubscribe(each)
+    topic.unsubscribeAllListeners = unsubscribe_others
 
 
 def publish_to_script(topic: str, data: dict[str, Any]) -> None:
@@ -114,4 +143,4 @@ def publish_to_script(topic: str, data: dict[str, Any]) -> None:
 
 def publish_from_script(topic: type, /, **data: Any) -> None:
     """Publish a message of this program's topics on the default publisher, as a script would."""
-    pub.sendMessage(topic_name(topic), **data)
+    _default.sendMessage(topic_name(topic), **data)

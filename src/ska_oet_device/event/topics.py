@@ -30,6 +30,14 @@ class procedure:
                 - message: the ProvenanceMessage
                 """
 
+        class delayed:
+            """The process of a procedure goes on although it should end."""
+
+            def msgDataSpec(message):
+                """
+                - message: the DelayMessage
+                """
+
         class acknowledged:
             """What main has announced is recorded, or needs no recording."""
 
@@ -72,22 +80,30 @@ class procedure:
         class run:
             """A prepared worker is to call a function."""
 
-            def msgDataSpec(msg_src, call, run_args, force_start, context, after=None):
+            def msgDataSpec(msg_src, call, run_args, force_start, after=None):
                 """
                 - msg_src: id of the procedure
                 - call: name of the function
                 - run_args: the ProcedureInput for it
                 - force_start: wait for READY if need be
-                - context: the context that the function is given, as plain data
                 - after: id of a procedure that must have ended first
                 """
 
         class stop:
             """A procedure's process is to be ended."""
 
-            def msgDataSpec(msg_src):
+            def msgDataSpec(msg_src, reason=""):
                 """
                 - msg_src: id of the procedure
+                - reason: why, in the words of whoever asks
+                """
+
+        class context:
+            """What functions of scripts are given from now on has changed."""
+
+            def msgDataSpec(context):
+                """
+                - context: the new one, as plain data
                 """
 
 
@@ -153,9 +169,10 @@ class script:
             """
             - msg_src: id of the procedure
             - topic: name of the topic the script used
-            - data: the message's keyword arguments, as plain data
+            - data: the message's keyword arguments, as plain data: a mapping that is read when it is looked into, and
+              empty where they were too large to be sent
             - time: Unix time at which it was sent
-            - payload: all of it as it came over the pipe
+            - payload: the keyword arguments as they came over the pipe, in JSON
             """
 
 
@@ -163,7 +180,7 @@ class supervisor:
     """What main says of itself."""
 
     class health:
-        """Whether workers can be made."""
+        """Whether workers can be made, and what they print be recorded."""
 
         def msgDataSpec(problems):
             """

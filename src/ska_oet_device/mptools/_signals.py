@@ -13,6 +13,7 @@ from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_MOMENT = 0.05  # seconds, in which a hook has returned, on a busy machine, too
 
 _PYTHONS_OWN: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
@@ -70,7 +71,8 @@ class InterruptGate:
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
         """Keep signals from interrupting what runs inside; other threads are never interrupted anyway."""
-        if threading.current_thread() is not threading.main_thread() or not self._open:
+        # Not current_thread(), which takes a KeyError, raised in it by a handler of the script, for a new thread.
+        if threading.get_ident() != threading.main_thread().ident or not self._open:
             yield
             return
         self._open = False
@@ -79,6 +81,11 @@ class InterruptGate:
         finally:
             self._open = not self.raised
             self._raise_waiting()
+
+    def take_back(self) -> None:
+        """What was raised has reached nobody, since it hit a `__del__` or a hook of a fork: the signal comes again."""
+        threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        self.raised, self._open = False, True
 
 
 def _prctl(option: int, value: int) -> None:

@@ -7,11 +7,13 @@ it starts; shells, service managers and batch systems have habits of their own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import resource
 import select
 import signal
+import socket
 import stat
 import sys
 
@@ -19,6 +21,8 @@ from ._signals import reset_signals
 
 _OTHERS_MAY_WRITE, _OWNER_MAY = 0o022, 0o700
 _MOST_FILES = 65536
+_KEPT_BACK = 32  # descriptors that main keeps for itself: another device server and template, /proc, files
+_SHARE_KEPT_BACK = 4  # a fourth, where the limit is so low that this is less
 _STACK = 8 * 1024**2  # bytes; what Linux gives where nobody says otherwise
 
 # What would end this server, or a script, at a moment that nobody can foresee.
@@ -131,3 +135,46 @@ def _lower(one: int, other: int) -> int:
     if resource.RLIM_INFINITY in (one, other):
         return other if one == resource.RLIM_INFINITY else one
     return min(one, other)
+
+
+def worker_pipe() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a pipe for a worker, as long as that leaves this process descriptors for what it must do.
+
+    :raises OSError: there is none to be had, or too few would be left
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        _keep_back(ours.fileno(), theirs.fileno())
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    return ours, theirs
+
+
+def output_pipe() -> tuple[int, int]:
+    """Return the end that is read and the end that is written of a pipe for what a worker prints; see `worker_pipe`.
+
+    :raises OSError: there is none to be had, or too few descriptors would be left
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        _keep_back(reader, writer)
+    except OSError:
+        os.close(reader)
+        os.close(writer)
+        raise
+    return reader, writer
+
+
+def _keep_back(*descriptors: int) -> None:
+    """Say whether these leave enough of them.
+
+    The kernel gives the lowest number that is free, and the limit is one of numbers: no counting is needed.
+
+    :raises OSError: they do not
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    highest = max(descriptors)
+    if limit != resource.RLIM_INFINITY and highest >= limit - min(_KEPT_BACK, limit // _SHARE_KEPT_BACK):
+        raise OSError(errno.EMFILE, f"{highest - 1} of {limit} file descriptors are in use, and the rest is kept back")

@@ -7,6 +7,7 @@ child for ever.  What it forks is a child of main, which alone learns how it end
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -22,7 +23,17 @@ from setproctitle import setproctitle
 from ._fork import can_fork_sibling, fork_sibling
 from ._pipe import encode
 from ._signals import die_with_parent, reset_signals
-from ._template_protocol import CONTROL_FD, FORK_FAILED, FORKED, PID, REQUEST_SIZE, TEMPLATE_TITLE, report_of
+from ._surroundings import raise_limits
+from ._template_protocol import (
+    CONTROL_FD,
+    FORK_FAILED,
+    FORK_REFUSED,
+    FORKED,
+    PID,
+    REQUEST_SIZE,
+    TEMPLATE_TITLE,
+    report_of,
+)
 
 WorkerEntry = Callable[[socket.socket], None]
 
@@ -66,7 +77,10 @@ def _end_library_threads() -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and later: that is what it is done for
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no process is to be had: they live on, and whoever counts them will tell
+            return
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
@@ -112,7 +126,7 @@ def _fork_twice(main_pid: int) -> int:
         _wait_for_adoption(main_pid, middle)
         return 0
     if os.waitstatus_to_exitcode(os.waitpid(middle, 0)[1]) != 0:
-        raise OSError("the process in the middle cannot fork")
+        raise OSError(errno.EAGAIN, "the process in the middle cannot fork")
     return middle
 
 
@@ -130,34 +144,46 @@ def _serve(control: socket.socket, main_pid: int, entry: WorkerEntry) -> None:
         data, fds, _, _ = socket.recv_fds(control, REQUEST_SIZE, 1)
         if not data:
             return
+        if not fds:  # this process may open no more: the pipe is closed by that, which is main's answer
+            continue
         with socket.socket(fileno=fds[0]) as pipe:
-            threads = thread_count()
-            if threads > 1:
-                pipe.sendall(encode(FORK_FAILED, f"the template process has {threads} threads".encode()))
-                continue
             try:
+                threads = thread_count()
+                if threads > 1:
+                    _answer(pipe, FORK_FAILED, f"the template process has {threads} threads")
+                    continue
                 pid = _fork_worker(main_pid)
             except OSError as error:
-                pipe.sendall(encode(FORK_FAILED, str(error).encode()))
+                _answer(pipe, FORK_REFUSED, str(error))
                 continue
             if pid == 0:
                 control.close()
                 _become_worker(pipe, main_pid, entry)
 
 
+def _answer(pipe: socket.socket, tag: int, reason: str) -> None:
+    try:
+        pipe.sendall(encode(tag, reason.encode()))
+    except OSError:  # main has closed the pipe: it waits for no answer
+        pass
+
+
 def main() -> None:
     """Import, prepare, report, and serve.  Arguments: main's process id, the worker's entry, modules to import.
 
-    If the module of the entry has a function `prepare_template`, it is called once, before anything is forked.
+    If the module of the entry has a function `prepare_template`, it is called once, before the modules are imported;
+    a function `finish_template` after that, before anything is forked.
     """
     main_pid, entry_name, preload = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     die_with_parent(main_pid)
+    raise_limits()  # main may have been short of something when it started this process
     control = socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
     setproctitle(TEMPLATE_TITLE)
     module_name, _, function = entry_name.partition(":")
     module = importlib.import_module(module_name)
     problems = [*_prepare(getattr(module, "prepare_template", None)), *_import_all(preload)]
+    problems += _prepare(getattr(module, "finish_template", None))
     # What exists now is never freed: telling the collector so keeps the pages shared with the workers.
     gc.collect()
     gc.freeze()

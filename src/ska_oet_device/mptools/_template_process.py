@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ._event_loop import EventLoop, Timer
+from ._pause import GrowingPause
 from ._process import Children, ExitStatus, own_python, spawn
 from ._template_protocol import CONTROL_FD, REPORT_SIZE, problems_in
 
@@ -19,7 +20,8 @@ _log = logging.getLogger(__name__)
 
 FORK_PATIENCE = 3.0  # seconds from the request to the birth of a worker; a fork takes some 10 ms
 _WITHOUT_PRELOAD = "workers are made without the modules of Preload"
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before a template that ended is started again
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before a template that ended, or could not be started, is started
+_IMPORTS_NEVER = 6  # times its import patience from the start, a template that is not ready is taken for hung
 
 
 class TemplateUser(Protocol):
@@ -43,7 +45,10 @@ class TemplateProcess:
 
     `pid` is None while there is none.  `problems` says what is wrong with it, a sentence each; if it
     `fails`, it makes no workers at all.  Without the modules of Preload there may be workers yet: they
-    are given up when a template does not survive them, or cannot fork because of them.
+    are given up when a template does not survive them, or cannot fork because of them.  `may_recover` says
+    that it fails because the system gives no process or descriptor: another try may succeed.
+
+    One that hangs is killed, and followed by another as if it had ended by itself.
 
     :param python: the interpreter; in one that is not our own, nothing of our surroundings counts
     :param imports: modules that are imported whatever Preload says
@@ -72,33 +77,63 @@ class TemplateProcess:
         self._without_preload = False
         self._control: socket.socket | None = None
         self._since = 0.0
-        self._pause = _FIRST_PAUSE
+        self._pause = GrowingPause(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._restart_timer: Timer | None = None
+        self._import_timer: Timer | None = None
         self.pid: int | None = None
         self.is_ready = False
         self.problems: tuple[str, ...] = ()
         self.fails = False
+        self.may_recover = False
 
     def start(self) -> None:
         """Start it; one that cannot be started is tried again later."""
-        self._restart_timer = None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        preload = () if self._without_preload else self._preload
         try:
-            pid = spawn([*self._command, *preload], dict(os.environ), {CONTROL_FD: theirs.fileno()})
+            self._begin()
         except OSError as error:
-            ours.close()
-            self._report([f"the template process cannot be started: {error}"], fails=True)
-            self._restart_timer = self._loop.call_later(_LONGEST_PAUSE, self.start)
+            self._drop()
+            self._report([f"the template process cannot be started: {error}"], fails=True, may_recover=True)
+            self._start_later()
             return
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        self.pid, self._control, self.is_ready = pid, ours, False
-        self._since = time.monotonic()
-        self._loop.watch(ours, lambda: self._speaks(ours))
-        self._children.watch(pid, lambda status: self._ended(pid, status))
         self._user.template_starts()
+
+    def _begin(self) -> None:
+        """Start it.
+
+        :raises OSError: that cannot be done now
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self._control, self.is_ready = ours, False
+        preload = () if self._without_preload else self._preload
+        with theirs:
+            self._loop.watch(ours, lambda: self._speaks(ours))
+            pid = self.pid = spawn([*self._command, *preload], dict(os.environ), {CONTROL_FD: theirs.fileno()})
+        self._children.watch(pid, lambda status: self._ended(pid, status))
+        self._since = time.monotonic()
+        self._import_timer = self._loop.call_later(self._import_patience * _IMPORTS_NEVER, self._is_never_ready)
+
+    def _start_later(self) -> None:
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+        self._restart_timer = self._loop.call_later(self._pause.next(), self.start)
+
+    def _is_never_ready(self) -> None:
+        """Take one that is still importing for hung: its end is handled as any other."""
+        if self.pid is not None:
+            _log.error("the template process %d does not get done with its imports: it is killed", self.pid)
+            self._children.signal(self.pid, signal.SIGKILL)
+
+    def replace_hung(self) -> None:
+        """Kill the one that there is, since it does not answer, and start another."""
+        _log.error("the template process %s has not answered for %g s: it is replaced", self.pid, FORK_PATIENCE)
+        self._drop()
+        self.start()
+
+    def note_answer(self) -> None:
+        """Note that it has done what it was asked: it does not hang."""
+        if self.is_ready:
+            self._since = time.monotonic()
 
     def preload(self, modules: Sequence[str]) -> None:
         """Import these modules, too; a new list makes a new template."""
@@ -147,7 +182,8 @@ class TemplateProcess:
         problems = problems_in(data)
         self.is_ready = True
         self._since = time.monotonic()
-        self._pause = _FIRST_PAUSE
+        self._pause.reset()
+        self._stop_waiting_for_imports()
         if self._may_give_up and any("starts a thread" in problem for problem in problems):
             self._give_up_preload(problems)
             return
@@ -168,8 +204,7 @@ class TemplateProcess:
             return
         if not was_ready:
             self._report([f"the template process ended: {status}"], fails=True)
-        self._restart_timer = self._loop.call_later(self._pause, self.start)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._start_later()
 
     @property
     def _may_give_up(self) -> bool:
@@ -200,7 +235,13 @@ class TemplateProcess:
             self._control.close()
         self._control = self.pid = None
         self.is_ready = False
+        self._stop_waiting_for_imports()
 
-    def _report(self, problems: Sequence[str], *, fails: bool = False) -> None:
-        self.problems, self.fails = tuple(problems), fails
+    def _stop_waiting_for_imports(self) -> None:
+        if self._import_timer is not None:
+            self._import_timer.cancel()
+            self._import_timer = None
+
+    def _report(self, problems: Sequence[str], *, fails: bool = False, may_recover: bool = False) -> None:
+        self.problems, self.fails, self.may_recover = tuple(problems), fails, may_recover
         self._user.template_reports()

@@ -5,10 +5,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-FORKED, FORK_FAILED, WORKER_READY = 250, 251, 252
-"""Frame tags by which a new worker's pipe announces it; the tags below belong to the user of the pipe."""
+FORK_REFUSED, FORKED, FORK_FAILED, WORKER_READY = 249, 250, 251, 252
+"""Frame tags by which a new worker's pipe announces it; the tags below belong to the user of the pipe.
+
+Refused: the system has no process or descriptor to give now.  Failed: this template cannot fork any more.
+"""
 
 PID = struct.Struct("!I")
+OF_A_BIRTH = {FORK_REFUSED: 64 * 1024, FORKED: PID.size, FORK_FAILED: 64 * 1024, WORKER_READY: 0}
+"""Bytes that a frame of each of these tags may have."""
+
 CONTROL_FD = 3
 REQUEST_SIZE = 16
 REPORT_SIZE = 64 * 1024

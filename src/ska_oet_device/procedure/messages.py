@@ -1,19 +1,48 @@
 """Every message that crosses a pipe: typed, frozen, and of plain data only.
 
-Three pairs speak: the device server with main, main with a worker, and a worker with itself.
+Four pairs speak: the device server with main, main with a worker, a worker with itself, and main with the recorder.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import signal
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..mptools import NotPlainError, dumps, encode, loads
+from .script_message import LARGEST_SAID
 from .state import ProcedureState
 
 CONTROL, PUBSUB, LISTENING = 1, 2, 3
 """Frame tags: a message of this module; a script's pypubsub message (passed on unopened); "I listen"."""
+
+LONGEST_NAME = 1000
+"""Characters of a function's name that a worker tells."""
+
+LONGEST_REASON = 4000
+"""Characters of the reason that a worker may give for its end."""
+
+LONGEST_STOP_REASON = 300
+"""Characters of the reason that somebody gives for a Stop, or a script for ending itself."""
+
+LONGEST_DELAY = 300
+"""Characters in which a worker tells what its end waits for."""
+
+LARGEST_TOLD = 256 * 1024
+"""Bytes of a message of this module that a worker may send."""
+
+FROM_WORKER = {CONTROL: LARGEST_TOLD, PUBSUB: LARGEST_SAID, LISTENING: 0}
+"""What a worker may send: bytes for each tag."""
+
+LARGEST_RESULT = 64 * 1024
+"""Bytes of the JSON of what `main` returns."""
+
+TERMINATED_STATUS = 128 + signal.SIGTERM
+"""The exit status of a worker that ended because it was told to, and whose clean-up nothing speaks against."""
+
+CLEAN_UP_FAILED_STATUS = 1
+"""The exit status of one that was told to end, and of which an exit function has raised."""
 
 Plain = dict[str, Any]
 
@@ -30,7 +59,7 @@ def to_frame(message: Any) -> bytes:
     """Return `message` as one frame of tag CONTROL."""
     values = [getattr(message, item.name) for item in dataclasses.fields(message)]
     values = [int(value) if isinstance(value, ProcedureState) else value for value in values]
-    return encode(CONTROL, dumps((type(message).__name__, values)))
+    return encode(CONTROL, dumps([type(message).__name__, values]))
 
 
 def from_payload(payload: bytes) -> Any:
@@ -82,7 +111,10 @@ class LifecycleMessage:
 @_message
 @dataclass(frozen=True)
 class ProvenanceMessage:
-    """What a procedure's worker has read: path, sha256, git_commit and environment; else as LifecycleMessage."""
+    """What a procedure's worker has read: path, sha256, git_commit and environment; else as LifecycleMessage.
+
+    Told once more when a function was given arguments that nobody asked for: `filled_in` has them for each function.
+    """
 
     msg_src: int
     provenance: Plain
@@ -90,11 +122,24 @@ class ProvenanceMessage:
     number: int = 0
 
 
+@_message
+@dataclass(frozen=True)
+class DelayMessage:
+    """The process of a procedure goes on although it should end, and `where` it is; told again, at most 30 s apart.
+
+    Not kept for a device server that is not there.
+    """
+
+    msg_src: int
+    where: str
+    device: str = ""
+
+
 Announcement = LifecycleMessage | ProvenanceMessage
 """What main tells of procedures: numbered, and repeated until acknowledged."""
 
 
-# -- to a worker: the specification's four external messages
+# -- to a worker: the specification's four external messages, and a question
 
 
 @_message
@@ -105,13 +150,17 @@ class Load:
     From the device server to main, and from main to the worker.  Nobody in between changes it, but that the link puts
     the device in, and main the source that another worker has prepared.
 
-    - script, init_args, context: as plain data
+    - script, init_args: as plain data
+    - context: what every script of the device is told, as plain data: wait_for_qa_ready and subarray_id
     - path: of the script's file; "" for one in git
     - roots: the folders that may hold scripts
     - timeouts: seconds for each phase, 0 for none; grace: seconds from SIGTERM to SIGKILL
     - output: the file for what it prints; "" where that goes where the server's goes
+    - folder: what it finds as this_run().folder, which it makes; "" where nothing is kept
     - max_memory: bytes, 0 for no limit
+    - max_output: bytes of what it prints that are kept, 0 for all
     - source: what a script in git comes from
+    - compatible: whether what other executors offer to scripts can be imported
     """
 
     process_uid: int
@@ -127,6 +176,9 @@ class Load:
     max_memory: int = 0
     source: Plain | None = None
     device: str = ""
+    compatible: bool = False
+    folder: str = ""
+    max_output: int = 0
 
 
 @_message
@@ -156,14 +208,21 @@ class PubSub:
     data: Plain
 
 
+@_message
+@dataclass(frozen=True)
+class AskDelay:
+    """What does the end of the process wait for?  Answered by Delay."""
+
+
 # -- a worker to itself: the specification's two internal messages
 
 
 @dataclass(frozen=True)
 class UserFnComplete:
-    """USER_FN_COMPLETE: the function returned, or left by sys.exit(0)."""
+    """USER_FN_COMPLETE: the function returned a value, or left by sys.exit(0)."""
 
     fn_name: str
+    value: Any = None
     exited: bool = False
 
 
@@ -198,6 +257,14 @@ class ScriptLoaded:
 
 @_message
 @dataclass(frozen=True)
+class FilledIn:
+    """The function that has just begun is given these arguments by the device, since nobody else has given them."""
+
+    arguments: Plain
+
+
+@_message
+@dataclass(frozen=True)
 class EnvironmentReady:
     """The environment of the script is made; the worker ends, and one of that environment goes on.
 
@@ -212,12 +279,44 @@ class EnvironmentReady:
 @_message
 @dataclass(frozen=True)
 class Finished:
-    """The worker is about to exit; `outcome` is completed, failed or terminated."""
+    """The worker is about to exit.
+
+    - outcome: completed, failed, terminated (by SIGTERM), or stopped (by the script itself; `reason` is the script's)
+    - moment: when, in seconds of the monotonic clock, which all processes share: to be compared with that of a Stop
+    - clean_up_error: what the script has raised instead of what had interrupted it; "": nothing
+    - unaware: of one that has completed: a SIGTERM that has arrived has interrupted nothing of it
+    - result: of one that has completed: what `main` has returned, as JSON text, which nobody on the way has to read
+    - result_note: why that is not there
+    """
 
     outcome: str
-    time: float
+    moment: float
     reason: str
     stacktrace: str | None = None
+    clean_up_error: str = ""
+    unaware: bool = False
+    result: str | None = None
+    result_note: str = ""
+
+
+# -- device server to main, and from main to a worker
+
+
+@_message
+@dataclass(frozen=True)
+class ContextChanged:
+    """Functions that are called from now on are given this context; see Load."""
+
+    device: str
+    context: Plain
+
+
+@_message
+@dataclass(frozen=True)
+class Delay:
+    """The answer to AskDelay: where the process is, such as ``waiting for thread 't' in f (follow.py line 5)``."""
+
+    where: str
 
 
 # -- device server to main
@@ -232,7 +331,6 @@ class RunFunction:
     process_uid: int
     fn_name: str
     run_args: Plain
-    context: Plain
     force_start: bool
     after: int | None
 
@@ -240,10 +338,11 @@ class RunFunction:
 @_message
 @dataclass(frozen=True)
 class StopProcess:
-    """End a procedure, whatever it is doing."""
+    """End a procedure, whatever it is doing; `reason` is that of whoever asks."""
 
     device: str
     process_uid: int
+    reason: str = ""
 
 
 @_message
@@ -267,6 +366,15 @@ class Configure:
 
 @_message
 @dataclass(frozen=True)
+class LimitOutput:
+    """How many bytes are kept of what each living procedure of a device prints; 0: all."""
+
+    device: str
+    limit: int
+
+
+@_message
+@dataclass(frozen=True)
 class Acknowledge:
     """Everything up to this number is recorded and need not be sent again."""
 
@@ -275,10 +383,8 @@ class Acknowledge:
 
 @_message
 @dataclass(frozen=True)
-class Ping:
-    """Are you there?"""
-
-    token: int
+class ServerStarts:
+    """There is nothing more to wait for: the Tango database, if one is used, has answered."""
 
 
 @_message
@@ -332,7 +438,10 @@ class CaughtUp:
 @_message
 @dataclass(frozen=True)
 class Supply:
-    """How the making of workers goes: problems (empty when all is well), whether any can be made, and by whom."""
+    """How main does: problems (empty when all is well), whether workers can be made, and by whom.
+
+    Problems are those of the making of workers, and of the recording of what they print.
+    """
 
     problems: list[str]
     supplying: bool
@@ -341,13 +450,58 @@ class Supply:
 
 @_message
 @dataclass(frozen=True)
-class Pong:
-    """The answer to a Ping."""
+class Shutdown:
+    """The device server is to end."""
+
+
+# -- main to the recorder, and back
+
+
+@_message
+@dataclass(frozen=True)
+class Record:
+    """Take what comes by the pipe that is sent with this to a file, of which `limit` bytes are kept; 0: all.
+
+    The number is main's, for what follows.
+    """
+
+    number: int
+    path: str
+    limit: int
+
+
+@_message
+@dataclass(frozen=True)
+class LimitRecording:
+    """Keep so many bytes from now on."""
+
+    number: int
+    limit: int
+
+
+@_message
+@dataclass(frozen=True)
+class RecordingFails:
+    """What cannot be done, in a sentence; empty: a file could be opened again, or for the first time."""
+
+    number: int
+    problem: str
+
+
+# -- either of two to the other
+
+
+@_message
+@dataclass(frozen=True)
+class Ping:
+    """Are you there?"""
 
     token: int
 
 
 @_message
 @dataclass(frozen=True)
-class Shutdown:
-    """The device server is to end."""
+class Pong:
+    """The answer to a Ping."""
+
+    token: int

@@ -15,13 +15,14 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from ..errors import OetError
 from ..locks import FileLock
-from ..mptools import machine_boot, stat_of
+from ..mptools import machine_boot, send_signal, stat_of
+from ..own_files import file_name_of, read_regular
 
 _LONGEST_KEY = 255  # characters: what the history's columns hold
+_OURS = frozenset({"owner", "numbers", "output", "unheard.json"})  # what stands in the folder of a device
 _LOOK_AGAIN = 0.05  # seconds
 _PATIENCE = 5.0  # seconds for the device server of a main that has died to end, too
 
@@ -78,7 +79,9 @@ class Owner:
         if not self.is_of_this_machine:
             return None
         stat = stat_of(self.pid)
-        return stat is not None and stat.start == self.start and stat.state not in "ZX"
+        if stat is None:  # /proc may hide it, if it is another user's
+            return None if send_signal(self.pid, 0) else False
+        return stat.start == self.start and not stat.has_ended
 
     def __str__(self) -> str:
         return f"main process {self.pid} on host {self.host}"
@@ -103,8 +106,18 @@ def state_key(database: str, device: str) -> str:
 
 def state_folder(root: Path, key: str) -> Path:
     """Return the folder of a device's state; no two devices share one, whatever they are called."""
-    parts = [quote(part, safe=":") for part in key.split("/")]
-    return root.joinpath("devices", *(part.replace(".", "%2E") if not part.strip(".") else part for part in parts))
+    return root.joinpath("devices", *(file_name_of(part, _OURS) for part in key.split("/")))
+
+
+def former_state_folder(root: Path, key: str) -> Path | None:
+    """Return the folder in which an earlier version kept this device's state, if that was another one and no other's.
+
+    It left out empty parts of a name, and did not see that the device "a/output" had the folder of the output of "a".
+    """
+    parts = key.split("/")
+    former = root.joinpath("devices", *map(file_name_of, parts))
+    shared = "" in parts or any((parent / "owner").exists() for parent in former.parents)
+    return former if former != state_folder(root, key) and set(parts) & _OURS and not shared else None
 
 
 @dataclass(frozen=True)
@@ -152,6 +165,6 @@ def claim_folder(folder: Path, owner: Owner, patience: float = _PATIENCE) -> Cla
 
 def _read(path: Path) -> Owner | None:
     try:
-        return Owner.from_text(path.read_text(errors="replace"))
+        return Owner.from_text(read_regular(path).decode(errors="replace"))
     except OSError:
         return None

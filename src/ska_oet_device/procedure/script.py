@@ -6,13 +6,20 @@ by pydantic where they enter the program as JSON (`ska_oet_device.procedure.ui`)
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 from urllib.parse import unquote
 
+from ..errors import brief
 from .gitmanager import GitArgs
 
+LARGEST_SCRIPT = 10 * 1024 * 1024
+"""Bytes that the file of a script may have."""
+
 _NO_REPOSITORY = GitArgs("")
+_LOOKS = 3
 
 
 class ProcedureInput:
@@ -66,7 +73,7 @@ class ExecutableScript:
         if prefix is None:
             raise TypeError("ExecutableScript is abstract: use FileSystemScript or GitScript")
         if not self.script_uri.startswith(prefix) or len(self.script_uri) == len(prefix):
-            raise ValueError(f"script_uri {self.script_uri!r} must start with {prefix} and name a file")
+            raise ValueError(f"script_uri {brief(self.script_uri)!r} must start with {prefix} and name a file")
 
     def as_data(self) -> dict[str, Any]:
         return {"script_type": self.script_type, "script_uri": self.script_uri}
@@ -115,3 +122,36 @@ def script_from_data(data: dict[str, Any]) -> ExecutableScript:
     if data["script_type"] == GitScript.script_type:
         return GitScript(data["script_uri"], GitArgs(**data["git_args"]), data["create_env"])
     raise ValueError(f"script_type {data['script_type']!r} is not known")
+
+
+class ScriptMovedError(PermissionError):
+    """What stands where a script was found is not that script any more: it leads elsewhere."""
+
+
+def open_script(path: str) -> BinaryIO:
+    """Open the file of a script, and see that it is the one: a link laid since `path` was resolved leads elsewhere.
+
+    What counts is the file that has been opened, for the name may be another file's by now.  Waits for no FIFO.
+
+    :param path: the real path, as it was when the script was looked for
+    :raises ScriptMovedError: it leads elsewhere, or to what is no regular file
+    :raises OSError: it cannot be opened
+    """
+    for _ in range(_LOOKS):  # a file that is being replaced was another one a moment ago
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        there = os.readlink(f"/proc/self/fd/{descriptor}")
+        if there == path and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return open(descriptor, "rb")
+        os.close(descriptor)
+        if there != f"{path} (deleted)":
+            break
+    raise ScriptMovedError(f"{path} is not where it was: it leads to {'no file' if there == path else there}")
+
+
+def read_script(path: str) -> bytes:
+    """Return the source of a script; raises as `open_script`, or OSError if it has more than `LARGEST_SCRIPT` bytes."""
+    with open_script(path) as file:
+        source = file.read(LARGEST_SCRIPT + 1)
+    if len(source) > LARGEST_SCRIPT:
+        raise OSError(f"{path} has more than {LARGEST_SCRIPT} bytes")
+    return source

@@ -22,13 +22,19 @@ class ProcedureState(enum.IntEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing can follow."""
+        """Whether nothing more is to be waited for; UNKNOWN is STOPPED or FAILED once its process has gone."""
         return self in TERMINAL
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can follow, and nothing is left of the procedure."""
+        return self in FINAL
 
 
 _S = ProcedureState
 
-TERMINAL = frozenset({_S.COMPLETE, _S.STOPPED, _S.FAILED, _S.UNKNOWN})
+FINAL = frozenset({_S.COMPLETE, _S.STOPPED, _S.FAILED})
+TERMINAL = FINAL | {_S.UNKNOWN}
 
 _ENDINGS = frozenset({_S.STOPPED, _S.FAILED, _S.UNKNOWN})
 
@@ -40,7 +46,8 @@ TRANSITIONS: dict[ProcedureState, frozenset[ProcedureState]] = {
     _S.INITIALISING: _ENDINGS | {_S.READY},
     _S.READY: _ENDINGS | {_S.RUNNING, _S.COMPLETE, _S.READY},  # READY again: a start was dropped
     _S.RUNNING: _ENDINGS | {_S.READY},
-} | {state: frozenset() for state in TERMINAL}
+    _S.UNKNOWN: frozenset({_S.STOPPED, _S.FAILED, _S.UNKNOWN}),  # its process has gone; again: but left others behind
+} | {state: frozenset() for state in FINAL}
 """What may follow each state, as the contract draws it."""
 
 

@@ -1,6 +1,7 @@
 """The application layer: the use cases of script execution, and what they take and return."""
 
 from ..domain import find_script
+from ._finder import Finder, NoAnswerError, place_of
 from ._model import (
     Active,
     ArgCapture,
@@ -26,6 +27,8 @@ __all__ = [
     "Caller",
     "Change",
     "Failure",
+    "Finder",
+    "NoAnswerError",
     "Notices",
     "PrepareProcessCommand",
     "ProcedureHistory",
@@ -38,4 +41,5 @@ __all__ = [
     "StartProcessCommand",
     "StopProcessCommand",
     "find_script",
+    "place_of",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ...errors import OetError
 from ...logs import about
@@ -15,6 +16,15 @@ from ._procedures import Procedures
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Found:
+    """An abort script that was looked for, and where it is; or why nobody can tell."""
+
+    script: ExecutableScript
+    path: str
+    problem: OetError | None = None
+
+
 class AbortScript:
     """What follows a stop, once for each procedure; and what Status says where nothing does.
 
@@ -23,17 +33,29 @@ class AbortScript:
 
     def __init__(self, script: ExecutableScript | None, procedures: Procedures, device: str) -> None:
         self.script = script
+        self.path = ""
+        """Where the script was found last; "" where it has to be looked for."""
         self.notice = ""
         """What Status says beside the state, until something is started."""
         self._procedures = procedures
         self._device = device
 
+    def may_follow(self, stopped: Procedure, wanted: bool | None) -> bool:
+        """Say whether there is a script for a procedure that is being stopped, and nothing has followed it yet."""
+        is_first = stopped.followed_by is None and stopped.abort_of is None
+        return is_first and wanted is not False and self.script is not None
+
     def follow(
-        self, stopped: Procedure, wanted: bool | None, prepare: Callable[[ExecutableScript, Procedure], Procedure]
+        self,
+        stopped: Procedure,
+        wanted: bool | None,
+        found: Found | None,
+        prepare: Callable[[Found, Procedure], Procedure],
     ) -> list[ProcedureSummary]:
         """Have the abort script follow a procedure that is being stopped.
 
         :param wanted: None: if there is one
+        :param found: the script, if there is one: it is looked for without the lock
         :param prepare: prepares a script that is to start when the given procedure has ended
         :return: its summary, if there is one
         """
@@ -42,20 +64,29 @@ class AbortScript:
             return [known.summary] if known is not None else []
         if wanted is False or stopped.abort_of is not None:
             return []
-        if self.script is None:
+        if found is None:
             if wanted:
-                self.notice = f"Procedure {stopped.id} was stopped without an abort script: AbortScript is not set."
+                self._fail(f"Procedure {stopped.id} was stopped without an abort script: AbortScript is not set.")
             return []
         try:
-            abort = prepare(self.script, stopped)
+            if found.problem is not None:
+                raise found.problem
+            abort = prepare(found, stopped)
         except OetError as error:  # Stop is never refused
-            self.notice = f"Procedure {stopped.id} was stopped, but its abort script cannot be run: {error}."
+            self._fail(f"Procedure {stopped.id} was stopped, but its abort script cannot be run: {error}.")
             _log.error("%s", self.notice, extra=about(self._device, stopped.id))
             return []
         stopped.followed_by = abort.id
         return [abort.summary]
 
     def note_drop(self, dropped: str) -> str:
-        """Note that its start was dropped; returns the sentence that says so."""
-        self.notice = self._procedures.abort_failure = f"{dropped}: the abort script has not run."
+        """Note that its start was dropped; returns the sentence that says so, and what is to be done."""
+        script = f" ({self.script.script_uri})" if self.script is not None else ""
+        self._fail(
+            f"{dropped}, so the abort script has not run. Do by hand what it does, or run it{script} once that"
+            " procedure has ended."
+        )
         return self.notice
+
+    def _fail(self, sentence: str) -> None:
+        self.notice = self._procedures.abort_failure = sentence

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..history import LifecycleEvent
 from ..script import ExecutableScript, ProcedureInput
 from ..state import ProcedureState
+
+LONGEST_ACTIVITY = 1000
+"""Characters of what a script reports that it is doing."""
 
 # -- commands
 
@@ -35,10 +42,11 @@ class StartProcessCommand:
 
 @dataclass(frozen=True)
 class StopProcessCommand:
-    """Which procedure to stop, and whether the abort script follows; None means: if there is one."""
+    """Which procedure to stop, whether the abort script follows (None: if there is one), and why it is stopped."""
 
     process_uid: int
     run_abort: bool | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,37 @@ class Caller:
 
 @dataclass(frozen=True)
 class ArgCapture:
-    """A record of a function call asked for, and of the time (Unix seconds) of the request."""
+    """A record of a function call asked for, and of the time (Unix seconds) of the request.
+
+    Arguments that are not kept leave their size (bytes of JSON) as `shortened`, and their hash.
+    """
 
     fn: str
     fn_args: ProcedureInput
     time: float
+    shortened: int = 0
+    sha256: str = ""
+
+    @functools.cached_property
+    def _measured(self) -> tuple[int, str]:
+        text = json.dumps(self.fn_args.as_data(), default=repr).encode()
+        return len(text), hashlib.sha256(text).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """How many bytes the arguments have as JSON.  Any thread; they are never changed, so it is found out once."""
+        return self.shortened or self._measured[0]
+
+    @property
+    def kept(self) -> int:
+        """How many bytes of arguments are kept."""
+        return 0 if self.shortened else self.size
+
+    @property
+    def without_arguments(self) -> ArgCapture:
+        """The same without its arguments, but with their size and their hash."""
+        size, digest = (self.shortened, self.sha256) if self.shortened else self._measured
+        return replace(self, fn_args=ProcedureInput(), shortened=size, sha256=digest)
 
 
 @dataclass(frozen=True)
@@ -67,7 +101,8 @@ class ProcedureHistory:
 
     - process_states: every state entered, with the time (Unix seconds)
     - stacktrace: the script's traceback if it raised
-    - exit: exit_code, signal, reason, signals_sent and reaped, once the process has ended
+    - exit: exit_code, signal, reason, signals_sent, reaped and survivors, once the process has ended or is UNKNOWN;
+      stop_reason, clean_up_error, result (what `main` has returned) or result_note where there are any
     - dropped_starts: every start that was dropped, as time (Unix seconds) and reason
     """
 
@@ -129,9 +164,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that clients see of the procedures at one moment.  Summaries are oldest first."""
+    """Everything that clients see of the procedures at one moment.  Summaries are oldest first.
+
+    :ivar living: the summaries of those that have not ended, or are UNKNOWN
+    """
 
     summaries: tuple[ProcedureSummary, ...] = ()
+    living: tuple[ProcedureSummary, ...] = ()
     active: Active = Active()
     newest_failure: str = ""
     failure: Failure | None = None
@@ -139,10 +178,15 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Notices:
-    """What Status says beside the state: sentences, and the one on an abort script that did not do its work."""
+    """What Status says beside the state.
+
+    :ivar abort_failed: the sentence on an abort script that did not do its work
+    :ivar clean_up_failed: the sentence on a script that was stopped, and did not clean up
+    """
 
     sentences: tuple[str, ...] = ()
     abort_failed: str = ""
+    clean_up_failed: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,10 +205,10 @@ class Progress:
     activity: str
 
     @classmethod
-    def from_data(cls, data: dict[str, Any]) -> Progress | None:
+    def from_data(cls, data: Mapping[str, Any]) -> Progress | None:
         """Return what a message on the topic of progress reports; None if that is nothing from 0 to 100."""
         try:
-            percent, activity = float(data["percent"]), str(data["activity"])
+            percent, activity = float(data["percent"]), str(data["activity"])[:LONGEST_ACTIVITY]
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
             return None
         return cls(percent, activity) if 0.0 <= percent <= 100.0 else None
@@ -172,9 +216,14 @@ class Progress:
 
 @dataclass
 class ScriptContext:
-    """The execution context given to scripts: persistent operator overrides."""
+    """The execution context given to scripts: persistent operator overrides, and what is the device's.
 
-    wait_for_qa_ready: bool = False
+    - wait_for_qa_ready: whether scripts wait until quality assurance is ready
+    - subarray_id: number of the device's subarray
+    """
+
+    wait_for_qa_ready: bool = True
+    subarray_id: int = 1
 
     def as_data(self) -> dict[str, Any]:
-        return {"wait_for_qa_ready": self.wait_for_qa_ready}
+        return {"wait_for_qa_ready": self.wait_for_qa_ready, "subarray_id": self.subarray_id}

@@ -9,10 +9,12 @@ from operator import attrgetter
 from ...errors import BusyError, TooManyError
 from ..state import ProcedureState
 from ..turns import in_the_way
-from ._model import Active, Failure, ProcedureSummary, Snapshot
+from ._model import Active, ArgCapture, Failure, ProcedureSummary, Snapshot
 from ._procedure import Procedure
 
 FAILED = (ProcedureState.FAILED, ProcedureState.UNKNOWN)
+_LONGEST_ERROR = 300  # characters in Status
+_MOST_QUEUED_BYTES = 64 * 1024 * 1024
 _CALLING = (ProcedureState.INITIALISING, ProcedureState.RUNNING)
 _summary = attrgetter("summary")
 
@@ -37,6 +39,10 @@ class Procedures:
         """The newest procedure that failed, until one is RUNNING."""
         self.abort_failure = ""
         """The sentence on an abort script that did not do its work, until something is RUNNING."""
+        self.clean_up_failure = ""
+        """The sentence on a script that was stopped and has not cleaned up, until something is RUNNING."""
+        self.sought_for: list[int] = []
+        """Procedures that are being stopped, and whose abort script is being looked for: the next turn is its."""
         self._history_length = history_length
         self._known: dict[int, Procedure] = {}
         self._living: dict[int, Procedure] = {}
@@ -55,7 +61,7 @@ class Procedures:
 
     @property
     def living(self) -> list[Procedure]:
-        """Those that have not ended."""
+        """Those of which something is left: they have not ended, or are UNKNOWN."""
         with self.lock:
             return list(self._living.values())
 
@@ -73,16 +79,28 @@ class Procedures:
     def check_turn(self, procedure: Procedure) -> None:
         """See that no other procedure stands in the way of one that is READY; any other one waits for its turn.
 
-        :raises BusyError: another one runs, or an abort script runs next
+        :raises BusyError: another one has the turn, or an abort script has the next
         """
         if procedure.state is not ProcedureState.READY:
             return
-        living = self._living.values()
-        waiting = (each.id for each in living if each.waits_for_turn)
-        starting = next((each.id for each in living if each.is_starting), None)
-        obstacle = in_the_way(procedure.id, self._running.id if self._running else starting, waiting)
+        if self.sought_for:
+            raise BusyError(
+                f"the abort script of procedure {self.sought_for[0]} runs next; "
+                f"procedure {procedure.id} cannot be started before it ends"
+            )
+        claims = (claim for each in self._living.values() if (claim := each.claim) is not None)
+        obstacle = in_the_way(procedure.id, claims)
         if obstacle is not None:
             raise BusyError(obstacle.refusal(procedure.id))
+
+    def check_waiting(self, call: ArgCapture) -> None:
+        """See that there is room for the arguments of one more start that may have to wait: main holds them as well.
+
+        :raises TooManyError: there is not
+        """
+        waiting = sum(each.queued_bytes for each in self._living.values())
+        if waiting + call.size > _MOST_QUEUED_BYTES:
+            raise TooManyError(f"starts with {waiting} bytes of arguments are waiting already")
 
     def add(self, procedure: Procedure) -> None:
         """Add one that is new, or that an earlier device server has known."""
@@ -90,8 +108,8 @@ class Procedures:
         self._known[pid] = procedure
         self.states[pid] = summary.state
         self._last_changed = pid
-        (self._ended if summary.state.is_terminal else self._living)[pid] = procedure
-        if summary.state is ProcedureState.FAILED:
+        (self._ended if summary.state.is_final else self._living)[pid] = procedure
+        if summary.state is ProcedureState.FAILED or procedure.clean_up_error:
             self.newest_failure = summary.history.stacktrace or (summary.history.exit or {}).get("reason") or ""
 
     def add_older(self, older: Iterable[Procedure]) -> None:
@@ -108,21 +126,32 @@ class Procedures:
 
     def enter(self, procedure: Procedure, state: ProcedureState, time: float, reason: str | None) -> None:
         """Have a procedure be in a state; `ChangeRecorder` alone calls this."""
+        pid, was_unknown = procedure.id, procedure.state is ProcedureState.UNKNOWN
         procedure.enter(state, time)
-        pid = procedure.id
         self.states[pid] = state
         self._last_changed = pid
         if state is ProcedureState.RUNNING:
-            self.failure, self.abort_failure = None, ""
+            self.failure, self.abort_failure, self.clean_up_failure = None, "", ""
         if state in FAILED:
             self.failure = Failure(pid, procedure.summary.script.script_uri, state, reason or "", time)
             if procedure.abort_of is not None:
                 self.abort_failure = f"Abort script (procedure {pid}) {state.name}: {reason}."
-        if state is ProcedureState.FAILED:
+        if state.is_final and procedure.clean_up_error:
+            self.clean_up_failure = sentence_on_clean_up(pid, procedure.clean_up_error)
+        if state is ProcedureState.FAILED or (state.is_final and procedure.clean_up_error):
             self.newest_failure = procedure.summary.history.stacktrace or reason or ""
-        if state.is_terminal:
+        if state is ProcedureState.STOPPED and was_unknown:
+            self._take_back(procedure)
+        if state.is_final:
             self._ended[pid] = self._living.pop(pid)
             self._forget_oldest()
+
+    def _take_back(self, procedure: Procedure) -> None:
+        """A procedure that was stopped is UNKNOWN no more: that it was is no failure."""
+        if self.failure is not None and self.failure.process_uid == procedure.id:
+            self.failure = None
+        if procedure.abort_of is not None:
+            self.abort_failure = ""
 
     def _forget_oldest(self) -> None:
         for pid in list(self._ended)[: max(0, len(self._ended) - self._history_length())]:
@@ -142,7 +171,8 @@ class Procedures:
     def snapshot(self) -> Snapshot:
         """Return how things stand."""
         with self.lock:
-            return Snapshot(self.summaries, self._active(), self.newest_failure, self.failure)
+            living = tuple(map(_summary, self._living.values()))
+            return Snapshot(self.summaries, living, self._active(), self.newest_failure, self.failure)
 
     @property
     def summaries(self) -> tuple[ProcedureSummary, ...]:
@@ -154,3 +184,9 @@ class Procedures:
         if active is None:
             return Active()
         return Active(active.id, active.state, active.function if active.state in _CALLING else "")
+
+
+def sentence_on_clean_up(pid: int, error: str) -> str:
+    """Return what Status says of a script that was stopped, and did not clean up."""
+    shown = error if len(error) <= _LONGEST_ERROR else f"{error[:_LONGEST_ERROR]} ..."
+    return f"Procedure {pid} was ended, but its clean-up failed: {shown}. Do by hand what it has left undone."

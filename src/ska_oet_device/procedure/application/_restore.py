@@ -9,18 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 from ...logs import about
-from ..history import MemoryHistory, StoredProcedure
+from ..history import LifecycleEvent, MemoryHistory, StoredProcedure
 from ..state import ProcedureState
+from ._bounds import ALIVE, ENDED
 from ._changes import ChangeRecorder
 from ._model import Failure, ProcedureHistory
 from ._procedure import Procedure, sentence_of_drop
-from ._procedures import FAILED, Procedures
+from ._procedures import FAILED, Procedures, sentence_on_clean_up
 from ._stored import stored_of_living, summary_of
 
 _log = logging.getLogger(__name__)
 
 _MOST_EVENTS = 1000  # looked through for the newest failure
-_DECIDING = (*FAILED, ProcedureState.RUNNING)
 
 
 class Restorer:
@@ -59,6 +59,7 @@ class Restorer:
                 else:
                     self._take_up_living(pid, item, untold)
             self._procedures.failure = self._failure_before()
+            self._procedures.clean_up_failure = self._clean_up_failure_before()
             self._history.reserve_ids(self._procedures.highest_id)
 
     def recall(self, history_length: int) -> dict[int, str]:
@@ -68,7 +69,7 @@ class Restorer:
         :raises HistoryError: it cannot be read all the same
         """
         found = self._stored(history_length)
-        before = self._failure_before()
+        before, clean_up_failure = self._failure_before(), self._clean_up_failure_before()
         with self._procedures.lock:
             older = [stored for stored in found if self._procedures.get(stored.id) is None]
             taken = [_procedure_of(stored) for stored in sorted(older, key=lambda stored: stored.id)]
@@ -76,33 +77,42 @@ class Restorer:
             for procedure in taken:
                 self._join_abort(procedure)
             self._procedures.failure = self._procedures.failure or before
-            return {stored.id: stored.run_id for stored in older if not stored.state.is_terminal}
+            self._procedures.clean_up_failure = self._procedures.clean_up_failure or clean_up_failure
+            return {stored.id: stored.run_id for stored in older if not stored.state.is_final}
 
-    def settle(self, living: Iterable[int], reaped: Mapping[int, list[int]], elsewhere: str, cause: str) -> None:
+    def settle(self, left: Collection[int], reaped: Mapping[int, list[int]], elsewhere: str, cause: str) -> None:
         """End the procedures that did not survive: FAILED, with what happened.
 
-        :param living: ids of the procedures that main supervises
+        :param left: their ids; one of them that has ended meanwhile stays as it is
         :param reaped: which processes of which procedure were found and killed
         :param elsewhere: the host on which they ran, if that is not this one
         :param cause: what has happened meanwhile
         """
-        alive = set(living)
         with self._procedures.lock:
             for procedure in self._procedures.living:
-                if procedure.id not in alive:
+                if procedure.id in left:
                     self._end(procedure, reaped.get(procedure.id, []), elsewhere, cause)
 
     def _end(self, procedure: Procedure, killed: list[int], elsewhere: str, cause: str) -> None:
-        gone = f"it ran on host {elsewhere}" if elsewhere else "its process was gone"
+        gone = "nobody looks after its process any more" if procedure.is_unknown else "its process was gone"
+        if elsewhere:
+            gone = f"it ran on host {elsewhere}"
         found = f"process {', '.join(map(str, killed))} was reaped" if killed else gone
         reason = f"{cause} while the procedure was {procedure.state.name}; {found}"
-        exit_ = {"exit_code": None, "signal": None, "reason": reason, "signals_sent": [], "reaped": killed}
+        exit_ = {
+            "exit_code": None,
+            "signal": None,
+            "reason": reason,
+            "signals_sent": [],
+            "reaped": killed,
+            "survivors": [],
+        }
         history = replace(procedure.summary.history, exit=exit_)
         procedure.summary = replace(procedure.summary, os_pid=None, history=history)
         self._recorder.enter(procedure, ProcedureState.FAILED, clock.time(), reason)
 
     def _stored(self, history_length: int) -> list[StoredProcedure]:
-        return [*self._history.newest_ended(history_length), *self._history.unfinished()]
+        return [*self._history.newest_ended(history_length, ENDED), *self._history.unfinished(ALIVE)]
 
     def _take_up(self, stored: StoredProcedure) -> None:
         procedure = _procedure_of(stored)
@@ -135,13 +145,43 @@ class Restorer:
     def _failure_before(self) -> Failure | None:
         """Return what the newest lifecycle events say of a failure that no start has followed."""
         history = self._history
-        events = history.events_after(max(0, history.last_sequence - _MOST_EVENTS), _MOST_EVENTS)
-        newest = next((event for event in reversed(events) if event.state in _DECIDING), None)
-        if newest is None or newest.state is ProcedureState.RUNNING:
+        newest: LifecycleEvent | None = None
+        for event in self._newest_events():
+            newest = _failure_after(event, newest)
+        if newest is None:
             return None
-        found = history.procedures([newest.process_uid]).get(newest.process_uid)
+        found = history.procedures([newest.process_uid], 0).get(newest.process_uid)
         uri = str(found.script.get("script_uri", "")) if found is not None else ""
         return Failure(newest.process_uid, uri, newest.state, newest.reason or "", newest.time)
+
+    def _clean_up_failure_before(self) -> str:
+        """Return the sentence on the newest procedure whose clean-up failed, unless a start has followed."""
+        ended: list[int] = []
+        for event in self._newest_events():
+            if event.state is ProcedureState.RUNNING:
+                ended.clear()
+            elif event.state.is_final and event.state is not ProcedureState.COMPLETE:
+                ended.append(event.process_uid)
+        found = self._history.procedures(ended, 0) if ended else {}
+        for pid in reversed(ended):
+            error = (found[pid].exit or {}).get("clean_up_error") if pid in found else None
+            if error:
+                return sentence_on_clean_up(pid, str(error))
+        return ""
+
+    def _newest_events(self) -> list[LifecycleEvent]:
+        return self._history.events_after(max(0, self._history.last_sequence - _MOST_EVENTS), _MOST_EVENTS)
+
+
+def _failure_after(event: LifecycleEvent, before: LifecycleEvent | None) -> LifecycleEvent | None:
+    """Return the event of the failure that the device tells of after an event, as `Procedures` has it."""
+    if event.state in FAILED:
+        return event
+    if event.state is ProcedureState.RUNNING:
+        return None
+    was_unknown = event.previous is ProcedureState.UNKNOWN  # it was stopped after all
+    is_its_own = before is not None and before.process_uid == event.process_uid
+    return None if was_unknown and is_its_own else before
 
 
 def _procedure_of(stored: StoredProcedure) -> Procedure:

@@ -13,20 +13,23 @@ import time as clock
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NoReturn
 
-from ...config import Settings, state_directory
-from ...errors import InvalidArgumentError, InvalidStateError, UnknownProcedureError
+from ...config import Settings
+from ...errors import InvalidArgumentError, InvalidStateError, OetError, TooLargeError, UnknownProcedureError
 from ...event import Bus, topic_name, topics
 from ...logs import about
 from ..domain import ProcessManager, find_script, load_of, new_run_id
 from ..environment import EnvironmentInfo
-from ..environment.manager import EnvironmentManager
 from ..history import LifecycleEvent, MemoryHistory, StoredCall, StoredRequest
-from ..messages import LifecycleMessage, ProvenanceMessage
+from ..messages import DelayMessage, LifecycleMessage, ProvenanceMessage
 from ..output import OutputFiles, Page
-from ..script import ExecutableScript, ProcedureInput
+from ..script import ExecutableScript, GitScript, ProcedureInput
 from ..state import ProcedureState
-from ._abort import AbortScript
+from ._abort import AbortScript, Found
+from ._audit import Audit
+from ._bounds import MOST_SUMMARISED, MOST_TOLD, room_for, share_room
 from ._changes import ChangeRecorder
+from ._environments import Environments
+from ._finder import Finder, place_of
 from ._model import (
     ArgCapture,
     Caller,
@@ -50,6 +53,7 @@ _log = logging.getLogger(__name__)
 
 _MOST_NEW_EVENTS = 1000
 _DATABASE_PATIENCE = 0.1  # seconds for which a command waits until its procedure is in the history
+_IMPATIENCE = 1.0  # seconds for which no command waits after one has waited in vain
 _PROGRESS = topic_name(topics.script.progress)
 
 
@@ -70,6 +74,7 @@ class ScriptExecutionService:
         bus: Bus | None = None,
         history: MemoryHistory | None = None,
         output: OutputFiles | None = None,
+        wait_for_qa_ready: bool = True,
     ) -> None:
         """Create a new ScriptExecutionService.
 
@@ -80,14 +85,19 @@ class ScriptExecutionService:
         :param bus: the device's event bus
         :param history: where lifecycle events and ids come from, and are kept
         :param output: where scripts' output is kept; None: it goes where the server's goes
+        :param wait_for_qa_ready: the operators' flag, until one of them says otherwise
         """
         self.device = device
-        self.settings = settings or Settings()
+        self._settings = settings or Settings()
         self.bus = bus or Bus()
         self.history = history or MemoryHistory(device)
         self.output = output
-        self.script_context = ScriptContext()
+        self.script_context = ScriptContext(wait_for_qa_ready, self._settings.subarray_id)
         self._uri = uri
+        self._audit = Audit(self.history)
+        self._finder, self._abort_finder = Finder(), Finder()
+        self._environments = Environments(lambda: self.settings)
+        self._impatient_until = 0.0
         self._procedures = Procedures(lambda: self.settings.history_length)
         self._manager = ProcessManager(
             self._procedures.states, self._procedures.lock, bus=self.bus, next_id=self.history.next_id
@@ -98,9 +108,22 @@ class ScriptExecutionService:
         lifecycle, operator = topics.procedure.lifecycle, topics.operator.wait_for_qa_ready
         self.bus.subscribe(self._on_statechange, lifecycle.statechange)
         self.bus.subscribe(self._on_loaded, lifecycle.loaded)
+        self.bus.subscribe(self._on_delayed, lifecycle.delayed)
         self.bus.subscribe(self._on_script_message, topics.script.message)
         self.bus.subscribe(self.handle_wait_for_qa_ready_enable, operator.enable)
         self.bus.subscribe(self.handle_wait_for_qa_ready_disable, operator.disable)
+
+    @property
+    def settings(self) -> Settings:
+        """The device's properties; may be set at any time."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        with self._lock:
+            self._settings = settings
+            self.script_context.subarray_id = settings.subarray_id
+        self.tell_context()
 
     @property
     def abort_script(self) -> ExecutableScript | None:
@@ -109,7 +132,21 @@ class ScriptExecutionService:
 
     @abort_script.setter
     def abort_script(self, script: ExecutableScript | None) -> None:
-        self._abort.script = script
+        self.set_abort_script(script)
+
+    def set_abort_script(self, script: ExecutableScript | None, path: str = "") -> None:
+        """Set the script that follows a stop.
+
+        :param path: where it was found a moment ago; "": it is looked for at the next stop
+        """
+        with self._lock:
+            self._abort.script, self._abort.path = script, path
+
+    def look_for_abort_script(self) -> None:
+        """Find the script that follows a stop before there is one: then no stop has to look for it."""
+        script = self._abort.script
+        if script is not None:
+            self._find_abort(script)
 
     # -- use cases
 
@@ -131,17 +168,19 @@ class ScriptExecutionService:
 
         :raises UnknownProcedureError: no such procedure
         :raises InvalidStateError: it is not READY, and `force_start` is not set
-        :raises BusyError: another procedure is RUNNING
+        :raises BusyError: another procedure has the turn, or an abort script has the next
         :raises TooManyError: too many starts are waiting for their turn
         """
         if self._is_past(cmd.process_uid):
             raise InvalidStateError(f"procedure {cmd.process_uid} has ended long ago")
+        call = ArgCapture(cmd.fn_name, cmd.run_args, clock.time())
         with self._lock:
             procedure = self._get(cmd.process_uid)
             procedure.check_start(force=cmd.force_start)
             self._procedures.check_turn(procedure)
             procedure.check_queue()
-            self._start(procedure, cmd.fn_name, cmd.run_args, force=cmd.force_start)
+            self._procedures.check_waiting(call)
+            self._start(procedure, call, force=cmd.force_start)
             self._note_request(procedure, "Start", caller)
             return procedure.summary
 
@@ -153,9 +192,11 @@ class ScriptExecutionService:
         :raises OetError: as `prepare` does
         """
         path = self._find(cmd.script)
+        call = ArgCapture(fn_name, run_args, clock.time())
         with self._lock:
+            self._procedures.check_waiting(call)
             procedure = self._prepare("Run", cmd, path, caller)
-            self._start(procedure, fn_name, run_args, force=True)
+            self._start(procedure, call, force=True)
             return procedure.summary
 
     def stop(self, cmd: StopProcessCommand, caller: Caller | None = None) -> list[ProcedureSummary]:
@@ -168,39 +209,67 @@ class ScriptExecutionService:
         """
         pid = cmd.process_uid
         if self._is_past(pid):
-            self.audit("Stop", caller or Caller(), pid, "accepted; it had ended long ago")
+            self._audit.note("Stop", caller or Caller(), pid, "accepted; it had ended long ago")
             return []
         with self._lock:
             procedure = self._get(pid)
             if not procedure.is_alive:
-                self.audit("Stop", caller or Caller(), pid, f"accepted; procedure {pid} had ended already")
+                self._audit.note("Stop", caller or Caller(), pid, f"accepted; procedure {pid} had ended already")
                 return []
-            self._manager.stop(pid)
-            self._note_request(procedure, "Stop", caller)
-            latest = clock.strftime("%H:%M:%S", clock.gmtime(clock.time() + self.settings.stop_grace_period))
-            procedure.stopping = f"Procedure {pid} is being stopped; if need be it is killed at {latest} UTC."
-            return self._abort.follow(
-                procedure, cmd.run_abort, lambda script, stopped: self._prepare_abort(script, stopped, caller)
-            )
+            why = " ".join(cmd.reason.split())
+            self._manager.stop(pid, why)
+            if procedure.stopping:
+                self._audit.note("Stop", caller or Caller(), pid, f"accepted; procedure {pid} is being stopped")
+            else:
+                self._note_request(procedure, "Stop", caller, f"accepted; {why}" if why else "accepted")
+            if procedure.is_unknown:
+                procedure.stopping = f"Procedure {pid} is sent SIGKILL once more."
+                return []
+            if not procedure.stopping:  # the first one's reason and time count
+                latest = clock.strftime("%H:%M:%S", clock.gmtime(clock.time() + self.settings.stop_grace_period))
+                shown = f" ({why})" if why else ""
+                procedure.stopping = (
+                    f"Procedure {pid} is being stopped{shown}; if need be it is killed at {latest} UTC."
+                )
+            script, path = self._abort.script, self._abort.path
+            if script is None or path or not self._abort.may_follow(procedure, cmd.run_abort):
+                return self._follow(procedure, cmd, Found(script, path) if script is not None else None, caller)
+            self._procedures.sought_for.append(pid)
+        try:
+            found = self._find_abort(script)
+            with self._lock:
+                return self._follow(procedure, cmd, found, caller)
+        finally:
+            with self._lock:
+                self._procedures.sought_for.remove(pid)
 
     def summarise(self, pids: Iterable[int] | None = None) -> list[ProcedureSummary]:
         """Return the summaries of the procedures with the given ids; None for all current ones.
 
+        Of a single one the arguments are whole, as far as they are kept; several share the room there is.
+
         :raises UnknownProcedureError: one of the ids is not known
+        :raises TooLargeError: there are too many
         """
         with self._lock:
             if pids is None:
-                return list(self._procedures.summaries)
-            wanted = list(pids)
+                current = self._procedures.summaries
+                if len(current) > MOST_TOLD:
+                    raise TooLargeError(f"{len(current)} procedures are in the attributes: ask for some at a time")
+                return share_room(current)
+            wanted = list(itertools.islice(pids, MOST_SUMMARISED + 1))
+            if len(wanted) > MOST_SUMMARISED:
+                raise TooLargeError(f"more than {MOST_SUMMARISED} procedures are asked for: ask for fewer at a time")
             known = {pid: self._procedures.get(pid) for pid in wanted}
             found = {pid: procedure.summary for pid, procedure in known.items() if procedure is not None}
         older = [pid for pid in wanted if pid not in found]
         if older:
-            found.update((pid, summary_of(stored)) for pid, stored in self.history.procedures(older).items())
+            stored = self.history.procedures(older, room_for(len(wanted)))
+            found.update((pid, summary_of(each)) for pid, each in stored.items())
         for pid in wanted:
             if pid not in found:
                 self._unknown(pid)
-        return [found[pid] for pid in wanted]
+        return share_room([found[pid] for pid in wanted])
 
     def lifecycle_events(self, sequence: int) -> list[LifecycleEvent]:
         """Return the lifecycle events after `sequence`, oldest first, at most 1,000.
@@ -223,6 +292,8 @@ class ScriptExecutionService:
 
     def requests(self, before: int, limit: int) -> list[StoredRequest]:
         """Return the requests with a lower number than `before` (0: the newest), newest first."""
+        if not before:
+            self._audit.tell_left_out_on_request()
         return self.history.requests_before(before, limit)
 
     def environments(self) -> list[EnvironmentInfo]:
@@ -236,23 +307,28 @@ class ScriptExecutionService:
         :raises InvalidStateError: it is in use, or being made
         """
         self._environments.remove(env_id)
-        self.audit("RemoveEnvironment", caller or Caller(), 0, f"accepted; {env_id}")
+        self._audit.keep("RemoveEnvironment", caller or Caller(), 0, f"accepted; {env_id}")
 
-    def collect_environments(self) -> str:
-        """Remove environments that are old, or too many; returns a sentence if the store is too large all the same."""
-        settings, manager = self.settings, self._environments
-        manager.collect(settings.environment_days, settings.environment_quota)
-        size = manager.size()
-        if settings.environment_quota and size > settings.environment_quota:
-            return f"The environments take {size / 1e9:.1f} GB, more than EnvironmentQuota, and all of them are in use."
-        return ""
+    def collect_environments(self, reached: float | None) -> str:
+        """Remove environments that are old, or too many; returns a sentence if the store is too large all the same.
+
+        :param reached: a time (Unix seconds) that has been reached for certain; None: no environment counts as old
+        """
+        return self._environments.collect(reached)
 
     def audit(self, command: str, caller: Caller, process_uid: int, answer: str) -> None:
-        """Keep a request and its answer in the history."""
-        self.history.add_request(command, caller.client, caller.user, process_uid, clock.time(), answer)
+        """Keep a request that has changed little or nothing, such as one that was refused; of many, how many."""
+        self._audit.note(command, caller, process_uid, answer)
+
+    def tell_left_out(self, *, at_once: bool = False) -> None:
+        """Keep how many requests have no entry of their own in the history.  To be called now and then."""
+        self._audit.tell_left_out(at_once=at_once)
 
     def forget_before(self, time: float) -> None:
-        """Delete from the durable history, and from the output, what ended before `time` (Unix seconds)."""
+        """Delete from the durable history, and from the output, what ended before `time` (Unix seconds).
+
+        Nothing is deleted while all of it is that old: it is the clock then that is in doubt.
+        """
         self.history.forget_before(time)
         if self.output is not None:
             self.output.forget_before(time, keep=self.unfinished)
@@ -266,6 +342,11 @@ class ScriptExecutionService:
         operator = topics.operator.wait_for_qa_ready
         self.bus.publish(operator.enable if enabled else operator.disable, msg_src=msg_src)
 
+    def tell_context(self) -> None:
+        """Have what is called of scripts from now on be given the context as it is now."""
+        with self._lock:  # what is told last is the newest
+            self._manager.change_context(self.script_context.as_data())
+
     def shutdown(self) -> None:
         """Stop every procedure without abort scripts.  Main ends and reaps the processes."""
         for procedure in self._procedures.living:
@@ -278,8 +359,11 @@ class ScriptExecutionService:
         with self._lock:
             living = self._procedures.living
             dropped = itertools.chain.from_iterable(procedure.dropped for procedure in living)
-            sentences = (*(procedure.stopping for procedure in living), *dropped, self._abort.notice)
-            return Notices(tuple(filter(None, sentences)), self._procedures.abort_failure)
+            told = (sentence for procedure in living for sentence in (procedure.stopping, procedure.overdue))
+            sentences = (*told, *dropped, self._abort.notice, self._procedures.clean_up_failure)
+            return Notices(
+                tuple(filter(None, sentences)), self._procedures.abort_failure, self._procedures.clean_up_failure
+            )
 
     def snapshot(self) -> Snapshot:
         """Return how things stand."""
@@ -316,13 +400,13 @@ class ScriptExecutionService:
 
     def settle(
         self,
-        living: Iterable[int],
+        left: Collection[int],
         reaped: Mapping[int, list[int]],
         elsewhere: str = "",
         cause: str = "server restarted",
     ) -> None:
-        """Tell the truth about procedures that did not survive: FAILED, with what happened."""
-        self._restorer.settle(living, reaped, elsewhere, cause)
+        """Tell the truth about the procedures `left`, which did not survive: FAILED, with what happened."""
+        self._restorer.settle(left, reaped, elsewhere, cause)
 
     # -- handlers of the bus
 
@@ -342,6 +426,7 @@ class ScriptExecutionService:
 
     def _set_flag(self, enabled: bool) -> None:
         self.script_context.wait_for_qa_ready = enabled
+        self.tell_context()
         self.bus.publish(topics.operator.override.state, msg_src=self.device, wait_for_qa_ready=enabled)
 
     def _on_statechange(self, message: LifecycleMessage) -> None:
@@ -361,7 +446,7 @@ class ScriptExecutionService:
 
     def _record(self, procedure: Procedure, message: LifecycleMessage) -> None:
         state, time = message.new_state, message.time or clock.time()
-        if state is procedure.state:  # READY once more
+        if state is procedure.state is ProcedureState.READY:  # once more
             reason = message.reason or ""
             self._note_drop(procedure, procedure.take_drop(time, reason))
             self._recorder.enter(procedure, state, time, reason, number=message.number)
@@ -376,9 +461,15 @@ class ScriptExecutionService:
             self._manager.stop(pid)  # before it is recorded: should this process die in between, main tells it again
         else:
             sentence = f"{dropped}; procedure {pid} stays READY."
-            procedure.dropped = (*procedure.dropped, sentence)
-        self.audit("Start", Caller("main"), pid, f"dropped: {sentence}")
+            procedure.note_drop(sentence)
+        self._audit.keep("Start", Caller("main"), pid, f"dropped: {sentence}")
         _log.warning("%s", sentence, extra=about(self.device, pid))
+
+    def _on_delayed(self, message: DelayMessage) -> None:
+        with self._lock:
+            procedure = self._procedures.get(message.msg_src)
+            if procedure is not None:
+                procedure.whereabouts = message.where
 
     def _on_loaded(self, message: ProvenanceMessage) -> None:
         with self._lock:
@@ -393,7 +484,7 @@ class ScriptExecutionService:
             )
 
     def _on_script_message(
-        self, msg_src: int, topic: str, data: dict[str, Any], time: float, payload: bytes = b""
+        self, msg_src: int, topic: str, data: Mapping[str, Any], time: float, payload: bytes = b""
     ) -> None:
         if topic != _PROGRESS:
             return
@@ -408,19 +499,44 @@ class ScriptExecutionService:
             procedure.progress = progress
         self.bus.publish(topics.procedure.lifecycle.progress, msg_src=msg_src, progress=progress, time=time)
 
-    def _note_misreport(self, procedure: Procedure, data: dict[str, Any]) -> None:
+    def _note_misreport(self, procedure: Procedure, data: Mapping[str, Any]) -> None:
         """Say once for each procedure that its progress is none: it may report thousands of times a second."""
         if not procedure.misreports:
             procedure.misreports = True
             text = "procedure %d reports progress as %.300r, which is none; it is ignored"
             _log.warning(text, procedure.id, data, extra=about(self.device, procedure.id))
 
-    # -- the steps of the use cases; but for `_find` and `_is_past` the lock is held
+    # -- the steps of the use cases; but for `_find`, `_find_abort` and `_is_past` the lock is held
 
     def _find(self, script: ExecutableScript) -> str:
         """Return a script's path, as `find_script` does.  A file system may hang: the lock is not held."""
         self._manager.check_connected()
-        return find_script(script, self.settings)
+        return self._look_for(script, self._finder)
+
+    def _find_abort(self, script: ExecutableScript) -> Found:
+        """Return where the abort script is, or why that is not known; what else is looked for does not matter to it."""
+        try:
+            found = Found(script, self._look_for(script, self._abort_finder))
+        except OetError as error:  # Stop is never refused
+            return Found(script, "", error)
+        with self._lock:
+            if self._abort.script is script:
+                self._abort.path = found.path
+        return found
+
+    def _look_for(self, script: ExecutableScript, finder: Finder) -> str:
+        settings = self.settings
+        if isinstance(script, GitScript):  # its process looks for it
+            return find_script(script, settings)
+        place = place_of(getattr(script, "path", ""), settings.script_roots)
+        return finder.find(script.script_uri, lambda: find_script(script, settings), place)
+
+    def _follow(
+        self, stopped: Procedure, cmd: StopProcessCommand, found: Found | None, caller: Caller | None
+    ) -> list[ProcedureSummary]:
+        return self._abort.follow(
+            stopped, cmd.run_abort, found, lambda found, stopped: self._prepare_abort(found, stopped, caller)
+        )
 
     def _prepare(
         self,
@@ -438,11 +554,18 @@ class ScriptExecutionService:
         procedure = Procedure(self._summary(cmd, path, request), abort_of=abort_of)
         self._procedures.add(procedure)
         self._recorder.enter(procedure, ProcedureState.CREATING, request.time, None)
-        self.history.add_request(command, request.client, request.user, procedure.id, request.time, "accepted")
+        self._audit.keep(command, caller or Caller(), procedure.id, "accepted", request.time)
         # Should everything die now, somebody has to know that its script may have begun to load.
-        self.history.wait(_DATABASE_PATIENCE)
+        self._await_history()
         self._launch(procedure, cmd, path)
         return procedure
+
+    def _await_history(self) -> None:
+        """Wait a moment until what happened is on record; not again and again where that is in vain."""
+        if clock.monotonic() < self._impatient_until:
+            return
+        if not self.history.wait(_DATABASE_PATIENCE):
+            self._impatient_until = clock.monotonic() + _IMPATIENCE
 
     def _summary(self, cmd: PrepareProcessCommand, path: str, request: RequestRecord) -> ProcedureSummary:
         pid = self.history.next_id()
@@ -461,6 +584,7 @@ class ScriptExecutionService:
     def _launch(self, procedure: Procedure, cmd: PrepareProcessCommand, path: str) -> None:
         pid = procedure.id
         output = str(self.output.path(pid)) if self.output is not None else ""
+        folder = str(self.output.run_folders.path(pid)) if self.output is not None else ""
         self._manager.launch(
             load_of(
                 pid,
@@ -471,46 +595,44 @@ class ScriptExecutionService:
                 run_id=procedure.summary.run_id,
                 context=self.script_context.as_data(),
                 output=output,
+                folder=folder,
             )
         )
 
-    def _prepare_abort(self, script: ExecutableScript, stopped: Procedure, caller: Caller | None) -> Procedure:
-        """Prepare the abort script, and have it start when the procedure has ended that is being stopped."""
-        cmd = PrepareProcessCommand(script, ProcedureInput(subarray_id=self.settings.subarray_id))
-        # Under the lock: a second Stop must find that this one is followed already.
-        abort = self._prepare("Stop", cmd, self._find(script), caller, abort_of=stopped.id)
+    def _prepare_abort(self, found: Found, stopped: Procedure, caller: Caller | None) -> Procedure:
+        """Prepare the abort script, and have it start when the procedure has ended that is being stopped.
+
+        Under the lock: a second Stop must find that this one is followed already.
+        """
+        self._manager.check_connected()
+        cmd = PrepareProcessCommand(found.script, ProcedureInput(subarray_id=self.settings.subarray_id))
+        abort = self._prepare("Stop", cmd, found.path, caller, abort_of=stopped.id)
         abort.waits_for_turn = True
-        self._start(abort, "main", ProcedureInput(), force=True, after=stopped.id)
+        self._start(abort, ArgCapture("main", ProcedureInput(), clock.time()), force=True, after=stopped.id)
         return abort
 
-    def _start(
-        self, procedure: Procedure, fn_name: str, run_args: ProcedureInput, *, force: bool, after: int | None = None
-    ) -> None:
-        capture = ArgCapture(fn_name, run_args, clock.time())
-        procedure.note_start(capture)
+    def _start(self, procedure: Procedure, call: ArgCapture, *, force: bool, after: int | None = None) -> None:
+        procedure.note_start(call)
         self._abort.notice = ""
         self._manager.run(
             procedure.id,
-            call=fn_name,
-            run_args=run_args,
+            call=call.fn,
+            run_args=call.fn_args,
             force_start=force,
             after=after,
-            context=self.script_context.as_data(),
         )
-        self.history.add_call(procedure.id, StoredCall(fn_name, run_args.as_data(), capture.time))
+        self.history.add_call(procedure.id, StoredCall(call.fn, call.fn_args.as_data(), call.time))
 
-    def _note_request(self, procedure: Procedure, command: str, caller: Caller | None) -> None:
+    def _note_request(
+        self, procedure: Procedure, command: str, caller: Caller | None, answer: str = "accepted"
+    ) -> None:
         request = _request(command, caller)
         procedure.note_request(request)
-        self.history.add_request(command, request.client, request.user, procedure.id, request.time, "accepted")
+        self._audit.keep(command, caller or Caller(), procedure.id, answer, request.time)
 
     @property
     def _lock(self) -> threading.RLock:
         return self._procedures.lock
-
-    @property
-    def _environments(self) -> EnvironmentManager:
-        return EnvironmentManager(base_dir=state_directory(self.settings) / "environments")
 
     def _uri_of(self, pid: int) -> str:
         return f"{self._uri()}#{pid}"
@@ -522,7 +644,7 @@ class ScriptExecutionService:
         """Say whether a procedure has left the attributes for the durable history; the lock is not held."""
         if self._procedures.get(pid) is not None:
             return False
-        return bool(self.history.procedures([pid])) or self._unknown(pid)
+        return bool(self.history.procedures([pid], 0)) or self._unknown(pid)
 
     def _unknown(self, pid: int) -> NoReturn:
         raise UnknownProcedureError(f"there is no procedure {pid} on {self.device or 'this device'}")

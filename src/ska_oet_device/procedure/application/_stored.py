@@ -45,7 +45,14 @@ def summary_of(stored: StoredProcedure) -> ProcedureSummary:
         id=stored.id,
         script=script_from_data(stored.script),
         script_args=tuple(
-            ArgCapture(call.fn, ProcedureInput.from_data(call.fn_args), call.time) for call in stored.calls
+            ArgCapture(
+                call.fn,
+                ProcedureInput.from_data(call.fn_args),
+                call.time,
+                call.fn_args.get("shortened", 0),
+                call.fn_args.get("sha256", ""),
+            )
+            for call in stored.calls
         ),
         history=ProcedureHistory(stored.states, stored.stacktrace, stored.exit, stored.dropped),
         state=stored.state,
@@ -57,5 +64,5 @@ def summary_of(stored: StoredProcedure) -> ProcedureSummary:
             for item in stored.requests
             if item.answer.startswith("accepted")
         ),
-        os_pid=stored.os_pid if not stored.state.is_terminal else None,
+        os_pid=stored.os_pid if not stored.state.is_final else None,
     )

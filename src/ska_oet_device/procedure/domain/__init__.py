@@ -9,13 +9,14 @@ from ..script import (
     ProcedureInput,
     script_from_data,
 )
-from ..state import TERMINAL, TRANSITIONS, ProcedureState, may_follow
+from ..state import FINAL, TERMINAL, TRANSITIONS, ProcedureState, may_follow
 from ..worker import ModuleFactory, RunThreadState, ScriptWorker, script_signal_handler
 from ._launch import find_script, load_of, new_run_id
 from ._locate import check_syntax, locate
 from ._manager import ProcessManager
 
 __all__ = [
+    "FINAL",
     "TERMINAL",
     "TRANSITIONS",
     "ExecutableScript",

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...config import Settings, state_directory
 from ...errors import InvalidArgumentError
-from ..gitmanager import check_git_args, script_path
+from ..gitmanager import check_git_args, first_https_host, script_path
 from ..messages import Load
 from ..script import ExecutableScript, FileSystemScript, GitScript, ProcedureInput
 from ._locate import check_syntax, locate
@@ -51,12 +51,14 @@ def load_of(
     run_id: str,
     context: dict[str, Any],
     output: str = "",
+    folder: str = "",
 ) -> Load:
     """Return the message that has a script launched.
 
     :param path: where `find_script` has found it
     :param context: the context that scripts are given now
     :param output: the file for what it prints; "" where that goes where the server's goes
+    :param folder: the folder of the run; "" where nothing is kept
     """
     return Load(
         process_uid=process_uid,
@@ -71,6 +73,9 @@ def load_of(
         output=output,
         max_memory=settings.max_memory,
         source=_source(script, settings),
+        compatible=settings.oet_compatibility,
+        folder=folder,
+        max_output=settings.max_output,
     )
 
 
@@ -83,6 +88,8 @@ def _source(script: ExecutableScript, settings: Settings) -> dict[str, Any] | No
         "path": script_path(script.script_uri),
         "create_env": script.create_env,
         "base_dir": str(state_directory(settings)),
+        "max_memory": settings.max_memory,
         "token_file": settings.git_token_file,
+        "token_host": first_https_host(settings.git_repositories),
         "timeout": settings.environment_timeout,
     }

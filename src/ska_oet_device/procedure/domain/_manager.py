@@ -16,7 +16,6 @@ from ..state import ProcedureState
 from ._launch import find_script, load_of, new_run_id
 
 _ANY_FILE = Settings(script_roots=("/",))
-_NO_OVERRIDES = {"wait_for_qa_ready": False}  # the context of scripts where there is no operator
 
 
 class ProcessManager:
@@ -77,7 +76,8 @@ class ProcessManager:
             pid = self._next_id()
             self._states[pid] = ProcedureState.CREATING
         run_id = new_run_id()
-        self.launch(load_of(pid, script, init_args, self._settings, path=path, run_id=run_id, context=_NO_OVERRIDES))
+        context = {"wait_for_qa_ready": True, "subarray_id": self._settings.subarray_id}  # there is no operator
+        self.launch(load_of(pid, script, init_args, self._settings, path=path, run_id=run_id, context=context))
         return pid
 
     def launch(self, load: Load) -> None:
@@ -92,7 +92,6 @@ class ProcessManager:
         run_args: ProcedureInput,
         force_start: bool = False,
         after: int | None = None,
-        context: dict[str, Any] | None = None,
     ) -> None:
         """Request the execution of a function in a prepared procedure.
 
@@ -101,7 +100,6 @@ class ProcessManager:
         :param run_args: late-binding arguments for it
         :param force_start: wait for READY if need be; ignored for terminal states
         :param after: id of a procedure that must have ended before
-        :param context: the context that the function is given; None where there is no operator
         :raises ValueError: no such procedure, or it is not READY and `force_start` is not set
         """
         with self._lock:
@@ -117,20 +115,24 @@ class ProcessManager:
             run_args=run_args,
             force_start=force_start,
             after=after,
-            context=context or _NO_OVERRIDES,
         )
 
-    def stop(self, process_id: int) -> None:
+    def change_context(self, context: dict[str, Any]) -> None:
+        """Request that what is called from now on is given another context: see Load."""
+        self.bus.publish(topics.procedure.management.context, context=context)
+
+    def stop(self, process_id: int, reason: str = "") -> None:
         """Request the end of a procedure's process; nothing is asked for one that has ended.
 
+        :param reason: why, in the words of whoever asks
         :raises ValueError: no such procedure
         """
         with self._lock:
             state = self._states.get(process_id)
         if state is None:
             raise ValueError(f"there is no procedure {process_id}")
-        if not state.is_terminal:
-            self.bus.publish(topics.procedure.management.stop, msg_src=process_id)
+        if not state.is_final:
+            self.bus.publish(topics.procedure.management.stop, msg_src=process_id, reason=reason)
 
     def get_state(self, pid: int) -> ProcedureState | None:
         """Get the current state of a procedure, or None if there is no such procedure."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shlex
 import shutil
-import subprocess
 import sys
 import sysconfig
 import time
@@ -20,7 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...files import remove_tree
-from ._environment import Environment, EnvironmentBuildError, write_whole
+from ...own_files import open_regular
+from ._command import Command
+from ._environment import Environment, EnvironmentBuildError
 from ._lockfiles import constraints_of, indexes_of, read_toml, requirements_of
 from ._recipe import Recipe, checkout_root, server_folders
 
@@ -28,17 +30,20 @@ SERVER_PTH = "zzzz_ska_oet_server.pth"
 """Read last of its kind, so that the server's folders are the end of sys.path."""
 
 _SCRATCH, _SOURCE = "tmp", "source"
+SCRIPTS_IMPORT = ("venv", _SOURCE)
+"""The folders of an environment whose files scripts import."""
 _LARGEST_LOG = 16 * 1024 * 1024  # characters
 _TAIL = 20  # lines
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@'\"]+@")
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|_KEY$", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 _PREFIX = re.compile(r"(error|cause):\s*|[×╰├│─▶]+\s*")
+_NO_MEMORY = re.compile(r"MemoryError|bad_alloc|memory allocation|[Cc]annot allocate memory|[Oo]ut of memory")
 _LONGEST_COMPLAINT = 6  # lines
 
 # What would install to another place, or with the constraints of the server's own installation.
 _NOT_FOR_BUILDS = re.compile(
-    r"PYTHON(PATH|HOME|STARTUP|USERBASE)|VIRTUAL_ENV|CONDA_PREFIX|__PYVENV_LAUNCHER__|SKA_OET_RUN_ID"
+    r"PYTHON(PATH|HOME|STARTUP|USERBASE)|VIRTUAL_ENV|CONDA_PREFIX|__PYVENV_LAUNCHER__|SKA_OET_(RUN_ID|PROCESS_UID|DEVICE|SUBARRAY_ID|FOLDER)"
     r"|UV_(PROJECT.*|SYSTEM_PYTHON|PYTHON|CONSTRAINT|WORKING_DIR.*|NO_SYNC|LOCKED|FROZEN|VENV_.*|CACHE_DIR|NO_CACHE)"
 )
 # Whoever has told pip where packages are need not tell uv again.
@@ -71,7 +76,9 @@ class BuildLog:
     """The log of one build: what was run, and what it printed, without credentials."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        remove_tree(path)  # or something would be written into whatever somebody has put there
+        descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        self._file = open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         self._room = _LARGEST_LOG
         self._secrets = [
             value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
@@ -177,38 +184,27 @@ class Builder:
         if own.exists():
             self._log.write("the server's own ska_oet_device takes the place of the one that was installed")
             remove_tree(own)
-        write_whole(packages / SERVER_PTH, "".join(f"{folder}\n" for folder in server_folders()))
+        text = "".join(f"{folder}\n" for folder in server_folders())
+        (packages / SERVER_PTH).write_text(text, encoding="utf-8", errors="surrogateescape")
 
     def _run(self, command: list[str], what: str = "", cwd: Path | None = None) -> None:
         self._log.write(f"$ {shlex.join(command)}")
         began = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd or self._scratch,
-            env=self._variables(),
-            pass_fds=(self._environment.creating.lock.fileno(),),
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
+        lock = self._environment.creating.lock.fileno()
+        running = Command(command, cwd=cwd or self._scratch, env=self._variables(), pass_fds=(lock,))
         lines: list[str] = []
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            for line in running.lines():
                 self._log.write(line)
                 lines = [*lines[-200:], line.strip()]
-            status = process.wait()
+            status = running.wait()
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            process.stdout.close()  # type: ignore[union-attr]
+            running.close()
         self._log.write(f"({time.monotonic() - began:.1f} s)")
         if status != 0:
             name = what or f"{Path(command[0]).name} {' '.join(command[1:3])}"
-            raise EnvironmentBuildError(f"{name}: {complaint_in(lines) or f'ended with status {status}'}")
+            complaint = complaint_in(lines) or f"ended with status {status}"
+            raise EnvironmentBuildError(f"{name}: {complaint}{_limit_named_for(lines)}")
 
     def _variables(self) -> dict[str, str]:
         variables = {name: value for name, value in os.environ.items() if not _NOT_FOR_BUILDS.fullmatch(name)}
@@ -227,10 +223,19 @@ class Builder:
         }
 
 
+def _limit_named_for(lines: Sequence[str]) -> str:
+    """Return what is to be added to a complaint that is about memory where that is limited."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY or not any(map(_NO_MEMORY.search, lines)):
+        return ""
+    return f"; each process of a build may have {limit / 1024**2:.0f} MiB, since MaxMemory is set"
+
+
 def discard(environment: Environment) -> None:
     """Remove what a build makes."""
-    for folder in (Path(environment.location), environment.folder / _SCRATCH, environment.folder / _SOURCE):
-        remove_tree(folder)
+    for path in (Path(environment.location), environment.folder / _SCRATCH, environment.folder / _SOURCE):
+        remove_tree(path)
+    remove_tree(environment.manifest)
 
 
 def complaint_in(lines: Sequence[str]) -> str:

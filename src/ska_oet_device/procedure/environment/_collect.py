@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from ...errors import InvalidStateError
 from ...files import remove_tree
 from ...locks import FileLock
-from ._environment import Environment, EnvironmentInfo, EnvironmentState, Record, describe, write_whole
+from ...own_files import NotRegularError, read_regular, write_regular
+from ...retention import FIRST_DATE
+from ._environment import Environment, EnvironmentInfo, EnvironmentState, describe
 from ._files import FileId, size_of, sizes_by_file
+from ._record import Record
 
 # What the store holds besides environments; an id never begins with a dot.
 CACHE, CACHE_LOCK, CACHE_SIZE = ".cache", ".cache.lock", ".cache.size"
@@ -32,19 +34,20 @@ def environments_in(base: Path) -> Iterator[Environment]:
                 yield Environment.at(entry.path)
 
 
-def remove(environment: Environment) -> None:
+def remove(environment: Environment, dispose: Callable[[Path], None] = remove_tree) -> None:
     """Take an environment out of the store by one rename, then remove its files.
 
+    :param dispose: removes what is in the trash by then
     :raises InvalidStateError: it is in use, or being made
     """
     trash = environment.folder.parent / TRASH
     trash.mkdir(exist_ok=True)
     away = trash / f"{environment.env_id}.{uuid.uuid4().hex}"
-    building = FileLock.try_take(environment.creating.path, patience=_PATIENCE)
+    building = _lock(environment.creating.path)
     if building is None:
         raise InvalidStateError(f"environment {environment.env_id} is being made")
     try:
-        using = FileLock.try_take(environment.using, patience=_PATIENCE)
+        using = _lock(environment.using)
         if using is None:
             raise InvalidStateError(f"environment {environment.env_id} is in use")
         try:
@@ -53,28 +56,39 @@ def remove(environment: Environment) -> None:
             using.close()
     finally:
         building.close()
-    remove_tree(away)
+    dispose(away)
 
 
-def collect(base: Path, days: float, quota: int) -> list[str]:
+def _lock(path: Path) -> FileLock | None:
+    try:
+        return FileLock.try_take(path, patience=_PATIENCE)
+    except NotRegularError:  # somebody has put something there; nobody can hold that
+        remove_tree(path)
+        return FileLock.try_take(path, patience=_PATIENCE)
+
+
+def collect(base: Path, days: float, quota: int, now: float) -> list[str]:
     """See EnvironmentManager.collect."""
     for left in (base / TRASH).glob("*"):
         remove_tree(left)
     removed = []
-    now = time.time()
-    known = sorted((describe(each) for each in environments_in(base)), key=lambda info: info.last_used)
+    known = sorted((describe(each) for each in environments_in(base)), key=_by_last_use)
     kept = []
     for info in known:
         if info.in_use:
             with suppress(OSError):
-                os.utime(base / info.env_id / "using")
-        if days and now - info.last_used > days * _DAY and _removed(base, info):
+                os.utime(base / info.env_id / "using", follow_symlinks=False)
+        if days and FIRST_DATE <= info.last_used < now - days * _DAY and _removed(base, info):
             removed.append(info.env_id)
         else:
             kept.append(info)
     if quota and noted_size(base, kept) > quota:
         removed += _make_room(base, kept, quota)
     return removed
+
+
+def _by_last_use(info: EnvironmentInfo) -> tuple[bool, float]:
+    return info.last_used < FIRST_DATE, info.last_used
 
 
 def _removed(base: Path, info: EnvironmentInfo) -> bool:
@@ -124,6 +138,17 @@ def _clean_cache(base: Path) -> bool:
     lock = FileLock.try_take(base / CACHE_LOCK)
     if lock is None:
         return False
+    _drop_cache(base, lock)
+    return True
+
+
+def drop_cache(base: Path) -> None:
+    """Remove the downloaded packages, when nobody is building with them any more: they are not what they were."""
+    with suppress(FileNotFoundError):
+        _drop_cache(base, FileLock.take(base / CACHE_LOCK))
+
+
+def _drop_cache(base: Path, lock: FileLock) -> None:
     try:
         away = base / TRASH / uuid.uuid4().hex
         away.parent.mkdir(exist_ok=True)
@@ -132,16 +157,15 @@ def _clean_cache(base: Path) -> bool:
     finally:
         lock.close()
     remove_tree(away)
-    return True
 
 
 def note_cache_size(base: Path) -> None:
     """Write down how large the cache is now.  Runs in the worker that has filled it."""
-    write_whole(base / CACHE_SIZE, str(size_of(base / CACHE)[0]))
+    write_regular(base / CACHE_SIZE, b"%d" % size_of(base / CACHE)[0])
 
 
 def _noted_cache_size(base: Path) -> int:
     try:
-        return int((base / CACHE_SIZE).read_text())
+        return int(read_regular(base / CACHE_SIZE, 100))
     except (OSError, ValueError):
         return 0

@@ -7,6 +7,7 @@ The folder of an environment holds
 - ``using``: a lock, shared by all who use it; its time is the time of the last use;
 - ``record.json``: what the latest attempt to build it was about, and how it ended;
 - ``build.log``: the output of that attempt;
+- ``manifest``: what ``venv`` and ``source`` held when they were complete;
 - ``venv``: the environment, at its final place from the start, since scripts in its ``bin``
   name their interpreter by path.  Without ``created`` it counts as rubbish.
 """
@@ -18,7 +19,7 @@ import os
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 from ...errors import InvalidStateError, OetError
 from ...locks import FileLock, is_locked
 from ._events import HeldEvent, MarkEvent
+from ._record import CREATING, FAILED, READY, Record
 
 _INTERRUPTED = "the build was interrupted: its process ended"
 
@@ -33,9 +35,9 @@ _INTERRUPTED = "the build was interrupted: its process ended"
 class EnvironmentState(str, enum.Enum):
     """What an environment is, or what became of the latest attempt to build it."""
 
-    CREATING = "CREATING"
-    READY = "READY"
-    FAILED = "FAILED"
+    CREATING = CREATING
+    READY = READY
+    FAILED = FAILED
 
 
 class EnvironmentBuildError(OetError):
@@ -45,53 +47,6 @@ class EnvironmentBuildError(OetError):
         super().__init__(f"{sentence}\n{log_tail}" if log_tail else sentence)
         self.sentence = sentence
         self.log_tail = log_tail
-
-
-@dataclass
-class Record:
-    """The latest attempt to build an environment; times in Unix seconds, sizes in bytes."""
-
-    attempt: str = ""
-    outcome: str = EnvironmentState.CREATING
-    description: str = ""
-    started: float = 0.0
-    ended: float = 0.0
-    size: int = 0
-    linked: int = 0  # the part of the size in files that other environments or the cache have, too
-    reason: str = ""
-    packages: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, path: Path) -> Record:
-        """Return what is written at `path`; an empty record if there is none that can be read."""
-        import json  # main reads one for each environment in use, and mostly none is
-
-        try:
-            written = json.loads(path.read_bytes())
-            return cls(**written)
-        except (OSError, ValueError, TypeError):
-            return cls()
-
-    def attempt_if_failed(self) -> str | None:
-        """Return the attempt that ended as FAILED, if it did."""
-        return self.attempt if self.outcome == EnvironmentState.FAILED else None
-
-    def write(self, path: Path) -> None:
-        import json
-
-        write_whole(path, json.dumps(asdict(self), indent=1))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that a reader sees as it was or as it will be, never in between."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8", errors="surrogateescape")
-        os.replace(aside, path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink()
-        raise
 
 
 class EnvironmentUse:
@@ -174,6 +129,10 @@ class Environment:
         return self.folder / "record.json"
 
     @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest"
+
+    @property
     def using(self) -> Path:
         return self.folder / "using"
 
@@ -191,7 +150,10 @@ class Environment:
 
         :raises InvalidStateError: it is not there (any more)
         """
-        lock = FileLock.take(self.using, shared=True) if self.folder.is_dir() else None
+        try:
+            lock = FileLock.take(self.using, shared=True) if self.folder.is_dir() else None
+        except OSError as error:  # whatever somebody has put there
+            raise InvalidStateError(f"environment {self.env_id} cannot be held: {error}") from None
         if lock is None or not self.is_ready():
             if lock is not None:
                 lock.close()
@@ -228,8 +190,22 @@ class EnvironmentInfo:
 
 
 def describe(environment: Environment) -> EnvironmentInfo:
-    """Look at an environment; takes a few system calls, and no lock for longer than those."""
+    """Look at an environment, whatever somebody has made of it.
+
+    Takes a few system calls, and no lock for longer than those.
+    """
     record = Record.read(environment.record)
+    try:
+        return _described(environment, record)
+    except OSError as error:
+        reason = f"it cannot be looked at: {error}"
+        used = last_use(environment, record)
+        return EnvironmentInfo(
+            environment.env_id, EnvironmentState.FAILED, 0, 0.0, used, False, "", str(environment.log), reason
+        )
+
+
+def _described(environment: Environment, record: Record) -> EnvironmentInfo:
     state, reason = _state_of(environment, record)
     is_ready = state is EnvironmentState.READY
     return EnvironmentInfo(
@@ -249,6 +225,8 @@ def describe(environment: Environment) -> EnvironmentInfo:
 def _state_of(environment: Environment, record: Record) -> tuple[EnvironmentState, str]:
     if environment.creating.is_set():
         return EnvironmentState.CREATING, ""
+    if record.is_odd:
+        return EnvironmentState.FAILED, record.reason
     if environment.is_ready():
         return EnvironmentState.READY, ""
     if environment.created.is_set():

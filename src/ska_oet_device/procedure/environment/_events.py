@@ -66,4 +66,8 @@ class MarkEvent(_Event):
         self.path.touch()
 
     def clear(self) -> None:
+        if self.path.is_dir():
+            from ...files import remove_tree  # brings shutil, which main does without
+
+            remove_tree(self.path)  # whoever has put it there
         self.path.unlink(missing_ok=True)

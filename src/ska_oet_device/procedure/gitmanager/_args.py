@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from ...errors import InvalidArgumentError, NotAllowedError
+from ...errors import InvalidArgumentError, NotAllowedError, brief
 
 _LONGEST = 1024  # characters of a URL, a branch or a path; git and file systems stop at 4096 and less
 _PREFIX = "git://"
+_LONGEST_URI = len(_PREFIX) + 12 * _LONGEST  # a character may take four bytes, and a byte three characters
 
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9._-]*@"
@@ -62,7 +63,7 @@ def check_git_args(git_args: GitArgs, allowed: Sequence[str]) -> None:
     check_form(git_args)
     if not any(_is_below(git_args.git_repo, prefix) for prefix in allowed):
         shown = ", ".join(allowed) or "(none)"
-        raise NotAllowedError(f"git_repo {git_args.git_repo} is not below GitRepositories ({shown})")
+        raise NotAllowedError(f"git_repo {brief(git_args.git_repo)} is not below GitRepositories ({shown})")
 
 
 def check_form(git_args: GitArgs) -> None:
@@ -82,7 +83,7 @@ def check_form(git_args: GitArgs) -> None:
 
 def _check_url(url: str) -> None:
     def refuse(rule: str) -> InvalidArgumentError:
-        return InvalidArgumentError(f"git_repo {without_credentials(url[:_LONGEST])!r} {rule}")
+        return InvalidArgumentError(f"git_repo {brief(without_credentials(url[:_LONGEST]))!r} {rule}")
 
     if len(url) > _LONGEST:
         raise refuse(f"has {len(url)} characters; a URL may have {_LONGEST}")
@@ -136,10 +137,11 @@ def script_path(script_uri: str) -> str:
 
     :raises InvalidArgumentError: no path below the repository's top folder
     """
-    path = unquote(script_uri.removeprefix(_PREFIX), errors="replace")
+    path = unquote(script_uri[: _LONGEST_URI + 1].removeprefix(_PREFIX), errors="replace")
     components = path.split("/")
     if (
         not script_uri.startswith(_PREFIX)
+        or len(script_uri) > _LONGEST_URI
         or len(path) > _LONGEST
         or "\\" in path
         or "\ufffd" in path

@@ -13,13 +13,13 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
 
+from ...config import bounded
 from ...errors import OetError
 from ._args import without_credentials
+from ._token import Token, TokenFileError, token_for
 
 _LONGEST_REASON = 500  # characters
 
@@ -49,10 +49,8 @@ _SETTINGS = (
     "submodule.recurse=false",
 )
 
-# Reads the token where it is needed, so that no command line and no environment ever holds it.
-_TOKEN_HELPER = (
-    '!f() { test "$1" != get || { echo username=oauth2; echo "password=$(cat "$OET_GIT_TOKEN_FILE")"; }; }; f'
-)
+_NO_MORE: dict[str, str] = {}
+_NOTHING_GIVEN: tuple[tuple[str, ...], tuple[int, ...]] = ((), ())
 
 _NOISE = re.compile(
     r"warning:|hint:|error: unable to read askpass|\s*$|Please make sure you have|and the repository exists"
@@ -104,60 +102,52 @@ class GitFailedError(Exception):
 class Git:
     """Runs git commands on behalf of one repository's URL.
 
-    :param token_file: holds the password for the URL's host; empty for git's own ways
+    :param token_file: as GitTokenFile
+    :param token_host: the URL of the host that a token without one is for; empty for the URL's own host
     :param deadline: of time.monotonic, for all commands together
     """
 
     url: str
     token_file: str
+    token_host: str
     timeout: float
     deadline: float
 
     @classmethod
-    def for_url(cls, url: str, token_file: str, timeout: float) -> Git:
-        return cls(url, token_file if url.startswith("http") else "", timeout, time.monotonic() + timeout)
+    def for_url(cls, url: str, timeout: float, token_file: str = "", token_host: str = "") -> Git:
+        return cls(url, token_file, token_host or url, timeout, time.monotonic() + timeout)
 
-    def check_token_file(self) -> None:
-        """Refuse a token file that holds nothing for us: git would only say that its password is wrong.
+    def token(self) -> Token | None:
+        """Return the token for the URL's host, if there is one.
 
-        :raises GitError: it cannot be read or is empty
+        :raises GitError: the token file holds nothing that can be used: git would only say that the password is wrong
         """
-        if not self.token_file:
-            return
         try:
-            held = self._token()
-        except OSError as error:
-            raise GitError(f"GitTokenFile {self.token_file} cannot be read: {error.strerror}") from None
-        if not held:
-            raise GitError(f"GitTokenFile {self.token_file} is empty")
+            return token_for(self.url, self.token_file, self.token_host)
+        except TokenFileError as error:
+            raise GitError(f"GitTokenFile {self.token_file} {error}") from None
 
-    def _token(self) -> str:
-        return Path(self.token_file).read_text(errors="replace").strip()
-
-    def run(self, *command: str, **variables: str) -> str:
+    def run(self, *command: str, token: Token | None = None, variables: Mapping[str, str] = _NO_MORE) -> str:
         """Return what a git command prints on its standard output, without the last newline.
 
+        :param token: what the repository's host is given if it asks
         :param variables: more environment variables
         :raises GitFailedError: it ended with an error
         :raises GitError: it did not end in time, or there is no git
         """
-        options = [word for setting in self._settings() for word in ("-c", setting)]
-        process = _spawn(["git", *options, *command], {**self._environment(), **variables})
+        with token.given() if token is not None else contextlib.nullcontext(_NOTHING_GIVEN) as (settings, inherited):
+            options = [word for setting in (*_SETTINGS, *settings) for word in ("-c", setting)]
+            process = _spawn(["git", *options, *command], {**self._environment(), **variables}, inherited)
         try:
-            output, said = process.communicate(timeout=max(0.0, self.deadline - time.monotonic()))
+            output, said = process.communicate(timeout=bounded(self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise GitError(f"repository {self.url}: time-out: git did not end within {self.timeout:g} s") from None
         finally:
             _end(process)
         if process.returncode != 0:
-            raise GitFailedError(self._tidied(said.decode(errors="replace")) or _how_it_ended(process.returncode))
+            tidied = _tidied(said.decode(errors="replace"), token)
+            raise GitFailedError(tidied or _how_it_ended(process.returncode))
         return str(output.decode(errors="surrogateescape").removesuffix("\n"))
-
-    def _settings(self) -> tuple[str, ...]:
-        if not self.token_file:
-            return _SETTINGS
-        parts = urlsplit(self.url)
-        return (*_SETTINGS, "credential.helper=", f"credential.{parts.scheme}://{parts.netloc}.helper={_TOKEN_HELPER}")
 
     def _environment(self) -> dict[str, str]:
         transports = "https:http:ssh:git" + (":file" if self.url.startswith("file:") else "")
@@ -168,39 +158,40 @@ class Git:
             "GIT_LFS_SKIP_SMUDGE": "1",
             "GIT_SSH_COMMAND": f"{ssh} -oBatchMode=yes -oConnectTimeout=30",
             "GIT_TERMINAL_PROMPT": "0",
-            "OET_GIT_TOKEN_FILE": self.token_file,
             "SSH_ASKPASS": "false",
         }
 
-    def _tidied(self, said: str) -> str:
-        """Return git's messages as one line, without noise, credentials and control characters."""
-        lines = [
-            re.sub(r"^((fatal|error|remote):\s*)+", "", line).strip()
-            for line in said.splitlines()
-            if not _NOISE.match(line)
-        ]
-        text = without_credentials("; ".join(dict.fromkeys(line for line in lines if line)))
-        if self.token_file:
-            with contextlib.suppress(OSError):  # git may have said so itself
-                token = self._token()
-                text = text.replace(token, "***") if token else text
-        text = "".join(character if character.isprintable() else "?" for character in text)
-        return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
+
+def _tidied(said: str, token: Token | None) -> str:
+    """Return git's messages as one line, without noise, credentials and control characters."""
+    lines = [
+        re.sub(r"^((fatal|error|remote):\s*)+", "", line).strip()
+        for line in said.splitlines()
+        if not _NOISE.match(line)
+    ]
+    text = without_credentials("; ".join(dict.fromkeys(line for line in lines if line)))
+    if token is not None:
+        text = token.hidden_in(text)
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
 
 
 def _how_it_ended(status: int) -> str:
     return f"git was ended by signal {-status}" if status < 0 else f"git ended with status {status}"
 
 
-def _spawn(command: list[str], variables: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], variables: dict[str, str], inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
     try:
         import git
     except ImportError as error:  # looks for the git program, too
         raise GitError(f"git cannot be run: {_in_one_line(error)}") from None
-    with _not_led_astray():
+    # What would have the token sent to whoever stands in between is not for those that have one.
+    with _without(*_LEADING_ASTRAY, *(("GIT_SSL_NO_VERIFY",) if inherited else ())):
         try:
             # In a session of its own, so that its helpers can be ended with it.
-            started = git.Git("/").execute(command, as_process=True, env=variables, start_new_session=True)
+            started = git.Git("/").execute(
+                command, as_process=True, env=variables, start_new_session=True, pass_fds=inherited
+            )
         except (OSError, git.GitCommandNotFound) as error:
             raise GitError(f"git cannot be run: {_in_one_line(error)}") from None
     process = started.proc
@@ -214,8 +205,8 @@ def _in_one_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _not_led_astray() -> Iterator[None]:
-    taken = {name: os.environ.pop(name) for name in _LEADING_ASTRAY if name in os.environ}
+def _without(*names: str) -> Iterator[None]:
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
     finally:

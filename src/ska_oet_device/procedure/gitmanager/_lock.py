@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...locks import FileLock
+from ...own_files import read_regular
 
 
 class FetchLock:
@@ -53,11 +54,11 @@ class FetchLock:
 
     def _read(self) -> tuple[int, int]:
         try:
-            written = self._path.read_bytes()
+            written = read_regular(self._path)
         except FileNotFoundError:
             return 0, 0
         begun, done = [*written.split(), b"0", b"0"][:2]
-        return int(begun), int(done)
+        return (int(begun), int(done)) if begun.isdigit() and done.isdigit() else (0, 0)
 
     def _write(self) -> None:
         os.pwrite(self._file, b"%020d %020d\n" % (self._begun, self._done), 0)

@@ -3,8 +3,11 @@
     repositories/<name>.lock    locked while one of the following is made or changed; counts the fetches
     repositories/<name>.git     the clone: bare, fetched into, never collected as garbage
     checkouts/<name>/<commit>   the files of one commit, read-only
+    checkouts/<name>/<commit>.manifest   what they were when they were made
+    checkouts/<name>/<commit>.changed    what somebody has made of them since: kept for whoever misses it, for a while
 
 Clones and checkouts are made under another name and then renamed, so what has its name is whole.
+A checkout is compared with its manifest before each use; one that was changed is made anew.
 Everything here runs in a worker's main thread, where a signal may raise an exception anywhere.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import stat
@@ -20,18 +24,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...files import remove_tree
+from ...manifest import Manifest
+from ...own_files import make_folder
 from ._args import GitArgs, check_form
 from ._git import Git, GitError, GitFailedError
 from ._lock import FetchLock
+
+_log = logging.getLogger(__name__)
 
 _FULL_HASH = 40  # digits
 _LEAST_SPACE = 64 * 1024  # bytes
 _MAKING = ".making-"
 _DEFAULT = "refs/oet/HEAD"
+# Commits that were on a branch or a tag when they were checked out first: they stay, whatever becomes of that.
+# Not refs/oet/used: versions that looked for no branch have written there.
+_VOUCHED = "refs/oet/vouched/"
 _BRANCHES, _TAGS = "refs/remotes/origin/", "refs/tags/"
 # HEAD as a pattern: a repository without one is no error then.
 _REFSPECS = (f"+refs/heads/*:{_BRANCHES}*", f"+refs/tags/*:{_TAGS}*", f"+HEAD*:{_DEFAULT}*")
-_FETCH = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+_FETCH = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--prune")
 
 
 @dataclass(frozen=True)
@@ -46,20 +57,23 @@ class Checkout:
     commit: str
 
 
-def checkout(git_args: GitArgs, base_dir: Path, *, token_file: str = "", timeout: float = 600.0) -> Checkout:
+def checkout(
+    git_args: GitArgs, base_dir: Path, *, token_file: str = "", token_host: str = "", timeout: float = 600.0
+) -> Checkout:
     """Return the files of the commit that `git_args` names, fetched and checked out where they are not here yet.
 
     Runs in a worker and may take long; whoever asks for the same at the same time waits and
     shares the result.  Not checked here: whether the repository is one of GitRepositories.
 
     :param base_dir: the folder of all clones and checkouts; made if need be
-    :param token_file: a file with a password for the repository's host, for http and https
+    :param token_file: a file with tokens, see `_token`; they are offered over https only, each to its own host
+    :param token_host: the URL of the host that a token without one is for; empty for the repository's own
     :param timeout: seconds that git may take in all
     :raises GitError: it cannot be had; one sentence that says what, and what git said
     :raises InvalidArgumentError: no possible URL, branch or commit
     """
     check_form(git_args)
-    git = Git.for_url(git_args.git_repo, token_file, timeout)
+    git = Git.for_url(git_args.git_repo, timeout, token_file, token_host)
     try:
         return _Repository(git, base_dir).checkout(git_args)
     except GitFailedError as failure:
@@ -94,32 +108,32 @@ class _Repository:
         name = f"{readable}-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
         self.clone = base_dir.absolute() / "repositories" / f"{name}.git"
         self.checkouts = base_dir.absolute() / "checkouts" / name
+        self._found = ""  # what was found wrong with the checkout
         self.lock = FetchLock(self.clone.with_suffix(".lock"))
 
     def checkout(self, args: GitArgs) -> Checkout:
         commit = (args.git_commit or "").lower()
-        if len(commit) == _FULL_HASH and (self.checkouts / commit).is_dir():
+        if len(commit) == _FULL_HASH and self._is_as_made(commit):
             return Checkout(self.checkouts / commit, commit)
-        self.clone.parent.mkdir(parents=True, exist_ok=True)
-        self.checkouts.mkdir(parents=True, exist_ok=True)
+        make_folder(self.clone.parent)
+        make_folder(self.checkouts)
         with self.lock.held():
             commit = self._commit(commit) if commit else self._newest(args.git_branch)
-            if not (self.checkouts / commit).is_dir():
+            if not self._is_as_made(commit):
                 self._check_out(commit)
         return Checkout(self.checkouts / commit, commit)
 
     # -- which commit
 
     def _commit(self, digits: str) -> str:
-        found = self._known(digits)
+        found = self._on_branches(self._known(digits))
         if not found:
             self._fetch()
-            found = self._known(digits)
-        if not found and len(digits) == _FULL_HASH:
-            self._fetch_commit(digits)
-            found = [digits]
+            found = self._on_branches(self._known(digits))
+        if not found and self._known(digits):
+            raise GitError(f"commit {digits} of repository {self.url} is on no branch and no tag")
         if not found:
-            raise GitError(f"repository {self.url} has no commit {digits}")
+            raise GitError(f"repository {self.url} has no commit {digits} on a branch or a tag")
         if len(found) > 1:
             shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
             raise GitError(f"commit {digits} of repository {self.url} is ambiguous: it may be {shown}")
@@ -132,6 +146,30 @@ class _Repository:
         hashes = self._in_clone("rev-parse", f"--disambiguate={digits}").split()
         return [name for name in hashes if self._type_of(name) == "commit"]
 
+    def _on_branches(self, commits: list[str]) -> list[str]:
+        """Return those that a branch or a tag of the repository leads to, or led to when they were first used.
+
+        Anybody's merge request puts commits into a repository, and many servers give them to whoever knows their hash.
+        """
+        return [commit for commit in commits if self._is_vouched_for(commit) or self._is_on_a_branch(commit)]
+
+    def _is_vouched_for(self, commit: str) -> bool:
+        return self._hash_of(f"{_VOUCHED}{commit}") == commit
+
+    def _is_on_a_branch(self, commit: str) -> bool:
+        """Tell whether a branch or a tag leads to a commit, as of the last fetch."""
+        if not self._in_clone("rev-list", "--max-count=1", commit, "--not", f"--glob={_BRANCHES}*", "--tags"):
+            return True
+        # That was quick, and goes by the dates of the commits: those of a wrong clock deceive it.
+        return bool(self._in_clone("for-each-ref", "--count=1", f"--contains={commit}", _BRANCHES, _TAGS))
+
+    def _hash_of(self, name: str) -> str:
+        """Return the hash of the commit that a ref leads to; empty if there is none."""
+        try:
+            return self._in_clone("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        except GitFailedError:
+            return ""
+
     def _type_of(self, name: str) -> str:
         try:
             return self._in_clone("cat-file", "-t", name)
@@ -141,8 +179,9 @@ class _Repository:
     def _newest(self, branch: str | None) -> str:
         self._fetch()
         for ref in (f"{_BRANCHES}{branch}", f"{_TAGS}{branch}") if branch else (_DEFAULT,):
-            with contextlib.suppress(GitFailedError):
-                return self._in_clone("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+            commit = self._hash_of(ref)
+            if commit:
+                return commit
         if branch:
             raise GitError(f"repository {self.url} has no branch and no tag {branch} that names a commit")
         raise GitError(f"repository {self.url} is empty, or its default branch does not exist")
@@ -171,30 +210,18 @@ class _Repository:
             remove_tree(making)
 
     def _fetch_into(self, clone: Path) -> None:
-        self.git.check_token_file()
-        self._run_fetch(clone, "--prune", refspecs=_REFSPECS)
-
-    def _fetch_commit(self, commit: str) -> None:
-        """Ask for a commit that no branch and no tag leads to; most servers give it."""
+        token = self.git.token()
+        command = (f"--git-dir={clone}", *_FETCH, "--")
         try:
-            self._run_fetch(self.clone, refspecs=(f"+{commit}:refs/oet/fetched/{commit}",))
-        except GitFailedError as failure:
-            raise GitError(f"repository {self.url} has no commit {commit}: {failure}") from None
-        if self._type_of(commit) != "commit":
-            raise GitError(f"repository {self.url}: {commit} is not a commit")
-
-    def _run_fetch(self, clone: Path, *options: str, refspecs: tuple[str, ...]) -> None:
-        command = (f"--git-dir={clone}", *_FETCH, *options, "--")
-        try:
-            self.git.run(*command, self.url, *refspecs)
+            self.git.run(*command, self.url, *_REFSPECS, token=token)
         except GitFailedError as failure:
             # GitLab redirects from the name without .git to the one with it.
             if not failure.is_redirection or self.url.endswith((".git", "/")):
                 raise
-            self.git.run(*command, f"{self.url}.git", *refspecs)
+            self.git.run(*command, f"{self.url}.git", *_REFSPECS, token=token)
 
     def _in_clone(self, *command: str, **variables: str) -> str:
-        return self.git.run(f"--git-dir={self.clone}", *command, **variables)
+        return self.git.run(f"--git-dir={self.clone}", *command, variables=variables)
 
     def _sweep_clone(self) -> None:
         """Remove what a killed git left: its locks would refuse us, its unfinished packs fill the disk.
@@ -207,21 +234,51 @@ class _Repository:
 
     # -- the checkouts
 
+    def _is_as_made(self, commit: str) -> bool:
+        """Tell whether a checkout is there, and nothing in it has changed since it was made."""
+        path, written = self.checkouts / commit, self._manifest(commit)
+        manifest = Manifest.read(written)
+        if manifest is None or not path.is_dir():
+            self._found = "it is not known what it was when it was made"
+            return False
+        self._found = manifest.changes(path, byte_code=True)
+        if self._found:
+            return False
+        if manifest.is_stale:
+            with contextlib.suppress(OSError):  # the next one looks at the content, too
+                manifest.write(written)
+        return True
+
+    def _manifest(self, commit: str) -> Path:
+        return self.checkouts / f"{commit}.manifest"
+
     def _check_out(self, commit: str) -> None:
         making = _aside(self.checkouts, "")
         index = making.with_suffix(".index")
         try:
-            self._in_clone("update-ref", f"refs/oet/used/{commit}", commit)
+            self._in_clone("update-ref", f"{_VOUCHED}{commit}", commit)
             self._in_clone("read-tree", commit, GIT_INDEX_FILE=str(index))
             self._in_clone("checkout-index", "--all", GIT_INDEX_FILE=str(index), GIT_WORK_TREE=str(making))
             _make_read_only(making)
-            making.rename(self.checkouts / commit)
+            self._put_in_place(making, commit)
         except GitFailedError as failure:
             why = f"the disk is full ({failure})" if _is_full(making) else failure.explained
             raise GitError(f"commit {commit} of repository {self.url} cannot be checked out: {why}") from None
         finally:
             index.unlink(missing_ok=True)
             remove_tree(making)
+
+    def _put_in_place(self, making: Path, commit: str) -> None:
+        """Give a new checkout its name; one that was changed, and may be in use, keeps its files under another."""
+        manifest = Manifest.take(making, byte_code=True)
+        path, changed = self.checkouts / commit, self.checkouts / f"{commit}.changed"
+        if os.path.lexists(path):
+            remove_tree(changed)
+            path.rename(changed)
+            _log.warning("%s is made anew (%s); what it held is in %s", path, self._found, changed)
+        remove_tree(self._manifest(commit))
+        making.rename(path)
+        manifest.write(self._manifest(commit))
 
 
 def _aside(folder: Path, name: str) -> Path:

@@ -6,11 +6,12 @@ What is recorded here is what clients may be told.  The only user of SQLAlchemy.
 from ._memory import MemoryHistory
 from ._numbers import Numbers
 from ._open import HistoryStore
-from ._records import LARGEST_NUMBER, LifecycleEvent, StoredCall, StoredProcedure, StoredRequest
+from ._records import LARGEST_NUMBER, MOST_ENTRIES, LifecycleEvent, StoredCall, StoredProcedure, StoredRequest
 from ._store import SqlHistory
 
 __all__ = [
     "LARGEST_NUMBER",
+    "MOST_ENTRIES",
     "HistoryStore",
     "LifecycleEvent",
     "MemoryHistory",

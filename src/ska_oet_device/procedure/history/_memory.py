@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -9,11 +10,15 @@ from typing import Any
 
 from ..ownership import Owner
 from ..state import ProcedureState
-from ._numbers import Counts, Numbers
-from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
+from ._numbers import Counts, Numbers, counts_of_now
+from ._records import LARGEST_NUMBER, LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
+
+_log = logging.getLogger(__name__)
 
 EVENTS_KEPT = 5_000
 _REQUESTS_KEPT = 1_000
+_MOST_AHEAD = 1_000_000
+"""How far files may be ahead of a history: one that was taken back from a copy of yesterday knows less than they."""
 
 Then = Callable[[], None]
 
@@ -146,6 +151,13 @@ class MemoryHistory:
         with self._lock:
             self._last_id = max(self._last_id, highest)
 
+    def reserve_ids_of_files(self, highest: int) -> None:
+        """Give no id up to `highest`, of which there is a file, from now on; unless no such id can have been given."""
+        if highest > (self._last_id or counts_of_now().ids) + _MOST_AHEAD:
+            _log.error("a file has the name of procedure %d, but the newest is %d: ignored", highest, self._last_id)
+            return
+        self.reserve_ids(highest)
+
     # -- what is asked
 
     @property
@@ -172,16 +184,24 @@ class MemoryHistory:
             found = [request for request in reversed(self._requests) if not number or request.number < number]
         return found[:limit]
 
-    def procedures(self, ids: Iterable[int]) -> dict[int, StoredProcedure]:
-        """Return those of the procedures that are kept."""
+    def procedures(self, ids: Iterable[int], longest: int = LARGEST_NUMBER) -> dict[int, StoredProcedure]:
+        """Return those of the procedures that are kept.
+
+        :param longest: bytes of arguments of a call; of longer ones their size is told; of a single procedure no more
+            are read in all, the newest
+        :raises TooLargeError: they have too many states, calls and requests to be read at once
+        """
         return {}
 
-    def unfinished(self) -> list[StoredProcedure]:
-        """Return the procedures that have not ended, as far as is known."""
+    def unfinished(self, room: int = LARGEST_NUMBER) -> list[StoredProcedure]:
+        """Return the procedures that have not ended, as far as is known.
+
+        :param room: bytes of arguments that are read of each: the newest; of others their size is told
+        """
         return []
 
-    def newest_ended(self, count: int) -> list[StoredProcedure]:
-        """Return the newest procedures that have ended, oldest first."""
+    def newest_ended(self, count: int, room: int = LARGEST_NUMBER) -> list[StoredProcedure]:
+        """Return the newest procedures that have ended, oldest first; `room` as `unfinished` has it."""
         return []
 
     def last_number(self, boot: str) -> int:

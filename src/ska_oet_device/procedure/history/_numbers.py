@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...mptools import machine_boot
+from ...own_files import make_folder, open_regular, read_regular
+from ...retention import FIRST_DATE
 
 _log = logging.getLogger(__name__)
 
-_LINE = re.compile(r"ids (\d{1,19}) sequence (\d{1,19}) requests (\d{1,19}) machine (\S*) (in-use|closed)\s*")
+_LINE = re.compile(r"ids (\d{1,19}) sequence (\d{1,19}) requests (\d{1,19}) machine (\S*) (in-use|closed)\s*", re.ASCII)
 _WIDTH = 160  # bytes; always the same, so that a shorter line leaves nothing of a longer one
 # What half a minute can bring at the utmost: the kernel writes a file to the disk that much later.
 _UNWRITTEN_IDS, _UNWRITTEN_EVENTS = 10_000, 100_000
-_NEW_YEAR_2026 = 1_767_225_600  # Unix seconds
 _EVENTS_A_SECOND = 100
+_MOST = 10**15
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def counts_of_now() -> Counts:
 
     One procedure and a hundred events for each second since 2026.
     """
-    seconds = max(0, int(clock.time()) - _NEW_YEAR_2026)
+    seconds = max(0, int(clock.time() - FIRST_DATE))
     return Counts(seconds, seconds * _EVENTS_A_SECOND, seconds * _EVENTS_A_SECOND)
 
 
@@ -60,10 +62,10 @@ class Numbers:
         self._counts = self.known or Counts()
         self._descriptor = -1
         self._machine = machine_boot()
+        self._path = path
         if path is not None:
             with contextlib.suppress(OSError):  # the output's own folder: whoever keeps that says what is wrong
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._descriptor = _opened(path)
 
     def note(self, *, ids: int = 0, sequence: int = 0, requests: int = 0) -> None:
         """Keep the highest numbers; those that are not named, or lower, stay what they are."""
@@ -72,6 +74,16 @@ class Numbers:
             return
         self._counts = known.at_least(Counts(ids, sequence, requests))
         self._write("in-use")
+
+    def look_after(self) -> None:
+        """Begin the file anew if somebody has removed it.  Any thread."""
+        if self._descriptor < 0 or self._path is None or _is_named(self._descriptor, self._path):
+            return
+        with contextlib.suppress(OSError):
+            descriptor = _opened(self._path)
+            os.dup2(descriptor, self._descriptor, inheritable=False)  # whoever is writing goes on with either
+            os.close(descriptor)
+            self._write("in-use")
 
     def close(self) -> None:
         """Have the numbers on the disk: no margin is needed at the next start."""
@@ -97,14 +109,29 @@ class Numbers:
             _log.debug("the numbers cannot be kept: %s", error)
 
 
+def _opened(path: Path) -> int:
+    make_folder(path.parent)
+    return open_regular(path, os.O_WRONLY | os.O_CREAT)
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except OSError:
+        return False
+
+
 def _read(path: Path) -> Counts | None:
     try:
-        match = _LINE.fullmatch(path.read_text(errors="replace"))
+        match = _LINE.fullmatch(read_regular(path).decode(errors="replace"))
     except OSError:
         return None
     if match is None:
         return None
     counts = Counts(int(match[1]), int(match[2]), int(match[3]))
+    if max(counts.ids, counts.sequence, counts.requests) > _MOST:
+        _log.error("%s tells of numbers that nobody can have given: it is no use", path)
+        return None
     if match[5] == "closed" or match[4] == machine_boot():
         return counts
     # The power was cut, or the machine was started anew in a hurry: the newest numbers may never have reached the disk.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time as clock
 from pathlib import Path
@@ -11,11 +12,13 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from ...errors import HistoryError, OetError
+from ...own_files import make_folder
 from ..ownership import Owner, StateHeldError
 from . import _schema as schema
 from ._memory import MemoryHistory
 from ._numbers import Numbers
 from ._reader import HistoryReader
+from ._soundness import set_aside
 from ._store import SqlHistory
 from ._writer import HistoryWriter
 
@@ -58,7 +61,7 @@ class HistoryStore:
         :param device: what the device's state is called
         :param url: SQLAlchemy URL; empty for SQLite in `folder`
         :param folder: the state folder
-        :param lowest_id: ids up to this one have been given
+        :param lowest_id: the highest id of which there is a file
         :param numbers: where the numbers are kept for a day without the database
         :param former_name: what the device's state was called by an earlier version
         :param may_refuse: whether a history that another server owns is an error; otherwise it is a problem
@@ -67,7 +70,7 @@ class HistoryStore:
         url_used = url or f"sqlite:///{folder / 'history.sqlite3'}"
         try:
             if not url:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
             writer, reader = self._open(url_used)
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             return self._in_memory(device, error, lowest_id, numbers), ""
@@ -80,7 +83,7 @@ class HistoryStore:
                 raise
             self._absent.add(url_used)
             history.begin_without(error)
-        history.reserve_ids(lowest_id)
+        history.reserve_ids_of_files(lowest_id)
         return history, problem
 
     def _in_memory(self, device: str, error: Exception, lowest_id: int, numbers: Numbers | None) -> MemoryHistory:
@@ -89,7 +92,7 @@ class HistoryStore:
         problem = f"The history cannot be opened ({text}); until a restart it is kept in memory only."
         _log.error("%s", problem)
         history = MemoryHistory(device, problem, numbers)
-        history.reserve_ids(lowest_id)
+        history.reserve_ids_of_files(lowest_id)
         return history
 
     def look_after(self) -> None:
@@ -129,12 +132,12 @@ class HistoryStore:
         try:
             history.introduce()
             if url.startswith("sqlite"):
-                history.unfinished()  # what a restart needs must be readable, and not only the first page
-                history.newest_ended(_READ_AT_START)
+                history.unfinished(0)  # what a restart needs must be readable, and not only the first page
+                history.newest_ended(_READ_AT_START, 0)  # to measure arguments is to read them
             history.has_been_introduced()
             return history, ""
         except (DatabaseError, HistoryError) as error:
-            path = Path(make_url(url).database or "")
+            path = Path(os.path.realpath(make_url(url).database or ""))  # a link stays, and leads to the new one
             if not url.startswith("sqlite") or not _is_broken(error):
                 raise
             return self._begin_anew(history, url, path, error)
@@ -142,7 +145,7 @@ class HistoryStore:
     def _begin_anew(self, history: SqlHistory, url: str, path: Path, error: Exception) -> tuple[SqlHistory, str]:
         """Set a file aside that is no database any more, and open another one."""
         _close(*self._opened.pop(url))
-        aside = _set_aside(path)
+        aside = set_aside(path)
         cause = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
         problem = f"The history {path} could not be read ({cause}); it was set aside as {aside.name}."
         _log.error("%s", problem)
@@ -163,14 +166,3 @@ def _is_broken(error: Exception) -> bool:
     cause = error.__cause__ if isinstance(error, HistoryError) else error
     # SQLite's codes CORRUPT and NOTADB are the ones for which Python raises this very class.
     return isinstance(cause, DatabaseError) and type(cause.orig) is sqlite3.DatabaseError
-
-
-def _set_aside(path: Path) -> Path:
-    """Rename a database and the files that belong to it; nothing is deleted."""
-    mark = clock.strftime("%Y%m%dT%H%M%SZ", clock.gmtime())
-    aside = path.with_name(f"{path.name}.broken-{mark}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside

@@ -11,6 +11,10 @@ LARGEST_NUMBER = 2**63 - 1
 """The largest id or sequence number that a database can hold."""
 
 
+MOST_ENTRIES = 1000
+"""Of a procedure's states, calls and requests the first and the newest are told, so many of each kind."""
+
+
 def readable(text: str | None) -> str | None:
     """Return `text` as any database can keep it: PostgreSQL takes neither NUL nor lone surrogates."""
     if text is None:
@@ -36,7 +40,10 @@ class LifecycleEvent:
 
 @dataclass(frozen=True)
 class StoredCall:
-    """A call of a function that was asked for."""
+    """A call of a function that was asked for.
+
+    Arguments that are not kept leave their size (bytes of JSON) as `shortened`, and their `sha256`, in `fn_args`.
+    """
 
     fn: str
     fn_args: dict[str, Any]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row
+from sqlalchemy import Row, func
 
 from ..state import ProcedureState
+from . import _schema as schema
 from ._records import LifecycleEvent, StoredCall, StoredProcedure, StoredRequest, readable
 
 _JSON_FIELDS = ("script", "provenance", "exit")
@@ -63,12 +64,12 @@ def row_of_event(device: str, event: LifecycleEvent) -> dict[str, Any]:
     }
 
 
-def row_of_call(device: str, process_uid: int, call: StoredCall) -> dict[str, Any]:
+def row_of_call(device: str, process_uid: int, call: StoredCall, fn_args: str) -> dict[str, Any]:
     return {
         "device": device,
         "process_uid": process_uid,
         "fn": readable(call.fn),
-        "fn_args": _json(call.fn_args),
+        "fn_args": fn_args,
         "time": call.time,
     }
 
@@ -86,8 +87,20 @@ def row_of_request(device: str, request: StoredRequest) -> dict[str, Any]:
     }
 
 
+_READY = int(ProcedureState.READY)  # READY once more tells that a start was dropped
+
+
+class CallRow(NamedTuple):
+    """A call as it was read, the size of its arguments, and these if they were to be read."""
+
+    fn: str
+    time: float
+    size: int
+    fn_args: str | None
+
+
 def procedure_of(
-    row: Row[Any], events: Sequence[Row[Any]], calls: Iterable[Row[Any]], requests: Iterable[Row[Any]]
+    row: Row[Any], events: Sequence[Row[Any]], calls: Iterable[CallRow], requests: Iterable[Row[Any]]
 ) -> StoredProcedure:
     """Return a procedure with all that belongs to it, each in its order."""
     return StoredProcedure(
@@ -103,10 +116,14 @@ def procedure_of(
         function=row.function,
         abort_of=row.abort_of,
         states=tuple((ProcedureState(event.state), event.time) for event in events),
-        dropped=tuple((event.time, event.reason or "") for event in events if event.previous == event.state),
-        calls=tuple(StoredCall(item.fn, json.loads(item.fn_args), item.time) for item in calls),
+        dropped=tuple((event.time, event.reason or "") for event in events if event.previous == event.state == _READY),
+        calls=tuple(StoredCall(item.fn, _arguments(item), item.time) for item in calls),
         requests=tuple(request_of(item) for item in requests),
     )
+
+
+def _arguments(row: CallRow) -> dict[str, Any]:
+    return json.loads(row.fn_args) if row.fn_args else {"args": [], "kwargs": {}, "shortened": row.size}
 
 
 def event_of(row: Row[Any]) -> LifecycleEvent:
@@ -114,6 +131,15 @@ def event_of(row: Row[Any]) -> LifecycleEvent:
     return LifecycleEvent(
         row.sequence, row.process_uid, row.run_id, previous, ProcedureState(row.state), row.time, row.reason
     )
+
+
+_request = schema.request
+_LONGEST_READ = 2000  # characters; earlier versions have kept whatever clients said
+REQUEST_COLUMNS = (
+    *(_request.c.number, _request.c.time, _request.c.command, _request.c.process_uid),
+    *(func.substr(column, 1, _LONGEST_READ).label(column.name) for column in _request.c["client", "user", "answer"]),
+)
+"""What of a request is read: no text longer than anybody wants to see."""
 
 
 def request_of(row: Row[Any]) -> StoredRequest:

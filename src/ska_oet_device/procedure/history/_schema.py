@@ -5,12 +5,15 @@ Every row belongs to a device, so that several devices and several servers may s
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -20,13 +23,21 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     create_engine,
     event,
     inspect,
     make_url,
+    not_,
+    or_,
     text,
 )
 from sqlalchemy.schema import CreateColumn
+
+from ...errors import HistoryError
+from ..state import ProcedureState
+from ._connect import connect
+from ._database_file import make_file, path_of
 
 metadata = MetaData()
 
@@ -65,6 +76,18 @@ procedure = Table(
     Index("procedure_state", "device", "state", "id"),
     Index("procedure_changed", "changed"),
 )
+
+
+def left_unknown() -> ColumnElement[bool]:
+    """Return the condition for a procedure that an earlier version has left UNKNOWN, which was an end then.
+
+    Since something of an UNKNOWN one is known to be left, its exit names the survivors, if by an empty list.
+    """
+    names_survivors = procedure.c.exit.like('%"survivors"%')  # a text with these quotes has them as \\"
+    return and_(
+        procedure.c.state == int(ProcedureState.UNKNOWN), or_(procedure.c.exit.is_(None), not_(names_survivors))
+    )
+
 
 lifecycle = Table(
     "lifecycle",
@@ -131,7 +154,7 @@ def prepare_tables(connection: Connection) -> None:
 
 
 def open_engine(url: str) -> Engine:
-    """Return an engine for `url`; nothing is connected yet.
+    """Return an engine for `url`; nothing is connected yet, but a SQLite file that is missing is made if it can be.
 
     SQLite writes ahead (WAL): a process that is killed loses nothing, and a loss of power leaves
     a database that opens, without the transactions of the last moments.
@@ -141,7 +164,7 @@ def open_engine(url: str) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": 2.0, "check_same_thread": False})
+        engine = _sqlite_engine(parsed)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     if parsed.drivername == "postgresql":
@@ -151,6 +174,7 @@ def open_engine(url: str) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": 3,
+            "client_encoding": "utf8",  # a database in SQL_ASCII would hand out bytes instead of text
             "options": "-c statement_timeout=10000",
             # A database whose machine is gone is found out in seconds, and not in two hours.
             "keepalives_idle": 5,
@@ -159,6 +183,15 @@ def open_engine(url: str) -> Engine:
             "tcp_user_timeout": 10000,
         },
     )
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    path = path_of(url)
+    if path is None:
+        return create_engine(url, connect_args={"timeout": 2.0, "check_same_thread": False})
+    with contextlib.suppress(HistoryError):  # whoever connects learns it
+        make_file(path)
+    return create_engine(url, creator=lambda: connect(path))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:

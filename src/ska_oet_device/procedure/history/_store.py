@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from ...errors import HistoryError
 from ..ownership import Owner
-from ..state import TERMINAL, ProcedureState
+from ..state import FINAL, ProcedureState
 from . import _schema as schema
+from ._calls import CallTexts
+from ._database_file import make_file, path_of
 from ._device_row import DeviceRow
+from ._forget import forget_before
+from ._loader import ProcedureLoader
 from ._memory import MemoryHistory, Then
 from ._numbers import Counts, Numbers, counts_of_now
 from ._reader import HistoryReader
 from ._records import LARGEST_NUMBER, LifecycleEvent, StoredCall, StoredProcedure, StoredRequest
 from ._rows import (
+    REQUEST_COLUMNS,
     columns_of,
     event_of,
-    procedure_of,
     request_of,
     row_of_call,
     row_of_event,
@@ -34,7 +37,7 @@ _LAST_CHANGES = 0.1  # seconds for which a reader waits, so that it finds what h
 _IDS = range(1, LARGEST_NUMBER + 1)
 
 _PATIENCE_AT_START = 60.0  # seconds; a HistoryLength of 100,000 is a lot to read
-_LOADED_TOGETHER = 500  # procedures
+_MOST_AT_ONCE = 10_000  # rows that are read for one answer, besides those of a single procedure
 
 # Made once: a statement that is made anew for each change costs more than its execution.
 _INSERT_PROCEDURE, _INSERT_LIFECYCLE = insert(schema.procedure), insert(schema.lifecycle)
@@ -75,8 +78,10 @@ class SqlHistory(MemoryHistory):
         self._writer = writer
         self._reader = reader
         self._row = DeviceRow(device, owner, former_name)
+        self._texts = CallTexts()
         self._known_numbers: tuple[str, int] = ("", 0)
         self._is_introduced = self._is_late = self._arrived = False
+        writer.serve(device)
 
     def introduce(self) -> None:
         """Make the device's tables and rows if need be, become their owner, and take up the numbers.
@@ -84,8 +89,12 @@ class SqlHistory(MemoryHistory):
         At the start of the server; or in the writer's thread, when a database comes that was not there.
 
         :raises SQLAlchemyError: the database cannot be read or written
+        :raises HistoryError: its file cannot be made
         :raises StateHeldError: another server owns this device's history
         """
+        path = path_of(self._writer.engine.url)
+        if path is not None:
+            make_file(path)
         with self._writer.engine.begin() as connection:
             schema.prepare_tables(connection)
             found = self._row.claim(connection, self._given)
@@ -140,7 +149,7 @@ class SqlHistory(MemoryHistory):
 
     def add_procedure(self, procedure: StoredProcedure, event: LifecycleEvent, then: Then) -> None:
         columns = row_of_procedure(self.device, procedure, event.time)
-        rows = [row_of_call(self.device, procedure.id, call) for call in procedure.calls]
+        rows = [self._row_of_call(procedure.id, call) for call in procedure.calls]
 
         def write(batch: Batch) -> None:
             batch.insert(_INSERT_PROCEDURE, columns)
@@ -193,7 +202,7 @@ class SqlHistory(MemoryHistory):
         self._writer.submit(write, kept=kept)
 
     def add_call(self, process_uid: int, call: StoredCall) -> None:
-        row = row_of_call(self.device, process_uid, call)
+        row = self._row_of_call(process_uid, call)
 
         def write(batch: Batch) -> None:
             batch.insert(_INSERT_CALL, row)
@@ -214,30 +223,7 @@ class SqlHistory(MemoryHistory):
         return request
 
     def forget_before(self, time: float) -> None:
-        """Delete what ended before `time` (Unix seconds), and the requests of that age."""
-        old = (
-            select(schema.procedure.c.id)
-            .where(schema.procedure.c.device == self.device, schema.procedure.c.changed < time)
-            .where(schema.procedure.c.state.in_([int(state) for state in TERMINAL]))
-        )
-
-        def write(batch: Batch) -> None:
-            connection = batch.connection
-            batch.flush()  # what has just ended may be of long ago, too
-            for table in (schema.lifecycle, schema.call):
-                connection.execute(
-                    delete(table).where(table.c.device == self.device, table.c.process_uid.in_(old.scalar_subquery()))
-                )
-            connection.execute(
-                delete(schema.request).where(schema.request.c.device == self.device, schema.request.c.time < time)
-            )
-            connection.execute(
-                delete(schema.procedure).where(
-                    schema.procedure.c.device == self.device, schema.procedure.c.id.in_(old.scalar_subquery())
-                )
-            )
-
-        self._writer.submit(write)
+        self._writer.submit(partial(forget_before, self.device, time))
 
     def probe(self) -> None:
         if not self._writer.is_stuck:
@@ -279,7 +265,8 @@ class SqlHistory(MemoryHistory):
 
     def requests_before(self, number: int, limit: int) -> list[StoredRequest]:
         table = schema.request
-        query = select(table).where(table.c.device == self.device).order_by(table.c.number.desc()).limit(limit)
+        query = select(*REQUEST_COLUMNS).where(table.c.device == self.device)
+        query = query.order_by(table.c.number.desc()).limit(limit)
         if number:
             query = query.where(table.c.number < number)
         if not self._is_introduced:
@@ -287,47 +274,49 @@ class SqlHistory(MemoryHistory):
         self.wait(_LAST_CHANGES)
         return self._reader.read(lambda connection: [request_of(row) for row in connection.execute(query)])
 
-    def procedures(self, ids: Iterable[int]) -> dict[int, StoredProcedure]:
+    def procedures(self, ids: Iterable[int], longest: int = LARGEST_NUMBER) -> dict[int, StoredProcedure]:
         table = schema.procedure
         possible = [pid for pid in ids if pid in _IDS]
         if not possible:
             return {}
         query = select(table).where(table.c.device == self.device, table.c.id.in_(possible))
-        return {procedure.id: procedure for procedure in self._procedures(query)}
+        room = longest if len(possible) == 1 else LARGEST_NUMBER
+        loader = ProcedureLoader(self.device, longest=longest, room=room, most_rows=_MOST_AT_ONCE)
+        return {procedure.id: procedure for procedure in self._procedures(query, loader)}
 
-    def unfinished(self) -> list[StoredProcedure]:
+    def unfinished(self, room: int = LARGEST_NUMBER) -> list[StoredProcedure]:
         if not self._is_introduced:
             return []
-        alive = [int(state) for state in ProcedureState if state not in TERMINAL]
+        alive = [int(state) for state in ProcedureState if state not in FINAL]
         table = schema.procedure
-        query = select(table).where(table.c.device == self.device, table.c.state.in_(alive)).order_by(table.c.id)
-        return self._procedures(query, _PATIENCE_AT_START)
+        query = select(table).where(table.c.device == self.device, table.c.state.in_(alive), ~schema.left_unknown())
+        query = query.order_by(table.c.id)
+        return self._procedures(query, ProcedureLoader(self.device, room=room), _PATIENCE_AT_START)
 
-    def newest_ended(self, count: int) -> list[StoredProcedure]:
+    def newest_ended(self, count: int, room: int = LARGEST_NUMBER) -> list[StoredProcedure]:
         if not self._is_introduced:
             return []
-        ended = [int(state) for state in TERMINAL]
+        ended = [int(state) for state in FINAL]
         table = schema.procedure
         query = select(table).where(table.c.device == self.device, table.c.state.in_(ended))
         query = query.order_by(table.c.id.desc()).limit(count)
-        return self._procedures(query, _PATIENCE_AT_START)[::-1]
+        return self._procedures(query, ProcedureLoader(self.device, room=room), _PATIENCE_AT_START)[::-1]
 
     def last_number(self, boot: str) -> int:
         known_boot, number = self._known_numbers
         return number if known_boot == boot else 0
 
-    def _procedures(self, query: Select[Any], patience: float | None = None) -> list[StoredProcedure]:
+    def _procedures(
+        self, query: Select[Any], loader: ProcedureLoader, patience: float | None = None
+    ) -> list[StoredProcedure]:
         if not self._is_introduced:
             raise HistoryError("the history cannot be read: its database has not answered since this server started")
-
-        def load(connection: Connection) -> list[StoredProcedure]:
-            rows = connection.execute(query).all()
-            parts = [rows[first : first + _LOADED_TOGETHER] for first in range(0, len(rows), _LOADED_TOGETHER)]
-            return [procedure for part in parts for procedure in self._load(connection, part)]
-
-        return self._reader.read(load, patience)
+        return self._reader.read(lambda connection: loader.load(connection, query), patience)
 
     # -- statements
+
+    def _row_of_call(self, process_uid: int, call: StoredCall) -> dict[str, Any]:
+        return row_of_call(self.device, process_uid, call, self._texts.text(process_uid, call))
 
     def _which(self, process_uid: int) -> dict[str, Hashable]:
         return {"of_device": self.device, "of_id": process_uid}
@@ -339,20 +328,3 @@ class SqlHistory(MemoryHistory):
     def _count(self, batch: Batch, **counters: Any) -> None:
         """Write how far the counters have come, in the transaction of what they count."""
         self._row.update(batch, counters)
-
-    def _load(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredProcedure]:
-        """Return procedures with all that belongs to them, in a few queries for all of them together."""
-        ids = [row.id for row in rows]
-
-        def rows_of(table: Any, order: str) -> dict[int, list[Row[Any]]]:
-            # Asked for the order of its primary key, SQLite would read the whole table for a few rows.
-            query = select(table).where(table.c.device == self.device, table.c.process_uid.in_(ids))
-            found: dict[int, list[Row[Any]]] = {uid: [] for uid in ids}
-            for row in sorted(connection.execute(query), key=attrgetter(order)):
-                found[row.process_uid].append(row)
-            return found
-
-        events = rows_of(schema.lifecycle, "sequence")
-        calls = rows_of(schema.call, "key")
-        requests = rows_of(schema.request, "number")
-        return [procedure_of(row, events[row.id], calls[row.id], requests[row.id]) for row in rows]

@@ -13,21 +13,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
+import sqlite3
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Update, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
-from ...errors import OetError
+from ...config import bounded
+from ...duties import Duty
+from ...errors import HistoryError, OetError
 from . import _schema as schema
+from ._database_file import DatabaseFile, path_of
+from ._merge import add_newer
 from ._statements import Statements
 
 _log = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ _GATHERING = 0.005  # seconds for which a change that nobody waits for is kept f
 _RETRY = 1.0  # seconds
 _PATIENCE = 1.0  # seconds for one commit, after which clients are told without it
 _LOOKS_APART = 1.0  # seconds between two looks at the file
+_RESCUES_APART, _RESCUES_FAR_APART = 5.0, 60.0  # seconds more after an attempt to write a lost one again; it doubles
 _MARKS_KEPT = 7 * 86400.0  # seconds
 
 
@@ -130,12 +134,14 @@ class HistoryWriter:
         self._in_doubt: list[_Item] = []
         self._introductions: deque[Callable[[], None]] = deque()
         self._introduced: list[Callable[[], None]] = []
-        self._file: os.stat_result | None = None
+        self._devices: set[str] = set()
+        self._file: DatabaseFile | None = None
         self._removed = ""
-        self._next_look = 0.0
+        self._next_look, self._rescue_pause = 0.0, _RESCUES_APART
         self.lost = 0
         self._why_lost = ""
         self._closing = False
+        self._duty, self._file_duty = Duty("write the history"), Duty("see whether its history has been removed")
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
 
@@ -165,10 +171,17 @@ class HistoryWriter:
         """Say no more of what is lost already: somebody knows."""
         self.lost, self._why_lost, self._removed = 0, "", ""
 
+    def serve(self, device: str) -> None:
+        """Note a device whose history this is."""
+        self._devices.add(device)
+
     def introduced(self, introduction: Callable[[], None]) -> None:
         """Note what is to be done again should the database turn out to be another one: a new file, say."""
         self._introduced.append(introduction)
-        self._file = _stat(self.engine)
+        path = path_of(self.engine.url)
+        if self._file is None and path is not None:
+            with contextlib.suppress(OSError, sqlite3.Error):  # it will be lost without our noticing
+                self._file = DatabaseFile(path)
 
     def introduce_later(self, introduction: Callable[[], None], error: Exception) -> None:
         """Have `introduction` called when the database answers, and before anything more is written.
@@ -206,7 +219,7 @@ class HistoryWriter:
             return False
         done = threading.Event()
         self.submit(_written, _nothing, done.set)
-        return done.wait(seconds)
+        return done.wait(bounded(seconds))
 
     def close(self, patience: float) -> None:
         """Write what waits, and end the thread; what takes longer than `patience` seconds is left to it."""
@@ -238,15 +251,16 @@ class HistoryWriter:
 
     def _run(self) -> None:
         while not (self._closing and self._queue.empty()):
-            try:
-                self._step()
-            except Exception:  # top of a thread: without it nothing would be kept any more
-                _log.exception("the history writer failed")
-                time.sleep(_RETRY)
+            self._duty.attempt(self._step)
+        self._let_go_of_file()
 
     def _step(self) -> None:
         batch = self._next_batch()
-        self._look_for_file()
+        self._busy_since = time.monotonic()  # a file system may hang, too, and gigabytes take their time
+        try:
+            self._file_duty.attempt(self._look_for_file)
+        finally:
+            self._busy_since = None
         if self._waiting or self._introductions:
             self._keep_waiting(batch)
             self._catch_up()
@@ -264,22 +278,38 @@ class HistoryWriter:
             self._busy_since = None
 
     def _look_for_file(self) -> None:
-        """Begin another file if somebody has removed ours: what is written to it would go nowhere, without an error."""
+        """Write the file again if somebody has removed or cut it: what it is given would be lost without an error."""
         if self._file is None or time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _LOOKS_APART
-        found = _stat(self.engine)
-        if found is not None and os.path.samestat(found, self._file):
+        try:
+            if self._file.is_lost():
+                said = self._file.rescue(lambda path, lost: add_newer(path, lost, self._devices))
+            elif damage := self._file.damage():
+                said = self._file.repair(damage)
+            else:
+                return
+            self._say_removed(said)
+        except HistoryError as error:
+            self._next_look = time.monotonic() + _LOOKS_APART + self._rescue_pause
+            self._rescue_pause = min(2 * self._rescue_pause, _RESCUES_FAR_APART)
+            self._say_removed(str(error))
             return
-        path = Path(self.engine.url.database or "")
-        self._removed = f"The history {path} was removed while it was in use; what it held is gone."
-        _log.error("%s", self._removed)
-        self._file = None
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        self._rescue_pause = _RESCUES_APART
+        self._let_go_of_file()
         self.engine.dispose()
         self._introductions.extend(self._introduced)
         self._introduced.clear()
+
+    def _say_removed(self, sentence: str) -> None:
+        if sentence != self._removed:
+            self._removed = sentence
+            _log.error("%s", sentence)
+
+    def _let_go_of_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def _next_batch(self) -> list[_Item]:
         timeout = _RETRY if self._waiting or self._introductions else None
@@ -382,15 +412,6 @@ class HistoryWriter:
         if problem != self._problem:
             self._problem = problem
             _log.error("the history cannot be written: %s", problem)
-
-
-def _stat(engine: Engine) -> os.stat_result | None:
-    """Return what the file of a SQLite database is; None if there is none, or no file."""
-    path = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
-    try:
-        return os.stat(path) if path else None
-    except OSError:
-        return None
 
 
 def _in_short(error: Exception) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..history import HistoryStore, MemoryHistory, Numbers
 from ..output import OutputFiles
-from ..ownership import Claim, Owner, claim_folder, state_folder, state_key
+from ..ownership import Claim, Owner, StateHeldError, claim_folder, former_state_folder, state_folder, state_key
+from ._earlier_versions import close_to_others, take_up_folder, take_up_output
 
 _log = logging.getLogger(__name__)
 
@@ -16,12 +17,15 @@ _log = logging.getLogger(__name__)
 class DeviceState:
     """The folder of one device, owned by this server's main until `close`, or as long as this process lives."""
 
-    def __init__(self, root: Path, database: str, device: str, owner: Owner, *, former_name: str = "") -> None:
+    def __init__(
+        self, root: Path, database: str, device: str, owner: Owner, *, former_name: str = "", is_default: bool = False
+    ) -> None:
         """Take the folder; one that cannot be written is a `problem`, and nothing is kept.
 
         :param root: the state folder, which other devices and servers may share
         :param database: ``host:port`` of the Tango database; ``nodb`` or ``engine`` where there is none
         :param former_name: what its state was called by an earlier version, which is taken up
+        :param is_default: whether nobody has chosen the state folder: it is for our user alone then
         :raises StateHeldError: another server owns it
         """
         self.root = root
@@ -29,16 +33,23 @@ class DeviceState:
         self.key = state_key(database, device)
         folder = state_folder(root, self.key)
         self.problem = ""
+        self._owner = owner
+        self._folder = folder
         self._claim: Claim | None = None
+        self._is_taken = ""
+        take_up_folder(former_state_folder(root, self.key), folder)
         try:
             self._claim = claim_folder(folder, owner)
         except OSError as error:
             self.problem = f"The output of scripts cannot be kept: {error}."
         if former_name:
-            _take_up_former(root / "output" / former_name.replace("/", "_"), folder / "output")
+            take_up_output(root / "output" / former_name.replace("/", "_"), folder / "output")
         self.output = OutputFiles(folder / "output")
         self.problem = self.problem or self.output.prepare()
         self.numbers = Numbers(folder / "numbers")
+        self.previous = self._claim.previous if self._claim is not None else None
+        """Who owned it before, if anybody did."""
+        close_to_others(root, folder, is_default=is_default)
 
     def open_history(self, store: HistoryStore, url: str, *, may_refuse: bool = True) -> tuple[MemoryHistory, str]:
         """Return the device's history, and a sentence on what happened to an earlier one, if anything.
@@ -70,15 +81,23 @@ class DeviceState:
         if self._claim is not None:
             self._claim.close()
 
-    @property
-    def previous(self) -> Owner | None:
-        """Who owned it before, if anybody did."""
-        return self._claim.previous if self._claim is not None else None
+    def look_after(self) -> None:
+        """Make anew what somebody has removed, and own it again.  To be called now and then, by one thread."""
+        claim = self._claim
+        if claim is None or claim.lock.fileno() < 0:
+            return
+        if not claim.lock.is_in_place:
+            try:
+                self._claim = claim_folder(self._folder, self._owner, patience=0.0)
+            except (OSError, StateHeldError) as error:
+                self._say_taken(f"the state of the device was removed from {self._folder}: {error}")
+                return
+            claim.lock.close()
+            self._say_taken(f"the state of the device was removed from {self._folder}: it is begun anew")
+        self.numbers.look_after()
+        self.output.look_after()
 
-
-def _take_up_former(former: Path, folder: Path) -> None:
-    """Take the output that an earlier version kept under the mere name of the device."""
-    if former.is_dir() and not folder.exists():
-        with contextlib.suppress(OSError):
-            former.rename(folder)
-            _log.info("the output of earlier scripts is in %s now", folder)
+    def _say_taken(self, sentence: str) -> None:
+        if sentence != self._is_taken:
+            self._is_taken = sentence
+            _log.error("%s", sentence)

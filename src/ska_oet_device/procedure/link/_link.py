@@ -14,14 +14,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ...duties import Duty
 from ...event import Bus, topics
-from ...mptools import BrokenPipeProtocolError, Channel, Frame, loads
+from ...mptools import BrokenPipeProtocolError, Channel, Frame
 from .. import messages
+from ..script_message import read_labelled
 from ._main_status import MainStatus
 from ._receipts import Receipts
 from ._route import Route
 
 _log = logging.getLogger(__name__)
+
+_SILENT_TOO_LONG = 5.0  # seconds; main asks for an answer every two
 
 
 class Link:
@@ -48,6 +52,7 @@ class Link:
         self.thread_context: Callable[[], Any] = contextlib.nullcontext
         self._welcomed = threading.Event()
         self._is_closed = False
+        self._ended_by: Exception | None = None
 
     def start(self) -> None:
         """Start the thread, and wait until main has said what lives and what was missed.
@@ -138,6 +143,11 @@ class Link:
         if self.main.note_question():
             self.send(messages.Ping(0))
 
+    def look_after_main(self) -> None:
+        """Ask main for a sign of life if it gives none; also if the template is stopped, which it then notices."""
+        if self.main.silence > _SILENT_TOO_LONG or self.main.template_is_stopped:
+            self.ping()
+
     # -- the thread
 
     def _wake(self) -> None:
@@ -150,15 +160,17 @@ class Link:
         with self.thread_context():
             self._selector.register(self._channel, selectors.EVENT_READ)
             self._selector.register(self._wake_reader, selectors.EVENT_READ)
-            try:
-                while not self._channel.closed:
-                    self._once()
-            except (EOFError, BrokenPipeProtocolError) as error:
-                if not self._channel.closed:
-                    self._lose(f"the main process is gone: {error}")
-            except Exception as error:  # top of a thread: without it the device is deaf
-                _log.exception("the link to main failed")
-                self._lose(f"the link to main failed: {error!r}")
+            duty = Duty("hear main")  # should that last, main hears no answer, and starts another device server
+            while not self._channel.closed and self._ended_by is None:
+                duty.attempt(self._until_the_end)
+            if not self._channel.closed:
+                self._lose(f"the main process is gone: {self._ended_by}")
+
+    def _until_the_end(self) -> None:
+        try:
+            self._once()
+        except (EOFError, BrokenPipeProtocolError) as error:
+            self._ended_by = error
 
     def _once(self) -> None:
         for key, events in self._selector.select():
@@ -174,6 +186,7 @@ class Link:
             self._selector.modify(self._channel, selectors.EVENT_READ | writing)
 
     def _receive(self) -> None:
+        self.main.note_sign_of_life()
         for frame in self._channel.receive():
             try:
                 self._handle(frame)
@@ -194,10 +207,14 @@ class Link:
         elif isinstance(message, messages.Supply):
             self.main.note_supply(message)
             self._tell_health()
+        elif isinstance(message, messages.Ping):
+            self.send(messages.Pong(message.token))
         elif isinstance(message, messages.Pong):
             self.main.note_answer()
         elif isinstance(message, messages.Shutdown):
             self.on_shutdown()
+        elif isinstance(message, messages.DelayMessage):
+            self._tell_delay(message)
         else:
             self._to_device(message)
 
@@ -218,10 +235,22 @@ class Link:
             route.tell(announcement)
 
     def _script_message(self, payload: bytes) -> None:
-        device, uid, topic, data, sent = loads(payload)
-        route = self._routes.get(device)
+        said = read_labelled(payload)
+        route = self._routes.get(said.device)
         if route is not None:
-            route.bus.publish(topics.script.message, msg_src=uid, topic=topic, data=data, time=sent, payload=payload)
+            route.bus.publish(
+                topics.script.message,
+                msg_src=said.process_uid,
+                topic=said.topic,
+                data=said.data,
+                time=said.time,
+                payload=said.kwargs,
+            )
+
+    def _tell_delay(self, message: messages.DelayMessage) -> None:
+        route = self._routes.get(message.device)
+        if route is not None:
+            route.bus.publish(topics.procedure.lifecycle.delayed, message=message)
 
     def _tell_health(self) -> None:
         for route in list(self._routes.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ...mptools import stat_of
 from ..messages import Supply, Welcome
 
 
@@ -20,7 +21,7 @@ class MainStatus:
         self.restarted = False
         """Whether an earlier device server of this main has served."""
         self.problems: list[str] = []
-        """What is wrong with the making of workers, a sentence each."""
+        """What is wrong with the making of workers, and with the recording of what they print, a sentence each."""
         self.supplying = True
         """Whether workers can be made."""
         self.template_pid: int | None = None
@@ -28,6 +29,7 @@ class MainStatus:
         """Why there is no main any more; None while there is."""
         self._asked = 0.0
         self._answered = 0.0
+        self._heard = time.monotonic()
 
     def welcome(self, message: Welcome) -> None:
         """Take up main's first words."""
@@ -54,3 +56,18 @@ class MainStatus:
     def answer_overdue(self) -> float:
         """Seconds for which main has not answered; 0 if it owes nothing."""
         return 0.0 if self._asked <= self._answered else time.monotonic() - self._asked
+
+    def note_sign_of_life(self) -> None:
+        """Note that main has said something, whatever that was."""
+        self._heard = time.monotonic()
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which main has said nothing."""
+        return time.monotonic() - self._heard
+
+    @property
+    def template_is_stopped(self) -> bool:
+        """Whether the process that makes the workers has been stopped by a signal."""
+        stat = stat_of(self.template_pid) if self.template_pid else None
+        return stat is not None and stat.state in "Tt"

@@ -35,6 +35,7 @@ class Route:
             management.create: self._create,
             management.run: self._run,
             management.stop: self._stop,
+            management.context: self._context,
             operator.wait_for_qa_ready.enable: self._enable,
             operator.wait_for_qa_ready.disable: self._disable,
             operator.wait_for_qa_ready.override: self._override,
@@ -66,15 +67,15 @@ class Route:
         call: str,
         run_args: ProcedureInput,
         force_start: bool,
-        context: dict[str, Any],
         after: int | None = None,
     ) -> None:
-        self._link.send(
-            messages.RunFunction(self._device, msg_src, call, run_args.as_data(), context, force_start, after)
-        )
+        self._link.send(messages.RunFunction(self._device, msg_src, call, run_args.as_data(), force_start, after))
 
-    def _stop(self, msg_src: int) -> None:
-        self._link.send(messages.StopProcess(self._device, msg_src))
+    def _stop(self, msg_src: int, reason: str = "") -> None:
+        self._link.send(messages.StopProcess(self._device, msg_src, reason))
+
+    def _context(self, context: dict[str, Any]) -> None:
+        self._link.send(messages.ContextChanged(self._device, context))
 
     def _enable(self, msg_src: object) -> None:
         self._broadcast(topics.operator.wait_for_qa_ready.enable, {"msg_src": msg_src})

@@ -16,12 +16,15 @@ from ...mptools import (
     EventLoop,
     ExitStatus,
     Frame,
+    GrowingPause,
     NotPlainError,
     own_python,
     spawn,
 )
 from .. import messages
+from ._allowance import Allowance
 from ._journal import Journal
+from ._watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +33,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds between a crash of the devic
 _CRASHES_IN_A_ROW = 8
 _STABLE_AFTER = 60.0  # seconds of service after which earlier crashes are forgotten
 _SHUTDOWN_PATIENCE = 5.0  # seconds for the device server to end when asked to
+_HANGS_AFTER = 10.0  # seconds, of main's own running time, without an answer while it serves
+# Before: Tango's client keeps Python's lock while it waits for a database that hangs (80 s, measured).
+_HANGS_AFTER_AT_START = 120.0
+_START_PATIENCE = 180.0  # seconds from ServerStarts to ServerReady
 
 
 class PeerPipe:
@@ -59,7 +66,7 @@ class PeerPipe:
     def open(self, sock: socket.socket, welcome: messages.Welcome) -> None:
         """Greet the peer, and tell it what nobody has acknowledged."""
         self._channel = Channel(sock, corked=True)
-        self._loop.watch(self._channel, self._readable, self._writable)
+        self._loop.watch(self._channel, self._readable, self._flush)
         self._channel.send(messages.to_frame(welcome))
         self._journal.connect(self._channel, lambda: self._loop.before_waiting(self._flush))
         self._loop.before_waiting(self._flush)
@@ -75,15 +82,16 @@ class PeerPipe:
         self._on_uncongested()
 
     def _flush(self) -> None:
-        """Send what has gathered; the rest follows when the peer has read some of it."""
+        """Send what has gathered; the rest follows when the peer has read some of it.
+
+        What made scripts wait may all be sent by this: nothing else would ever tell them.
+        """
         if self._channel is not None:
+            was_congested = self._journal.congested
             self._channel.flush()
             self._loop.interest(self._channel, read=True, write=self._channel.pending > 0)
-
-    def _writable(self) -> None:
-        self._flush()
-        if not self._journal.congested:
-            self._on_uncongested()
+            if was_congested and not self._journal.congested:
+                self._on_uncongested()
 
     def _readable(self) -> None:
         assert self._channel is not None
@@ -102,7 +110,10 @@ class PeerPipe:
             except NotPlainError:
                 _log.exception("the device server sent what is no message")
                 continue
-            self._on_message(message)
+            try:
+                self._on_message(message)
+            except Exception:  # the requests behind it are others'
+                _log.exception("what the device server asks cannot be done: %s", type(message).__name__)
 
 
 class DeviceServerKeeper:
@@ -139,21 +150,39 @@ class DeviceServerKeeper:
         self._problem = ""
         self._pid: int | None = None
         self._ready_at: float | None = None
+        self._watch = Watch(loop, lambda: journal.send(messages.to_frame(messages.Ping(0))), self._hangs)
+        self._start_timer: Allowance | None = None
+        self._pause = GrowingPause(_FIRST_PAUSE, _LONGEST_PAUSE)
         self.has_served = False
         self._crashes = 0
         self._ending = False
 
     def start(self) -> None:
-        """Start the process and greet it."""
+        """Start the process and greet it; if that fails, whatever the reason, try again after a pause that grows."""
+        self._problem = ""
+        self._ready_at = None
+        again = self._loop.call_later(_LONGEST_PAUSE, self._start_again)
+        try:
+            self._begin()
+        except OSError as error:
+            self._pipe.close()
+            _log.error("the device server cannot be started: %s; it is tried again in %g s", error, self._start_later())
+        again.cancel()
+
+    def _begin(self) -> None:
+        """Start the process and greet it.
+
+        :raises OSError: that cannot be done now
+        """
         ours, theirs = socket.socketpair()
         argv = [*own_python(), "-m", "ska_oet_device.procedure.ui", str(LINK_FD), *self._arguments]
         with theirs:
-            self._pid = spawn(argv, dict(os.environ), {LINK_FD: theirs.fileno()})
-        _log.info("the device server is started: process %d", self._pid)
-        self._ready_at = None
-        self._problem = ""
-        self._children.watch(self._pid, self._ended)
-        self._pipe.open(ours, self._welcome())
+            self._pipe.open(ours, self._welcome())
+            pid = spawn(argv, dict(os.environ), {LINK_FD: theirs.fileno()})
+        self._pid = pid
+        self._children.watch(pid, self._ended)
+        _log.info("the device server is started: process %d", pid)
+        self._watch.begin(_HANGS_AFTER_AT_START)
 
     def shut_down(self) -> None:
         """Have it end; `on_final_end` is called when it has."""
@@ -163,16 +192,43 @@ class DeviceServerKeeper:
             self._on_final_end(0)
             return
         self._journal.send(messages.to_frame(messages.Shutdown()))
-        self._loop.call_later(_SHUTDOWN_PATIENCE, lambda: self._insist(pid))
+        Allowance(self._loop, _SHUTDOWN_PATIENCE, lambda: self._insist(pid))
 
     def _handle(self, message: object) -> None:
-        if isinstance(message, messages.ServerReady):
+        if isinstance(message, messages.Pong):
+            self._watch.note_answer()
+        elif isinstance(message, messages.ServerStarts):
+            self._stop_waiting_for_start()
+            self._start_timer = Allowance(self._loop, _START_PATIENCE, self._does_not_start)
+        elif isinstance(message, messages.ServerReady):
+            self._stop_waiting_for_start()
             self.has_served = True
             self._ready_at = time.monotonic()
+            self._watch.begin(_HANGS_AFTER)  # what was counted while it started does not count any more
         elif isinstance(message, messages.CannotServe):
             self._problem = message.reason
         else:
             self._on_message(message)
+
+    # -- one that hangs
+
+    def _hangs(self, seconds: float) -> None:
+        self._kill(f"no answer for {seconds:g} s")
+
+    def _does_not_start(self) -> None:
+        self._kill(f"not ready {_START_PATIENCE:g} s after the Tango database has answered")
+
+    def _stop_waiting_for_start(self) -> None:
+        if self._start_timer is not None:
+            self._start_timer.cancel()
+            self._start_timer = None
+
+    def _kill(self, because: str) -> None:
+        """Kill one that hangs: its end is handled as any other."""
+        if self._pid is not None:
+            self._problem = f"{because}: it was killed"
+            _log.error("the device server %d: %s", self._pid, self._problem)
+            self._children.signal(self._pid, signal.SIGKILL)
 
     def _insist(self, pid: int) -> None:
         if self._children.signal(pid, signal.SIGKILL):
@@ -180,6 +236,8 @@ class DeviceServerKeeper:
 
     def _ended(self, status: ExitStatus) -> None:
         self._pid = None
+        self._watch.end()
+        self._stop_waiting_for_start()
         self._pipe.close()  # its last words arrive in the same instant as its end
         if self._ending or status.exit_code == 0:
             _log.info("the device server has ended: %s", status)
@@ -192,14 +250,20 @@ class DeviceServerKeeper:
             return
         if self._ready_at is not None and time.monotonic() - self._ready_at > _STABLE_AFTER:
             self._crashes = 0
+            self._pause.reset()
         self._crashes += 1
         if self._crashes > _CRASHES_IN_A_ROW and not self._is_needed():
             _log.critical("the device server crashed %d times in a row, last with %s: giving up", self._crashes, status)
             self._on_final_end(code)
             return
-        pause = min(_FIRST_PAUSE * 2 ** min(self._crashes - 1, 30), _LONGEST_PAUSE)
-        _log.error("the device server ended with %s; it is started again in %g s", self._problem or status, pause)
+        what = self._problem or status
+        _log.error("the device server ended with %s; it is started again in %g s", what, self._start_later())
+
+    def _start_later(self) -> float:
+        """Start it after a pause; returns how long that is, in seconds."""
+        pause = self._pause.next()
         self._loop.call_later(pause, self._start_again)
+        return pause
 
     def _start_again(self) -> None:
         if not self._ending:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...mptools import Children, EventLoop, Timer, WorkerHandle, WorkerPool
 from ..environment import Environment, EnvironmentUse
+from ..messages import FROM_WORKER
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class EnvironmentPools:
         """Keep the environment in `folder`, and its template, until `leave` is called as often as this.
 
         :raises InvalidStateError: the environment is not there any more
+        :raises OSError: its lock cannot be opened
         """
         environment = Environment.at(folder)
         use = environment.use()
@@ -70,6 +72,10 @@ class EnvironmentPools:
     def take(self, folder: str, on_worker: Callable[[WorkerHandle], None]) -> Callable[[], None]:
         """Call `on_worker` with a worker of the environment that is held; returns how to cancel that."""
         return self._pools[folder].workers.take(on_worker)
+
+    def problem(self, folder: str) -> str:
+        """Return why no worker of the environment comes, in a sentence or more; empty where nothing is known."""
+        return "; ".join(self._pools[folder].workers.problems) if folder in self._pools else ""
 
     def leave(self, folder: str) -> None:
         """Say that a procedure in this environment has ended: an idle template does not keep the environment."""
@@ -94,6 +100,7 @@ class EnvironmentPools:
             imports=self._imports,
             python=environment.python,
             import_patience=_IMPORT_PATIENCE,
+            largest=FROM_WORKER,
         )
         pool = self._pools[folder] = _Pool(workers, attempt)
         workers.on_change = lambda: self._supply_changed(folder, workers)
@@ -101,7 +108,7 @@ class EnvironmentPools:
         return pool
 
     def _supply_changed(self, folder: str, workers: WorkerPool) -> None:
-        if workers.supplying:
+        if not workers.is_hopeless:
             return
         reason = f"no worker can be made in environment {os.path.basename(folder)}: {' '.join(workers.problems)}"
         _log.error("%s", reason)

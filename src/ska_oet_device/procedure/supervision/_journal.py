@@ -1,18 +1,27 @@
 """What main has to say to the device server: kept until it is known to be recorded there.
 
-The device server process may die and be started again; what happened meanwhile waits here.
+The device server process may die and be started again; what happened meanwhile waits here, in memory.  That is
+bounded: nothing is asked for while there is no device server, and unasked a procedure enters a state once or twice.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from ...mptools import Channel, FrameReader
-from ..messages import Announcement, CaughtUp, from_payload, to_frame
+from ..messages import Announcement, CaughtUp, DelayMessage, from_payload, to_frame
 
-_CONGESTED = 4 * 1024 * 1024  # bytes waiting for the device server, beyond which scripts have to wait
+_log = logging.getLogger(__name__)
+
+# Bytes waiting for the device server, beyond which scripts have to wait.  A change of state waits behind them: of small
+# messages these are some thousands, which take the device server some ten microseconds each.
+_CONGESTED = 256 * 1024
+# Bytes, beyond which what a script says is dropped that does not wait since it is ending.  The question whether the
+# device server lives waits behind them, too: if that took long, it would be killed as one that hangs.
+_FULL = 1024 * 1024
 
 
 class Journal:
@@ -21,6 +30,7 @@ class Journal:
     def __init__(self) -> None:
         self._entries: deque[tuple[int, bytes]] = deque()
         self._number = 0
+        self._has_dropped = False
         self._channel: Channel | None = None
         self._after_send: Callable[[], None] = lambda: None
         self.on_all_heard: Callable[[], None] = lambda: None
@@ -63,6 +73,10 @@ class Journal:
             self._channel.send(frame)
             self._after_send()
 
+    def tell(self, message: DelayMessage) -> None:
+        """Tell what need not be kept."""
+        self.send(to_frame(message))
+
     def announce(self, announcement: Announcement) -> None:
         """Tell what has happened to a procedure, under the next number."""
         self._number += 1
@@ -70,8 +84,16 @@ class Journal:
         self._entries.append((self._number, frame))
         self.send(frame)
 
-    def pubsub(self, frame: bytes) -> bool:
-        """Pass a script's message on; False if the device server takes no more for now."""
+    def pubsub(self, frame: bytes, *, waits: bool = True) -> bool:
+        """Pass a script's message on; False if the device server takes no more for now.
+
+        :param waits: whether the script waits then; what one says that does not may be dropped
+        """
+        if not waits and self._channel is not None and self._channel.pending > _FULL:
+            if not self._has_dropped:
+                _log.error("the device server is slow to read: messages of scripts that are ending are dropped")
+            self._has_dropped = True
+            return False
         self.send(frame)
         return not self.congested
 

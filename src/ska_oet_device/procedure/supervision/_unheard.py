@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ...mptools import NotPlainError, dumps
+from ...mptools import dumps, loads
+from ...own_files import make_folder, read_regular, write_regular
 from ..messages import Announcement, LifecycleMessage, from_payload
 
 _log = logging.getLogger(__name__)
+
+_LARGEST = 64 * 1024**2  # bytes that are read; what main keeps for nobody is far less
 
 
 class UnheardFile:
@@ -30,10 +31,10 @@ class UnheardFile:
         if self.path is None:
             return []
         try:
-            return [from_payload(dumps(item)) for item in _items(self.path.read_text())]
+            return [from_payload(dumps(item)) for item in loads(read_regular(self.path, _LARGEST))]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, NotPlainError) as error:
+        except (OSError, TypeError, ValueError) as error:
             _log.error("what an earlier server left in %s cannot be read: %s", self.path, error)
             return []
 
@@ -41,18 +42,14 @@ class UnheardFile:
         """Keep announcements, whole or not at all, and say so in the log."""
         if not announcements:
             return
-        import json
-
         for each in announcements:
             _tell(each)
         if self.path is None:
             return
-        items = [(type(each).__name__, list(dataclasses.asdict(each).values())) for each in announcements]
-        new = self.path.with_suffix(".new")
+        items = [[type(each).__name__, list(dataclasses.asdict(each).values())] for each in announcements]
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps(items))
-            os.replace(new, self.path)
+            make_folder(self.path.parent)
+            write_regular(self.path, dumps(items))
         except (OSError, TypeError, ValueError) as error:
             _log.error("it cannot be kept in %s either: %s", self.path, error)
         else:
@@ -66,12 +63,6 @@ class UnheardFile:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             _log.error("%s cannot be removed: %s", self.path, error)
-
-
-def _items(text: str) -> Any:
-    import json  # there is seldom such a file
-
-    return json.loads(text)
 
 
 def _tell(announcement: Announcement) -> None:

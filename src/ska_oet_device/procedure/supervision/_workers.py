@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 from ...mptools import WorkerHandle, WorkerPool
@@ -29,6 +30,7 @@ class Workers:
         self._cancel_take: Callable[[], None] = lambda: None
         self._lost = 0
         self._is_in_environment = False
+        self._has_left = False
         self.current: WorkerHandle | None = None
         self.environment: EnvironmentReady | None = None
 
@@ -46,7 +48,19 @@ class Workers:
             self._is_in_environment = True
             self._cancel_take = self._environments.take(self.environment.folder, self._got)
 
+    @property
+    def wants(self) -> str:
+        """Why there is no worker yet, in a sentence or more; empty where that is not known, or there is one."""
+        if self.current is not None:
+            return ""
+        if self._is_in_environment and self.environment is not None:
+            return self._environments.problem(self.environment.folder)
+        return "; ".join(self._pool.problems)
+
     def _got(self, worker: WorkerHandle) -> None:
+        if self._has_left:  # the procedure is told to have ended: nothing of it may run any more
+            worker.end(signal.SIGKILL)
+            return
         self.current = worker
         self._on_worker(worker)
 
@@ -72,7 +86,10 @@ class Workers:
         return self.environment is not None and not self._is_in_environment
 
     def leave(self) -> None:
-        """Take no more, and let go of the environment."""
+        """Take no more, and let go of the environment; may be called again."""
+        if self._has_left:
+            return
+        self._has_left = True
         self._cancel_take()
         if self.environment is not None:
             self._environments.leave(self.environment.folder)

@@ -18,11 +18,12 @@ from typing import NoReturn
 import tango
 from tango.server import run
 
+from ...duties import Duty
 from ...logs import configure_server_logging, tango_arguments
-from ...mptools import replace_standard_streams
+from ...mptools import raise_limits, replace_standard_streams
 from ..link import Link
-from ..messages import CannotServe, ServerReady, StopEverything
-from ._before_tango import database_problem, port_problem, uses_database, wait_for_database
+from ..messages import CannotServe, ServerReady, ServerStarts, StopEverything
+from ._before_tango import database_problem, do_without_user_name, port_problem, uses_database, wait_for_database
 from ._host import Runtime
 from ._start_check import fault_of_start
 from ._tango_logs import TangoLogs
@@ -51,6 +52,14 @@ def _end(runtime: Runtime) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _begin_to_end(runtime: Runtime) -> None:
+    """End this process in a thread of its own, or, if none is to be had, in this one, which has nothing more to do."""
+    try:
+        threading.Thread(target=_end, args=(runtime,), name="end", daemon=True).start()
+    except RuntimeError:
+        _end(runtime)
+
+
 def _leave(runtime: Runtime) -> NoReturn:
     """End after Tango has: the scripts are stopped first, so that the history tells how each one ended.
 
@@ -72,9 +81,10 @@ def _leave(runtime: Runtime) -> NoReturn:
 def _watch_health(runtime: Runtime) -> None:
     """Look after main once a second, without waking it.  Target of a thread."""
     with tango.EnsureOmniThread():
+        duty = Duty("look after its health and stores")
         while True:
             time.sleep(_HEALTH_PERIOD)
-            runtime.tick()
+            duty.attempt(runtime.tick)
 
 
 def _watch_devices(runtime: Runtime) -> None:
@@ -84,15 +94,17 @@ def _watch_devices(runtime: Runtime) -> None:
     is no object any more, and Tango never makes another one.  Target of a thread, since a database that hangs keeps it.
     """
     with tango.EnsureOmniThread():
+        duty = Duty("see whether Tango has lost a device")
         while True:
             time.sleep(_HEALTH_PERIOD)
-            name = runtime.lost_device()
-            if name:
-                _log.error(
-                    "Tango has lost the device %s, and the database is there again: the server starts anew", name
-                )
-                logging.shutdown()
-                os._exit(1)
+            duty.attempt(lambda: _start_anew_without(runtime.lost_device()))
+
+
+def _start_anew_without(device: str) -> None:
+    if device:
+        _log.error("Tango has lost the device %s, and the database is there again: the server starts anew", device)
+        logging.shutdown()
+        os._exit(1)
 
 
 def _check_start(runtime: Runtime) -> None:
@@ -101,17 +113,23 @@ def _check_start(runtime: Runtime) -> None:
     Target of a thread, since a database that hangs keeps whoever asks it.
     """
     with tango.EnsureOmniThread():
+        duty, is_checked = Duty("see whether Tango has started as it should"), threading.Event()
         while True:
-            try:
-                fault = fault_of_start(runtime.devices[0]) if runtime.devices else ""
-            except tango.DevFailed:  # Tango is still starting, or its database is away
-                time.sleep(_START_CHECKED_EVERY)
-                continue
-            if fault:
-                _log.error("Tango has not started as it should: %s; it starts anew", fault)
-                logging.shutdown()
-                os._exit(1)
-            return
+            if duty.attempt(lambda: _check_once(runtime, is_checked)) and is_checked.is_set():
+                return
+            time.sleep(_START_CHECKED_EVERY)
+
+
+def _check_once(runtime: Runtime, is_checked: threading.Event) -> None:
+    try:
+        fault = fault_of_start(runtime.devices[0]) if runtime.devices else ""
+    except tango.DevFailed:  # Tango is still starting, or its database is away
+        return
+    if fault:
+        _log.error("Tango has not started as it should: %s; it starts anew", fault)
+        logging.shutdown()
+        os._exit(1)
+    is_checked.set()
 
 
 def _look_for_database(link: Link, arguments: list[str]) -> None:
@@ -135,6 +153,8 @@ def _give_up(link: Link, reason: str) -> NoReturn:
 def main(argv: list[str]) -> NoReturn:
     """Serve until Tango's Kill, a signal, or the end of main, which exit with 0; if it cannot serve, with 1."""
     replace_standard_streams()
+    do_without_user_name()
+    raise_limits()  # main may have been short of something when it started this process
     logs = TangoLogs(argv[2:])
     logs.serve(configure_server_logging(argv[2:], threaded=True))
     # A script that floods the bus keeps one thread busy: commands would wait 5 ms for each of their turns.
@@ -143,7 +163,7 @@ def main(argv: list[str]) -> NoReturn:
     link = Link(socket.socket(fileno=int(argv[1])))
     link.thread_context = tango.EnsureOmniThread
     runtime = Runtime(link)
-    link.on_shutdown = lambda: threading.Thread(target=_end, args=(runtime,), daemon=True).start()
+    link.on_shutdown = lambda: _begin_to_end(runtime)
     link.start()
     OetDevice.runtime = runtime
     OetDevice.logs = logs
@@ -161,6 +181,7 @@ def main(argv: list[str]) -> NoReturn:
     arguments = argv[2:]
     try:
         _look_for_database(link, arguments)
+        link.send(ServerStarts())
         # The stream by default is the one that Python made at the start.
         run(
             [OetDevice],

@@ -46,7 +46,10 @@ def request_record_data(request: RequestRecord) -> dict[str, Any]:
 
 def capture_data(capture: ArgCapture) -> dict[str, Any]:
     """Return a call's arguments as a summary tells them."""
-    return {"fn": capture.fn, "fn_args": capture.fn_args.as_data(), "time": capture.time}
+    arguments = capture.fn_args.as_data()
+    if capture.shortened:
+        arguments |= {"shortened": capture.shortened, "sha256": capture.sha256 or None}
+    return {"fn": capture.fn, "fn_args": arguments, "time": capture.time}
 
 
 def request_data(request: StoredRequest) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from ... import __version__
 from ...properties import MOST_PROCEDURES
 from ..application import ProcedureSummary
 from ..state import ProcedureState
-from ._devstring import latin1
+from ._devstring import cut, latin1
 from ._health import Health
 from ._view import View
 
+_LONGEST_URI = 512  # characters of a row: 200 rows are no more than `procedures`
 _VALID, _INVALID = tango.AttrQuality.ATTR_VALID, tango.AttrQuality.ATTR_INVALID
 _STATE_NAMES = {state: state.name for state in ProcedureState}
 
@@ -30,6 +31,7 @@ class Occasion(enum.Enum):
 
     EVENT = "a lifecycle event; State and Status follow"
     CHANGE = "a lifecycle event; State and Status have been pushed"
+    LISTS = "lifecycle events; whatever else was to be pushed has been, and some time has passed since the last ones"
     PROGRESS = "a report of progress, or another procedure is the active one"
     MESSAGE = "a message of a script"
     OUTPUT = "the active script has printed"
@@ -59,7 +61,6 @@ class Attribute:
     :param time: makes the time of the value (Unix seconds) of its source, where that has one of its own
     :param empty: the value where there is none, of quality INVALID
     :param group: attributes that follow each other and are of one group are pushed together, if one of them has changed
-    :param is_large: it grows with the procedures, and is pushed from the moment on when somebody has subscribed to it
     :param declared: what else Tango is told
     """
 
@@ -72,7 +73,6 @@ class Attribute:
     time: Callable[[Any], float] | None = None
     empty: Any = None
     group: str = ""
-    is_large: bool = False
     declared: Mapping[str, Any] = field(default_factory=dict)
 
     def reading(self, source: Any, now: float) -> Reading:
@@ -94,10 +94,9 @@ def _row(name: str, dtype: type, doc: str, values: Callable[[Sequence[ProcedureS
         name,
         (dtype,),
         doc,
-        Occasion.CHANGE,
+        Occasion.LISTS,
         lambda view: values(view.snapshot.summaries[-MOST_PROCEDURES:]),
         group="rows",
-        is_large=True,
         declared={"max_dim_x": MOST_PROCEDURES},
     )
 
@@ -126,7 +125,7 @@ ATTRIBUTES = (
         "procedureScripts",
         str,
         "Script URIs, in the order of procedureIds",
-        lambda rows: [latin1(row.script.script_uri) for row in rows],
+        lambda rows: [cut(latin1(row.script.script_uri), _LONGEST_URI) for row in rows],
     ),
     _row(
         "procedureStates",
@@ -163,15 +162,14 @@ ATTRIBUTES = (
         "Stack trace of the newest failure",
         Occasion.CHANGE,
         lambda view: view.snapshot.newest_failure,
-        latin1,
+        lambda text: cut(latin1(text)),
     ),
     Attribute(
         "procedures",
         str,
-        "JSON list of ProcedureSummary, without stack traces",
-        Occasion.CHANGE,
-        lambda view: view.texts.json(view.snapshot.summaries),
-        is_large=True,
+        "JSON list of ProcedureSummary, shortened, without stack traces",
+        Occasion.LISTS,
+        lambda view: view.texts.json(view.snapshot),
     ),
     Attribute(
         "activeProgress",
@@ -209,7 +207,7 @@ ATTRIBUTES = (
         "The last lines that the active script printed",
         Occasion.OUTPUT,
         lambda view: view.output,
-        latin1,
+        lambda text: cut(latin1(text)),
     ),
     Attribute(
         "waitForQaReady",
@@ -248,18 +246,21 @@ class Group:
 
     items: tuple[Attribute, ...]
     name: str
-    is_large: bool
 
 
 def _groups(occasion: Occasion) -> Iterator[Group]:
     pushed = (item for item in ATTRIBUTES if item.pushed is occasion)
     for name, members in groupby(pushed, key=lambda item: item.group or item.name):
         items = tuple(members)
-        yield Group(items, name, items[0].is_large)
+        yield Group(items, name)
 
 
 GROUPS = {occasion: tuple(_groups(occasion)) for occasion in Occasion}
 """What is pushed on each occasion."""
+
+_HAPPENED = ("lifecycleEvent", "scriptEvent", "scriptOutput")
+STANDING = tuple(group for groups in GROUPS.values() for group in groups if group.name not in _HAPPENED)
+"""Attributes that say how things stand, not that something has happened: whoever gets one twice knows no more."""
 
 
 # -- the device class

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import pwd
 import re
 import socket
 import struct
@@ -21,6 +23,18 @@ _PATIENCE = 3.0  # seconds for the database to answer
 _PAUSE = 0.5  # seconds between two looks
 _KEY = b"database"  # the object key of every Tango database (Database::default_obj_key of cppTango's)
 _LOCATE_REQUEST, _LITTLE_ENDIAN = 3, 1
+
+
+def do_without_user_name() -> None:
+    """Have omniORB name the folder of its sockets after the number of a user that has no name, as on OpenShift.
+
+    It names it after the user, and refuses to start where that has no entry in the password file.
+    """
+    user = os.geteuid()
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        os.environ.setdefault("ORBunixTransportDirectory", f"/tmp/omni-{user}")
 
 
 def uses_database(arguments: Sequence[str]) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import tango
 
-from ...errors import OetError
+from ...errors import OetError, brief
 from ...logs import about
 from ..application import Caller
 from ..history import LARGEST_NUMBER
@@ -18,6 +18,7 @@ from ._devstring import latin1
 _log = logging.getLogger(__name__)
 
 _LOGGED = 200  # characters of an argument and of an answer
+_LONGEST_REFUSAL = 2000  # characters
 _IDS = range(1, LARGEST_NUMBER + 1)
 _INTERNAL = "OET_Internal"
 
@@ -74,6 +75,7 @@ class Request:
             self._refuse("failed", _INTERNAL, f"{type(error).__name__}: {error}", audit)
 
     def _refuse(self, result: str, reason: str, text: str, audit: Audit | None) -> None:
+        text = brief(text, _LONGEST_REFUSAL)
         if audit is not None:
             uid = self._process_uid if self._process_uid in _IDS else 0
             audit(self._name, self.caller, uid, f"{reason}: {text}")
@@ -95,5 +97,6 @@ class Request:
 
 def _brief(value: object) -> str:
     """Return the beginning of an argument or an answer, as the log shows it."""
-    text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}… ({len(text)} characters)"
+    if isinstance(value, Sized) and not isinstance(value, str) and len(value) > _LOGGED:
+        return f"{len(value)} values"  # an array of ids
+    return brief(value if isinstance(value, str) else str(value), _LOGGED)

@@ -6,10 +6,10 @@ from typing import Any
 
 import tango
 
-from ._attributes import GROUPS, PUSHED, Group, Occasion
+from ._attributes import GROUPS, PUSHED, STANDING, Group, Occasion, Reading
 from ._view import View
 
-_LARGE = tuple(group for groups in GROUPS.values() for group in groups if group.is_large)
+_BYTES_OF_ROW = 64
 _KINDS = (tango.EventType.CHANGE_EVENT, tango.EventType.ARCHIVE_EVENT, tango.EventType.ALARM_EVENT)
 
 
@@ -20,25 +20,22 @@ class Listeners:
     """
 
     def __init__(self) -> None:
-        self._heard: set[str] = set()
-        self._alarms_heard: set[str] = set()
+        self._heard: set[tuple[str, tango.EventType]] = set()
         self._subscribed: list[tuple[str, tango.EventType]] = []
 
     def hear(self, device: tango.server.Device, name: str) -> bool:
         """Say whether anybody has ever subscribed to an attribute."""
-        if name not in self._heard and any(device.is_there_subscriber(name, kind) for kind in _KINDS):
-            self._heard.add(name)
-        return name in self._heard
+        heard = [self.hear_kind(device, name, kind) for kind in _KINDS]  # each of them is asked, and noted
+        return any(heard)
 
-    def hear_alarms(self, device: tango.server.Device, name: str) -> bool:
-        """Say whether anybody has ever subscribed to alarm events.
+    def hear_kind(self, device: tango.server.Device, name: str, kind: tango.EventType) -> bool:
+        """Say whether anybody has ever subscribed to one kind of events of an attribute.
 
-        Few do: asking takes 1 us, a push that nobody gets 8 us (measured).
+        Asking takes 1 us, a push that nobody gets 8 us (measured), and both the turn of the interpreter's lock.
         """
-        heard = self._alarms_heard
-        if name not in heard and device.is_there_subscriber(name, tango.EventType.ALARM_EVENT):
-            heard.add(name)
-        return name in heard
+        if (name, kind) not in self._heard and device.is_there_subscriber(name, kind):
+            self._heard.add((name, kind))
+        return (name, kind) in self._heard
 
     def remember(self, device: tango.server.Device) -> None:
         """Remember who listens to a device object that goes."""
@@ -61,46 +58,80 @@ class DeviceEvents:
     def __init__(self, device: tango.server.Device, listeners: Listeners) -> None:
         self.device = device
         self._listeners = listeners
-        self._pushed: dict[str, Any] = {}
+        self.is_behind = True
+        """Whether what a lifecycle change brings along is still to be pushed, as for a new object, or after a fault."""
+        self._pushed: dict[str, tuple[list[Any], list[Reading]]] = {}  # by group: what it was made of, and what it was
+        self._pushed_state: dict[str, Any] = {}
+        self._seldom = (  # few listen to these
+            (tango.EventType.ARCHIVE_EVENT, device.push_archive_event),
+            (tango.EventType.ALARM_EVENT, device.push_alarm_event),
+        )
 
-    def push(self, occasion: Occasion, view: View, now: float, *, always: bool = False) -> None:
-        """Push the attributes that are pushed on an occasion, and are not what was pushed last.
+    def push(self, occasion: Occasion, view: View, now: float, *, always: bool = False) -> bool:
+        """Push the attributes that are pushed on an occasion, and are not what was pushed last; False if none is.
 
         :param now: the time of values that have none of their own, in Unix seconds
         :param always: push them, whatever was pushed last
         """
-        for group in GROUPS[occasion]:
-            if group.is_large and not self._hear(group):
-                continue
-            sources = [item.source(view) for item in group.items]
-            if always or self._pushed.get(group.name) != sources:
-                self._pushed[group.name] = sources
-                for item, source in zip(group.items, sources, strict=True):
-                    self._send(item.name, *item.reading(source, now))
+        pushed = [self._push(group, view, now, always=always) for group in GROUPS[occasion]]
+        return any(pushed)
 
-    def push_state(self, names: list[str]) -> None:
-        """Push those of State and Status that are named, or were never pushed; the device object has their values."""
-        for name in ("State", "Status"):
-            if name in names or name not in self._pushed:
-                self._pushed[name] = True
+    def push_list(self, group: Group, view: View, now: float) -> int:
+        """Push attributes that grow with the procedures, if anybody has ever subscribed to one of them.
+
+        :return: about how many bytes a subscriber was sent
+        """
+        values = self._push(group, view, now) if self._hear(group) else []
+        return sum(len(value) if isinstance(value, str) else _BYTES_OF_ROW * len(value) for value in values)
+
+    def _push(self, group: Group, view: View, now: float, *, always: bool = False) -> list[Any]:
+        """Push a group unless it is what was pushed last; returns the values."""
+        sources = [item.source(view) for item in group.items]
+        before = self._pushed.get(group.name)
+        if not always and before is not None and before[0] == sources:
+            return []
+        self._pushed.pop(group.name, None)  # should a push fail, the next occasion is to repeat it
+        readings = [item.reading(source, now) for item, source in zip(group.items, sources, strict=True)]
+        for item, reading in zip(group.items, readings, strict=True):
+            self._send(item.name, *reading)
+        self._pushed[group.name] = sources, readings
+        return [value for value, _, _ in readings]
+
+    def push_state(self) -> bool:
+        """Push State and Status where they are not what was pushed last; False if both are.
+
+        The device object has the values.
+        """
+        is_new = False
+        for name, value in (("State", self.device.get_state()), ("Status", self.device.get_status())):
+            if self._pushed_state.get(name) != value:
                 self._send(name)
+                self._pushed_state[name] = value
+                is_new = True
+        return is_new
 
-    def has_pushed(self, occasion: Occasion) -> bool:
-        """Say whether everything that is pushed on an occasion has been pushed, but for what nobody listens to."""
-        return all(group.is_large or group.name in self._pushed for group in GROUPS[occasion])
+    def repeat_standing(self) -> None:
+        """Push what says how things stand once more, as it was pushed last; the lists at their next occasion."""
+        for group in STANDING:
+            if group in GROUPS[Occasion.LISTS]:
+                self._pushed.pop(group.name, None)
+            elif group.name in self._pushed:
+                for item, reading in zip(group.items, self._pushed[group.name][1], strict=True):
+                    self._send(item.name, *reading)
+        for name in ("State", "Status"):
+            self._send(name)
 
     def look_for_listeners(self) -> None:
-        """Note who has subscribed to the attributes that are pushed only if somebody has."""
-        for group in _LARGE:
-            self._hear(group)
+        """Note who has subscribed to what is pushed only if somebody has."""
+        for name in PUSHED:
+            self._listeners.hear(self.device, name)
 
     def _hear(self, group: Group) -> bool:
-        """Say whether anybody has ever subscribed to one of a large group; the others cost less than the question."""
-        heard = [self._listeners.hear(self.device, item.name) for item in group.items]  # each of them is asked
-        return any(heard)
+        """Say whether anybody has ever subscribed to one of a group of lists; the rest costs less than the question."""
+        return any(self._listeners.hear(self.device, item.name) for item in group.items)
 
     def _send(self, name: str, *reading: Any) -> None:
         self.device.push_change_event(name, *reading)
-        self.device.push_archive_event(name, *reading)
-        if self._listeners.hear_alarms(self.device, name):
-            self.device.push_alarm_event(name, *reading)
+        for kind, push in self._seldom:
+            if self._listeners.hear_kind(self.device, name, kind):
+                push(name, *reading)

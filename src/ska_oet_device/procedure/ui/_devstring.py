@@ -6,6 +6,9 @@ import json
 import math
 from typing import Any
 
+LARGEST_EVENT = 64 * 1024
+"""Bytes of a value that is pushed, but for the lists of procedures: a thousand may wait for a subscriber."""
+
 _DEEPEST = 100
 _MOST_BITS = 10_000  # Python writes no integer of more than 4,300 digits
 
@@ -15,6 +18,15 @@ def latin1(text: str) -> str:
     if not text.isascii():
         text = text.encode("latin-1", "backslashreplace").decode("latin-1")
     return text.replace("\0", "\\x00")
+
+
+def cut(text: str, most: int = LARGEST_EVENT) -> str:
+    """Return `text` without its middle if it has more than `most` characters."""
+    if len(text) <= most:
+        return text
+    note = f" [{len(text) - most} characters left out] "
+    half = (most - len(note)) // 2
+    return f"{text[:half]}{note}{text[-half:]}"
 
 
 def to_json(value: Any) -> str:

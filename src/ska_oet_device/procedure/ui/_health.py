@@ -30,11 +30,14 @@ class Diagnosis:
     store_full: bool = False
 
 
-def diagnose(main: MainStatus, history_problem: str, store_problem: str = "") -> Diagnosis:
+def diagnose(
+    main: MainStatus, history_problem: str, store_problem: str = "", neglected: tuple[str, ...] = ()
+) -> Diagnosis:
     """Look at main without waking it: is it there, is it stopped, does it owe an answer, has it complained?
 
     :param history_problem: what keeps the history from being written; empty if nothing does
-    :param store_problem: what is wrong with the store of environments; empty if nothing is
+    :param store_problem: what is wrong with the store of environments or the folder of outputs; empty if nothing is
+    :param neglected: what the threads of this process fail to do again and again
     """
     if main.lost:
         return Diagnosis(Health.FAILED, True, (f"The supervisor is gone: {main.lost}.",))
@@ -44,9 +47,8 @@ def diagnose(main: MainStatus, history_problem: str, store_problem: str = "") ->
         return Diagnosis(Health.FAILED, True, (f"The main process {main.pid} is {state}.",))
     if main.answer_overdue > _PATIENCE:
         return Diagnosis(Health.FAILED, True, (f"The main process {main.pid} has not answered for {_PATIENCE:g} s.",))
-    problems = tuple(f"{problem[:1].upper()}{problem[1:]}." for problem in main.problems)
-    template = stat_of(main.template_pid) if main.template_pid else None
-    if template is not None and template.state in "Tt":
+    problems = tuple(f"{problem[:1].upper()}{problem[1:]}." for problem in main.problems) + neglected
+    if main.template_is_stopped:
         problems += (f"The template process {main.template_pid}, which makes the workers, is stopped.",)
         return Diagnosis(Health.FAILED, False, problems)
     if store_problem:

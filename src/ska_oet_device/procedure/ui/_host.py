@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tango
 
-from ...config import state_directory
+from ...config import chosen_state_directory, first_wait_for_qa_ready, state_directory
+from ...duties import Duty
 from ...event import Bus, topics
+from ...logs import about
 from ..application import Change, Progress, ScriptExecutionService
 from ..history import HistoryStore
 from ..hosting import DeviceState, ServiceKeeper
@@ -46,8 +48,16 @@ class DeviceHost:
         self.configuration = Configuration(name)
         settings = self.configuration.start()
         self.link = link
+        self.duty = Duty(f"look after {name}", about(name))
         self.bus = Bus()
-        self.state = DeviceState(state_directory(settings), _database(), name, owner, former_name=name)
+        self.state = DeviceState(
+            state_directory(settings),
+            _database(),
+            name,
+            owner,
+            former_name=name,
+            is_default=not chosen_state_directory(settings),
+        )
         output, output_problem = self.state.output, self.state.problem
         self.history, history_problem = self.state.open_history(
             store, settings.history_url, may_refuse=not link.main.living
@@ -59,12 +69,13 @@ class DeviceHost:
             bus=self.bus,
             history=self.history,
             output=None if output_problem else output,
+            wait_for_qa_ready=first_wait_for_qa_ready()[0],
         )
         self._keeper = ServiceKeeper(self.service, link, self.state)
         self.status = DeviceStatus(self.service, link.main)
         self.pusher = EventPusher(self.service, self.status)
         self.live = Live(self.service, link, self.status, self.pusher.shown, self.pusher.refresh)
-        self.summaries = SummaryViews(stacktrace=True)
+        self.summaries = SummaryViews()
         self._problems = [problem for problem in (history_problem, output_problem) if problem]
         self._configured = self.configuration.current
         self.bus.subscribe(self._on_recorded, topics.procedure.lifecycle.recorded)
@@ -80,10 +91,11 @@ class DeviceHost:
         """Take over what the device's properties say now, and what was found of what they name."""
         found = self._configured = self.configuration.current
         self.service.settings = found.settings
-        self.service.abort_script = found.abort_script
+        self.service.set_abort_script(found.abort_script, found.abort_path)
         self.status.standing = Standing(
             found.problems, (*self._problems, *found.remarks), found.nothing_runs, found.settings.alarm_on_failure
         )
+        self._keeper.limit_output()
 
     @property
     def is_configured(self) -> bool:
@@ -93,14 +105,17 @@ class DeviceHost:
     def tick(self) -> None:
         """Look after the device's health and stores."""
         self._keeper.look_after()
-        self.status.store_problem = self._keeper.environments_problem
+        self.service.tell_left_out()
+        self.status.store_problem = " ".join(
+            filter(None, (self._keeper.environments_problem, self.state.output.problem))
+        )
         self.pusher.refresh()
 
     def _on_recorded(self, msg_src: int, change: Change) -> None:
         self.pusher.put_change(change)
 
     def _on_script_message(
-        self, msg_src: int, topic: str, data: dict[str, Any], time: float, payload: bytes = b""
+        self, msg_src: int, topic: str, data: Mapping[str, Any], time: float, payload: bytes = b""
     ) -> None:
         self.pusher.put_script_message(msg_src, topic, data, time, payload)
 
@@ -187,6 +202,7 @@ class Runtime:
     def close(self) -> None:
         """Wait a moment until everything is in the history, and leave the devices' state to whoever comes next."""
         for host in self._hosts.values():
+            host.service.tell_left_out(at_once=True)
             host.history.close()
         for host in self._hosts.values():
             host.history.wait(_LAST_WORDS)
@@ -200,12 +216,17 @@ class Runtime:
     def tick(self) -> None:
         """Look after the health of every device, and let main forget what is recorded."""
         self.link.tell_recorded()
+        self.link.look_after_main()
         self.store.look_after()
         for host in list(self._hosts.values()):
-            host.configuration.look_again()
-            if not host.is_configured:
-                self._configure(host)
-            host.tick()
+            if not host.duty.attempt(functools.partial(self._look_after, host)):
+                host.pusher.refresh()  # which says so
+
+    def _look_after(self, host: DeviceHost) -> None:
+        host.configuration.look_again()
+        if not host.is_configured:
+            self._configure(host)
+        host.tick()
 
 
 def _database() -> str:

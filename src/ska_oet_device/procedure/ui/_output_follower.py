@@ -6,6 +6,7 @@ import time as clock
 
 from ..application import ScriptExecutionService
 from ..state import ProcedureState
+from ._terminal import as_shown
 
 _APART = 0.2  # seconds: 5 a second
 _PRINTING = (ProcedureState.LOADING, ProcedureState.INITIALISING, ProcedureState.RUNNING)
@@ -30,7 +31,7 @@ class OutputFollower:
         return max(0.0, self._due - clock.monotonic()) if self._follows else None
 
     def look(self) -> str | None:
-        """Return the last lines if they are due, and there is something new; else None."""
+        """Return the last lines, as a terminal shows them, if they are due, and there is something new; else None."""
         if clock.monotonic() < self._due:
             return None
         self._due = clock.monotonic() + _APART
@@ -44,4 +45,4 @@ class OutputFollower:
         if seen == self._seen:
             return None
         self._seen = seen
-        return output.tail(active.process_uid)
+        return as_shown(output.tail(active.process_uid))

@@ -14,7 +14,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from ...errors import brief
+
 _SHOWN = 3
+_MOST_LOOKED_AT = 1000  # errors
 _LONGEST_VALUE = 100
 _MOST_KEYS_ASKED = 50  # characters of a key that is compared with those there are
 _NO_VALUE = ("missing", "extra_forbidden", "json_invalid", "string_unicode", "union_tag_not_found")
@@ -25,6 +28,7 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
     "missing": lambda context: "is missing",
     "string_type": lambda context: _TEXT,
     "string_too_short": lambda context: "must not be empty",
+    "string_too_long": lambda context: f"must have at most {context['max_length']} characters",
     "string_unicode": lambda context: "holds half a character (a lone surrogate)",
     "bool_type": lambda context: "must be true or false",
     "int_type": lambda context: _WHOLE,
@@ -45,6 +49,9 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 """What each kind of error says, from its context; all that the requests' models can raise, and some more."""
 
+DEEPEST = 200
+"""Levels of lists and objects that the parser follows, those of the request itself among them."""
+
 _SYNTAX = {
     "EOF": "it ends too early",
     "trailing comma": "there is a comma too many",
@@ -60,12 +67,14 @@ _SYNTAX = {
     "control character": "a control character must be escaped",
     "invalid number": "a number is wrong",
     "number out of range": "a number is too large",
-    "recursion limit": "it is nested too deeply",
+    "recursion limit": f"its lists and objects are nested more than {DEEPEST} levels deep",
 }
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Return what is wrong with the argument of a request: the first places, and how many more there are."""
+    if error.error_count() > _MOST_LOOKED_AT:
+        return f"the argument has {error.error_count()} faults, such as keys that there are not"
     found = error.errors(include_url=False)
     sentences = [_sentence(item, model) for item in found[:_SHOWN]]
     if len(found) > _SHOWN:
@@ -143,4 +152,4 @@ def _syntax(text: str) -> str:
 
 def shorten(text: str) -> str:
     """Return the beginning of what somebody has given."""
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return brief(text, _LONGEST_VALUE)

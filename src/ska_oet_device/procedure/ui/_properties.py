@@ -16,10 +16,12 @@ from dataclasses import dataclass
 import tango
 from tango.server import Device, device_property
 
-from ...config import Settings
+from ...config import Settings, first_wait_for_qa_ready
+from ...duties import Duty
 from ...errors import OetError
+from ...logs import about
 from ...properties import BY_NAME, PROPERTIES, Property, Texts, number_in, settings_from
-from ..application import find_script
+from ..application import Finder, NoAnswerError, find_script, place_of
 from ..script import ExecutableScript
 from ._database import property_texts
 from ._requests import script_of_uri
@@ -28,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 READ_AT_START = 10.0  # seconds; a server that starts has nobody waiting
 READ_AT_INIT = 2.0  # seconds; a client waits 3 s for its command
+_LOOK_PATIENCE = 1.0  # seconds for one file or folder
 _AGAIN_AFTER = 2.0  # seconds; cppTango refuses to connect twice within one
 _READ_ONCE = ("history_url", "state_directory")
 
@@ -56,6 +59,7 @@ class Findings:
 
     :param settings: what is in use
     :param abort_script: the script that AbortScript names; it may not be there
+    :param abort_path: where it was found last; "" if it is of no use
     :param problems: sentences on what a person must mend
     :param remarks: sentences on what is as it should be, but good to know
     :param nothing_runs: there is no place that a script could come from
@@ -63,6 +67,7 @@ class Findings:
 
     settings: Settings
     abort_script: ExecutableScript | None = None
+    abort_path: str = ""
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     nothing_runs: bool = False
@@ -82,12 +87,14 @@ class Configuration:
         self._asked = self._answered = 0
         self._busy = False
         self._bad: list[str] = []
+        self._environment = tuple(filter(None, (first_wait_for_qa_ready()[1],)))
         self._unread = ""
         self._ever_read = False
         self._retry_at = 0.0
         self._started: Settings | None = None
         self._blind = False
         self._settings = dataclasses.replace(Settings(), subarray_id=number_in(device) or Settings().subarray_id)
+        self._finder = Finder(_LOOK_PATIENCE)
         self._found = self.current = Findings(self._settings)
 
     # -- any thread
@@ -136,19 +143,24 @@ class Configuration:
 
     def _work(self) -> None:
         with tango.EnsureOmniThread():
-            while True:
-                with self._changed:
-                    asked = self._asked
-                if asked != self._answered:
-                    self._read()
-                self._look()
-                with self._changed:
-                    self._answered = asked
-                    self._show()
-                    self._changed.notify_all()
-                    if self._asked == asked:
-                        self._busy = False
-                        return
+            duty = Duty(f"look after the properties of {self._device}", about(self._device))
+            done = threading.Event()
+            while not done.is_set():
+                duty.attempt(lambda: self._work_once(done))
+
+    def _work_once(self, done: threading.Event) -> None:
+        with self._changed:
+            asked = self._asked
+        if asked != self._answered:
+            self._read()
+        self._look()
+        with self._changed:
+            self._answered = asked
+            self._show()
+            self._changed.notify_all()
+            if self._asked == asked:
+                self._busy = False
+                done.set()
 
     def _read(self) -> None:
         try:
@@ -169,18 +181,21 @@ class Configuration:
         self._retry_at = clock.monotonic() + _AGAIN_AFTER
 
     def _look(self) -> None:
-        """Look at what the properties name; none of our locks is held, for a file system may hang."""
+        """Look at what the properties name; none of our locks is held, for a file system may hang.
+
+        What does not answer is a problem, and looked at again within a second or two.
+        """
         settings, late = self._settings, tuple[str, ...]()
         if self._started is not None:
             settings, late = _with_what_was_started(settings, self._started)
         try:
-            places, nothing_runs = _look_at_places(settings)
-            script, unusable = _look_at_abort_script(settings)
+            script, path, unusable = self._look_at_abort_script(settings)
+            places, nothing_runs = self._look_at_places(settings)
         except Exception:  # top of a thread: the next look comes within a second
             _log.exception("what the properties name cannot be looked at")
             return
-        problems = (*self._bad, *places, *unusable, *(late if self._blind else ()))
-        self._found = Findings(settings, script, problems, () if self._blind else late, nothing_runs)
+        problems = (*self._bad, *self._environment, *places, *unusable, *(late if self._blind else ()))
+        self._found = Findings(settings, script, path, problems, () if self._blind else late, nothing_runs)
 
     def _show(self) -> None:
         """Make what was found current, with what is to say of the database; the lock is held."""
@@ -190,6 +205,55 @@ class Configuration:
             for problem in set(found.problems) - set(self.current.problems):
                 _log.error("%s", problem)
             self.current = found
+
+    def _look_at_places(self, settings: Settings) -> tuple[list[str], bool]:
+        """Say which folders and files are missing, and whether there is no place that a script could come from."""
+        missing, problems = 0, []
+        for root in settings.script_roots:
+            absent = f"there is no folder {root}"
+            problem = self._problem_of(root, os.path.isdir, absent)
+            missing += problem == absent
+            problems += [f"Property ScriptRoots: {problem}."] if problem else []
+        no_roots = missing == len(settings.script_roots)
+        if not settings.script_roots:
+            problems.append("Property ScriptRoots names no folder.")
+        if no_roots and settings.git_repositories:
+            problems.append("Only scripts from git can be run.")
+        token = settings.git_token_file
+        if token and (problem := self._problem_of(token, _is_readable, f"there is no file {token} that can be read")):
+            problems.append(f"Property GitTokenFile: {problem}.")
+        return problems, no_roots and not settings.git_repositories
+
+    def _problem_of(self, path: str, is_good: Callable[[str], bool], otherwise: str) -> str:
+        try:
+            return "" if self._finder.find(path, lambda: is_good(path), path) else otherwise
+        except NoAnswerError as error:
+            return str(error)
+
+    def _look_at_abort_script(self, settings: Settings) -> tuple[ExecutableScript | None, str, list[str]]:
+        """Return the abort script, where it is, and what is wrong with it.
+
+        While its file system does not answer it is taken to be where it was: its process reads it, and sees.
+        """
+        uri, roots, last = settings.abort_script, settings.script_roots, self._found
+        if not uri:
+            return None, "", []
+        script: ExecutableScript | None = None
+        path = ""
+        try:
+            script = script_of_uri(uri)
+            place = place_of(getattr(script, "path", ""), roots)
+            return script, self._finder.find(uri, lambda: find_script(script, settings), f"abort {place}"), []
+        except NoAnswerError as error:
+            if script == last.abort_script and roots == last.settings.script_roots:
+                path = last.abort_path
+            return script, path, [f"The script that AbortScript names does not answer: {error}."]
+        except (OetError, OSError, ValueError) as error:
+            return script, "", [f"The property AbortScript is of no use: {error}."]
+
+
+def _is_readable(path: str) -> bool:
+    return os.access(path, os.R_OK)
 
 
 def _with_what_was_started(settings: Settings, started: Settings) -> tuple[Settings, tuple[str, ...]]:
@@ -203,29 +267,3 @@ def _with_what_was_started(settings: Settings, started: Settings) -> tuple[Setti
 
 def _differs(field: str, one: Settings, other: Settings) -> bool:
     return bool(getattr(one, field) != getattr(other, field))
-
-
-def _look_at_places(settings: Settings) -> tuple[list[str], bool]:
-    """Say which folders and files are missing, and whether there is no place left that a script could come from."""
-    missing = [root for root in settings.script_roots if not os.path.isdir(root)]
-    problems = [f"Property ScriptRoots: there is no folder {root}." for root in missing]
-    no_roots = len(missing) == len(settings.script_roots)
-    if not settings.script_roots:
-        problems.append("Property ScriptRoots names no folder.")
-    if no_roots and settings.git_repositories:
-        problems.append("Only scripts from git can be run.")
-    if settings.git_token_file and not os.access(settings.git_token_file, os.R_OK):
-        problems.append(f"Property GitTokenFile: there is no file {settings.git_token_file} that can be read.")
-    return problems, no_roots and not settings.git_repositories
-
-
-def _look_at_abort_script(settings: Settings) -> tuple[ExecutableScript | None, list[str]]:
-    if not settings.abort_script:
-        return None, []
-    script: ExecutableScript | None = None
-    try:
-        script = script_of_uri(settings.abort_script)
-        find_script(script, settings)
-    except (OetError, OSError, ValueError) as error:
-        return script, [f"The property AbortScript is of no use: {error}."]
-    return script, []

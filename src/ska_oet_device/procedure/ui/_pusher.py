@@ -10,18 +10,22 @@ import logging
 import queue
 import threading
 import time as clock
+from collections.abc import Mapping
 from typing import Any
 
 import tango
 
+from ...duties import Duty
 from ...logs import about
 from ..application import Change, Progress, ScriptExecutionService
 from ._answers import event_data
-from ._attributes import Occasion
+from ._attributes import GROUPS, Occasion
 from ._device_events import DeviceEvents, Listeners
 from ._devstring import to_json
 from ._output_follower import OutputFollower
-from ._script_messages import ProgressReports, ScriptMessages, message_json
+from ._quiet import QuietMoments
+from ._repeats import Repeats
+from ._script_messages import ProgressReports, ScriptMessages, pushed_json
 from ._status import DeviceStatus
 from ._view import NewestEvent, NewestMessage, Shown
 
@@ -37,7 +41,7 @@ class EventPusher:
     """Turns recorded changes into Tango events of whichever device object is there now.
 
     Values are computed when something happened, kept in `shown`, and pushed if they differ from what was
-    pushed before.
+    pushed before: the lifecycle event first, then what is small, and the lists of procedures when nothing else waits.
     """
 
     def __init__(self, service: ScriptExecutionService, status: DeviceStatus) -> None:
@@ -49,6 +53,9 @@ class EventPusher:
         self._since = clock.monotonic()
         self._pushing = False
         self._listeners = Listeners()
+        self._refreshes = threading.Event()
+        self._lists = QuietMoments()
+        self._repeats = Repeats()
         self._reports = ProgressReports()
         self._output = OutputFollower(service)
         self.messages = ScriptMessages()
@@ -97,9 +104,14 @@ class EventPusher:
 
     def refresh(self) -> None:
         """Push whatever has changed without a lifecycle change: flags, health, notices."""
-        self._items.put(None)
+        # Clients that read healthState ask for it, as often as they like: once is enough.
+        if not self._refreshes.is_set():
+            self._refreshes.set()
+            self._items.put(None)
 
-    def put_script_message(self, uid: int, topic: str, data: dict[str, Any], time: float, payload: bytes = b"") -> None:
+    def put_script_message(
+        self, uid: int, topic: str, data: Mapping[str, Any], time: float, payload: bytes = b""
+    ) -> None:
         # It came behind the change that is the procedure's newest, which may still be on its way through the history.
         if self.messages.put(uid, self._service.newest_change(uid), topic, data, time, payload):
             self._items.put(_NOTHING)
@@ -122,25 +134,28 @@ class EventPusher:
 
     def _run(self) -> None:
         with tango.EnsureOmniThread():
+            duty = Duty(f"push the events of {self._service.device}", about(self._service.device))
             while True:
-                try:
-                    self._step()
-                except Exception:  # top of a thread: one event that cannot be pushed must not end the others
-                    _log.exception("an event could not be pushed", extra=about(self._service.device))
+                duty.attempt(self._step)
 
     def _step(self) -> None:
         try:
             item = self._items.get(timeout=self._seconds_until_due())
         except queue.Empty:
             item = _NOTHING
+        if item is None:
+            self._refreshes.clear()  # what changes from now on is for the next one
         events = self._wait_for_device()
         try:
             if isinstance(item, Change):
                 self._push_change(events, item)
             elif item is not _NOTHING:
                 self._push_rest(events)
+            elif self._repeats.take():
+                self._push_again(events)
             self._push_output(events)
             self._push_messages(events, all_of_them=isinstance(item, threading.Event))
+            self._push_lists(events, all_of_them=isinstance(item, threading.Event))
         finally:
             with self._attached:
                 self._pushing = False
@@ -150,7 +165,9 @@ class EventPusher:
 
     def _seconds_until_due(self) -> float | None:
         told = self.shown.event.sequence
-        due = [self.messages.waiting.due(told), self._reports.waiting.due(told), self._output.seconds_until_due()]
+        waiting = (self.messages.waiting.due(told), self._reports.waiting.due(told))
+        later = (self._lists.seconds_until_due(), self._repeats.seconds_until_due())
+        due = (*waiting, self._output.seconds_until_due(), *later)
         return min((seconds for seconds in due if seconds is not None), default=None)
 
     def _wait_for_device(self) -> DeviceEvents:
@@ -172,10 +189,12 @@ class EventPusher:
         shown.event = NewestEvent(to_json(event_data(event)), event.sequence, event.time)
         shown.snapshot = change.snapshot
         self._output.begin()
-        changed = self._status.show(events.device, shown.snapshot)
+        events.is_behind = True
+        self._status.show(events.device, shown.snapshot)
         events.push(Occasion.EVENT, shown, event.time)
-        events.push_state(changed)
+        events.push_state()
         self._push_snapshot(events, event.time)
+        self._repeats.ask()
 
     def _push_what_was_said_before(self, events: DeviceEvents, uid: int, sequence: int) -> None:
         """Push the messages of a procedure that came before one of its changes."""
@@ -190,11 +209,18 @@ class EventPusher:
         shown.health = self._status.look()
         shown.wait_for_qa_ready = self._service.script_context.wait_for_qa_ready
         events.look_for_listeners()
-        events.push(Occasion.REFRESH, shown, now)
+        is_new = events.push(Occasion.REFRESH, shown, now)
         # Not as the service knows it: changes whose own events are still to come are in that already.
-        events.push_state(self._status.show(events.device, shown.snapshot))
-        if not events.has_pushed(Occasion.CHANGE):
+        self._status.show(events.device, shown.snapshot)
+        if events.push_state() or is_new:
+            self._repeats.ask()
+        if events.is_behind:
             self._push_snapshot(events, now)
+
+    def _push_again(self, events: DeviceEvents) -> None:
+        """Push what stands once more, but for what tells of something that has happened: that is pushed once."""
+        events.repeat_standing()
+        self._lists.ask(GROUPS[Occasion.LISTS], self._lists.time)
 
     def _push_snapshot(self, events: DeviceEvents, time: float) -> None:
         shown = self.shown
@@ -202,6 +228,18 @@ class EventPusher:
         shown.progress = self._reports.told_of(shown.snapshot.active.process_uid)
         events.push(Occasion.PROGRESS, shown, time)
         self._reports.keep(shown.snapshot.summaries)
+        self._lists.ask(GROUPS[Occasion.LISTS], time)
+        events.is_behind = False
+
+    def _push_lists(self, events: DeviceEvents, *, all_of_them: bool) -> None:
+        """Push the lists of procedures, as far as they are due; the newest values, for those between say no more."""
+        for group in GROUPS[Occasion.LISTS]:
+            if self._lists.is_due(group, is_quiet=self._items.empty()) or (all_of_them and self._lists.is_asked(group)):
+                began, size = clock.monotonic(), 0
+                try:
+                    size = events.push_list(group, self.shown, self._lists.time)
+                finally:
+                    self._lists.pushed(group, began, size)
 
     def _push_output(self, events: DeviceEvents) -> None:
         newest = self._output.look()
@@ -220,7 +258,7 @@ class EventPusher:
         if waiting is None:
             return False
         message, skipped = waiting
-        self.shown.message = NewestMessage(message_json(message, skipped), message.time)
+        self.shown.message = NewestMessage(pushed_json(message, skipped), message.time)
         events.push(Occasion.MESSAGE, self.shown, message.time, always=True)
         return True
 

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from ...config import LARGEST_ARGUMENT
+from ...config import LARGEST_ARGUMENT, MOST_VALUES
 from ...errors import InvalidArgumentError, TooLargeError
 from ..application import PrepareProcessCommand, StartProcessCommand, StopProcessCommand
 from ..gitmanager import GitArgs
 from ..history import LARGEST_NUMBER
+from ..messages import LONGEST_STOP_REASON
 from ..script import ExecutableScript, FileSystemScript, GitScript, ProcedureInput
-from ._problems import explain, shorten
+from ._problems import DEEPEST, explain, shorten
+
+_LONGEST_USER = 128  # characters
+_LONGEST_FUNCTION = 255
+_LOOKED_AT = 10_000  # characters
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _named(name: str) -> str:
+    if not name.isidentifier():
+        raise ValueError("is no name of a function")
+    return name
+
+
+_Function = Annotated[str, Field(min_length=1, max_length=_LONGEST_FUNCTION), AfterValidator(_named)]
 _Uid = Annotated[int, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 
 
@@ -31,7 +46,7 @@ class _Input(_Model):
     @field_validator("args", "kwargs")
     @classmethod
     def _finite(cls, value: Any) -> Any:
-        if not _is_finite(value):
+        if not all(map(_is_finite, _leaves(value))):
             raise ValueError("NaN and Infinity are not JSON")
         return value
 
@@ -72,7 +87,7 @@ _Script = Annotated[Union[_FileSystemScript, _GitScript], Field(discriminator="s
 
 
 class _Request(_Model):
-    user: str | None = None
+    user: str | None = Field(None, max_length=_LONGEST_USER)
 
 
 class _Prepare(_Request):
@@ -81,13 +96,13 @@ class _Prepare(_Request):
 
 
 class _Run(_Prepare):
-    fn_name: str = Field("main", min_length=1)
+    fn_name: _Function = "main"
     run_args: _Input = _Input()
 
 
 class _Start(_Request):
     process_uid: _Uid
-    fn_name: str = Field("main", min_length=1)
+    fn_name: _Function = "main"
     run_args: _Input = _Input()
     force_start: bool = False
 
@@ -95,6 +110,7 @@ class _Start(_Request):
 class _Stop(_Request):
     process_uid: _Uid
     run_abort: bool | None = None
+    reason: str = Field("", max_length=LONGEST_STOP_REASON)
 
 
 class _Output(_Request):
@@ -166,7 +182,7 @@ def parse_start(text: str) -> tuple[StartProcessCommand, str | None]:
 def parse_stop(text: str) -> tuple[StopProcessCommand, str | None]:
     """Parse the argument of Stop: JSON, or a bare procedure id; raises as `parse_prepare`."""
     request = _parse(_Stop, text, _bare_id)
-    return StopProcessCommand(request.process_uid, request.run_abort), request.user
+    return StopProcessCommand(request.process_uid, request.run_abort, request.reason), request.user
 
 
 def parse_output(text: str) -> tuple[OutputRequest, str | None]:
@@ -203,6 +219,8 @@ def _prepare_command(request: _Prepare) -> PrepareProcessCommand:
 def _parse(model: type[_R], text: str, bare: Any) -> _R:
     if len(text) > LARGEST_ARGUMENT:
         raise TooLargeError(f"the argument has {len(text)} characters; {LARGEST_ARGUMENT} are allowed")
+    if _values_in(text) > MOST_VALUES:
+        _check_values(_without_strings(text))
     stripped = text.strip()
     try:
         if stripped.startswith("{"):
@@ -210,6 +228,26 @@ def _parse(model: type[_R], text: str, bare: Any) -> _R:
         return model.model_validate(bare(stripped))
     except ValidationError as error:
         raise InvalidArgumentError(explain(error, model)) from None
+
+
+def _values_in(text: str) -> int:
+    """Return how many values a JSON text without strings may hold, at the utmost; one with strings: or fewer."""
+    return 1 + text.count(",") + text.count("[") + text.count("{")
+
+
+def _without_strings(text: str) -> str:
+    """Return what stands outside of the strings of a JSON text: every other piece between quotes."""
+    return "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+
+
+def _check_values(text: str) -> None:
+    """Refuse a JSON text, whose strings have been left out, of too many values; one that is no JSON if that is seen."""
+    if _values_in(text) <= MOST_VALUES:
+        return
+    brackets = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text[:_LOOKED_AT]))
+    if max(itertools.accumulate(brackets), default=0) > DEEPEST:
+        raise InvalidArgumentError(f"the argument's lists and objects are nested more than {DEEPEST} levels deep")
+    raise TooLargeError(f"the argument holds more than {MOST_VALUES} values")
 
 
 def _bare_script(text: str) -> dict[str, Any]:
@@ -228,11 +266,18 @@ def _nothing_bare(text: str) -> dict[str, Any]:
     raise InvalidArgumentError(f"{shorten(text)!r} is no JSON object")
 
 
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the values in lists and dictionaries that are neither."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        else:
+            yield value
+
+
 def _is_finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
-    return True
+    return not isinstance(value, float) or math.isfinite(value)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import threading
 import time as clock
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ...errors import InvalidArgumentError
-from ...mptools import dumps, loads
+from ...mptools import NotPlainError, dumps
 from ..application import ProcedureSummary, Progress
-from ._devstring import to_json
+from ..script_message import LARGEST_KWARGS, kwargs_in
+from ._devstring import LARGEST_EVENT, to_json
 
 BURST = 200
 """Events that may follow each other without a pause; as many a second may follow for ever."""
+
+TOKEN_BYTES = 16 * 1024
+"""Bytes that are pushed for one token: to make JSON of a large message keeps all other threads waiting."""
 
 _MOST_READY = 1000  # events; ZMQ's queue for a subscriber holds no more
 _MOST_READY_BYTES = 16 * 1024 * 1024
@@ -27,10 +31,9 @@ _MOST_KEPT = 10_000
 _MOST_KEPT_BYTES = 32 * 1024 * 1024
 _MOST_ANSWERED = 1000
 _LARGEST_ANSWER = 1024 * 1024  # characters, beyond which no further message is added
-_LARGEST_TOLD = 1024 * 1024  # bytes of a message as it came, and characters of its JSON
+_NOT_FOR_CLIENTS = (b'"!', b"NaN", b"Infinity")  # what only `loads` understands, or what looks like that
 _ANSWER_TIME = 0.05  # seconds, after which no further message is added
 _LONGEST_TOPIC = 1000  # characters
-_NODE = 2  # characters: the least that a value takes in JSON with what separates it from the next
 
 
 class Pushable(Protocol):
@@ -53,9 +56,10 @@ T = TypeVar("T", bound=Pushable)
 class Thinner(Generic[T]):
     """What waits to be pushed: all there is while tokens last, then the newest at the rate of new tokens.
 
-    The bucket holds `BURST` tokens, and gets as many a second.  A token is taken when a thing comes in, so that what
-    is skipped depends on when things came, and not on how busy this process is.  A thing that finds no token stands
-    at the door: it is let in with the next one, unless a newer thing comes before that and takes its place.
+    The bucket holds `BURST` tokens, and gets as many a second.  A token is taken when a thing comes in, and more for a
+    large one, so that what is skipped depends on when things came, and not on how busy this process is.  A thing that
+    finds no token stands at the door: it is let in with the next one, unless a newer thing comes before that and takes
+    its place.
     """
 
     def __init__(self, now: Callable[[], float] = clock.monotonic) -> None:
@@ -141,14 +145,14 @@ class Thinner(Generic[T]):
         return not self._closed_until
 
     def _admit(self, item: T) -> None:
-        self._tokens -= 1.0
+        self._tokens -= 1.0 + min(item.size, LARGEST_EVENT) // TOKEN_BYTES  # a larger one is told in few words
         self._ready.append((item, self._skipped))
         self._ready_bytes += item.size
         self._door, self._skipped = None, 0
 
 
 class Message(NamedTuple):
-    """One message of a script, with the bytes that came over the pipe; `after` as in `Pushable`."""
+    """One message of a script, with what it carries as it came over the pipe; `after` as in `Pushable`."""
 
     sequence: int
     process_uid: int
@@ -226,13 +230,15 @@ class ScriptMessages:
         self._kept_bytes = 0
         self.waiting: Thinner[Message] = Thinner()
 
-    def put(self, process_uid: int, after: int, topic: str, data: dict[str, Any], time: float, payload: bytes) -> bool:
+    def put(
+        self, process_uid: int, after: int, topic: str, data: Mapping[str, Any], time: float, payload: bytes
+    ) -> bool:
         """Number and keep a message; True if whoever pushes must be woken.  The link's thread.
 
         :param after: sequence number of the lifecycle event that must have been pushed before
-        :param payload: the message as it came; empty if it did not come over a pipe
+        :param payload: what it carries as it came, in JSON; empty if it did not come over a pipe
         """
-        payload = payload or dumps(("", process_uid, topic, data, time))
+        payload = payload or dumps(dict(data))
         with self._lock:
             self._sequence += 1
             message = Message(self._sequence, process_uid, after, topic, time, payload)
@@ -274,40 +280,34 @@ def _answer(messages: list[Message]) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def message_json(message: Message, skipped: int = 0) -> str:
-    """Return a message as the contract writes it; one that is too large is told without what it carries."""
-    told = {
-        "sequence": message.sequence,
-        "process_uid": message.process_uid,
-        "topic": message.topic[:_LONGEST_TOPIC],
-        "kwargs": None,
-        "time": message.time,
-        "skipped": skipped,
-    }
-    if len(message.payload) <= _LARGEST_TOLD:
-        data = loads(message.payload)[3]
-        if is_short(data, _LARGEST_TOLD):
-            text = to_json({**told, "kwargs": data})
-            if len(text) <= _LARGEST_TOLD:
-                return text
-    return to_json(told)
+def message_json(message: Message) -> str:
+    """Return a message as `ScriptEvents` has it; one that is too large is told without what it carries."""
+    return _written(message, _kwargs_json(message.payload), {"skipped": 0})
 
 
-def is_short(value: Any, limit: int) -> bool:
-    """Say whether `value` may have less than `limit` characters as JSON, without writing it.
+def pushed_json(message: Message, skipped: int) -> str:
+    """Return a message as it is pushed; of what is too large for an event `ScriptEvents` has the whole."""
+    size = len(message.payload)
+    if size <= LARGEST_EVENT:
+        text = _written(message, _kwargs_json(message.payload), {"skipped": skipped})
+        if len(text) <= LARGEST_EVENT:
+            return text
+    return _written(message, "null", {"skipped": skipped, "size": size})
 
-    A few bytes can stand for a text without end: one list that holds another twice, and so on.
-    """
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, (str, bytes, bytearray)):
-            limit -= len(item)
-        elif isinstance(item, (dict, list, tuple, set, frozenset)):
-            limit -= _NODE * len(item)
-            if limit > 0:
-                stack += item
-                stack += item.values() if isinstance(item, dict) else ()
-        if limit <= 0:
-            return False
-    return True
+
+def _written(message: Message, kwargs: str, more: dict[str, int]) -> str:
+    head = {"sequence": message.sequence, "process_uid": message.process_uid, "topic": message.topic[:_LONGEST_TOPIC]}
+    tail = {"time": message.time, **more}
+    return f'{to_json(head)[:-1]}, "kwargs": {kwargs}, {to_json(tail)[1:]}'
+
+
+def _kwargs_json(payload: bytes) -> str:
+    """Return what a message carries as JSON for clients: as it came, if it is that already."""
+    try:
+        kwargs = kwargs_in(payload)
+    except NotPlainError:  # a script may write to its pipe what it likes
+        return "null"
+    if kwargs is None:
+        return "null"
+    text = to_json(kwargs) if any(mark in payload for mark in _NOT_FOR_CLIENTS) else payload.decode()
+    return text if len(text) <= LARGEST_KWARGS else "null"

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import tango
 
-from ...logs import about
-from ..application import Failure, Notices, ScriptExecutionService, Snapshot
+from ...duties import neglected
+from ...logs import about, escape
+from ..application import Failure, Notices, ProcedureSummary, ScriptExecutionService, Snapshot
 from ..link import MainStatus
 from ..state import TERMINAL, ProcedureState
-from ._devstring import latin1
+from ._devstring import cut, latin1
 from ._health import Diagnosis, Health, diagnose
 
 _log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class DeviceStatus:
     """Looks at what State, Status and healthState follow from, and logs each change of them.
 
     :ivar standing: what the device's properties have to do with it
-    :ivar store_problem: what is wrong with the store of environments; empty if nothing is
+    :ivar store_problem: what is wrong with the store of environments or the folder of outputs; empty if nothing is
     """
 
     def __init__(self, service: ScriptExecutionService, main: MainStatus) -> None:
@@ -38,7 +39,7 @@ class DeviceStatus:
 
     def diagnosis(self) -> Diagnosis:
         """Return how healthy this server is at this moment.  Any thread."""
-        return diagnose(self._main, self._service.history.problem, self.store_problem)
+        return diagnose(self._main, self._service.history.problem, self.store_problem, neglected())
 
     def look(self) -> Health:
         """Return the health; until the next look State and Status follow from it.  Init, and the thread of events."""
@@ -52,8 +53,8 @@ class DeviceStatus:
         reasons = " ".join(found.reasons) or "all is well"
         _log.log(level, "healthState is %s: %s", found.health.name, reasons, extra=about(self._service.device))
 
-    def show(self, device: tango.server.Device, snapshot: Snapshot) -> list[str]:
-        """Set State and Status of the device object; returns the names of those that are new."""
+    def show(self, device: tango.server.Device, snapshot: Snapshot) -> None:
+        """Set State and Status of the device object."""
         diagnosis = self._diagnosis or self.diagnosis()
         state, status = device_state(snapshot, diagnosis, self.standing, self._service.notices())
         is_another, says_another = device.get_state() != state, device.get_status() != status
@@ -62,7 +63,6 @@ class DeviceStatus:
         if is_another or says_another:
             level = _SEVERITY.get(state, logging.INFO) if is_another else logging.DEBUG
             _log.log(level, "State is %s: %s", state, status, extra=about(self._service.device))
-        return [name for name, is_new in (("State", is_another), ("Status", says_another)) if is_new]
 
 
 @dataclass(frozen=True)
@@ -85,21 +85,22 @@ def device_state(
     snapshot: Snapshot, diagnosis: Diagnosis, standing: Standing, notices: Notices
 ) -> tuple[tango.DevState, str]:
     """Return the device's State, and in plain sentences why."""
-    alive = [summary for summary in snapshot.summaries if summary.state not in TERMINAL]
+    alive = [summary for summary in snapshot.living if summary.state not in TERMINAL]
     running = next((summary for summary in alive if summary.state is _RUNNING), None)
     is_running = f"Procedure {running.id} is RUNNING ({running.script.script_uri})." if running else ""
     failed = _failed(snapshot.failure) if snapshot.failure else ""
     notes = [is_running, failed, *standing.problems, *standing.remarks, *notices.sentences, *diagnosis.reasons]
-    unknown = [summary.id for summary in snapshot.summaries if summary.state is _UNKNOWN]
+    unknown = [summary for summary in snapshot.living if summary.state is _UNKNOWN]
     if diagnosis.supervisor_gone or standing.nothing_runs:
         state, sentence = tango.DevState.FAULT, "No script can be run."
     elif unknown:
-        ids = ", ".join(map(str, unknown))
-        state, sentence = tango.DevState.ALARM, f"Procedure {ids} could not be killed and needs a person."
+        state, sentence = tango.DevState.ALARM, " ".join(map(_unkillable, unknown))
     elif diagnosis.health is Health.FAILED or diagnosis.store_full:
         state, sentence = tango.DevState.ALARM, "This server cannot do its job as it should."
     elif notices.abort_failed:
         state, sentence = tango.DevState.ALARM, notices.abort_failed
+    elif notices.clean_up_failed:
+        state, sentence = tango.DevState.ALARM, notices.clean_up_failed
     elif standing.problems:
         state, sentence = tango.DevState.ALARM, "The configuration of this device needs a person."
     elif failed and standing.alarm_on_failure:
@@ -110,7 +111,22 @@ def device_state(
         count = len(alive)
         prepared = f"{count} procedure{'s are' if count != 1 else ' is'} prepared" if count else "no procedure is alive"
         state, sentence = tango.DevState.ON, f"Ready: {prepared}."
-    return state, latin1(" ".join([sentence, *(note for note in notes if note and note != sentence)]))
+    sentences = map(_line, [sentence, *(note for note in notes if note and note != sentence)])
+    return state, cut(latin1(" ".join(sentences)))
+
+
+def _line(sentence: str) -> str:
+    """Return a sentence in one line: a script's name, or what it raised, must not look like a sentence of ours."""
+    return sentence if sentence.isprintable() else "".join(c if c.isprintable() else escape(c) for c in sentence)
+
+
+def _unkillable(summary: ProcedureSummary) -> str:
+    pids = (summary.history.exit or {}).get("survivors") or []
+    which = f"process {', '.join(map(str, pids))}" if pids else "its process"
+    return (
+        f"Procedure {summary.id} could not be killed and needs a person: the owner of {which}, or root, must kill it."
+        " A restart of the whole server lets go of the turn, but does not end what is left."
+    )
 
 
 def _failed(failure: Failure) -> str:

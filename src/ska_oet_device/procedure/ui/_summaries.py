@@ -7,7 +7,7 @@ that a sequencer calls step by step comes to thousands of them, and each command
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,13 +46,13 @@ _CAPTURES = _GrownList(capture_data)
 _REQUESTS = _GrownList(request_record_data)
 
 
-def summary_json(summary: ProcedureSummary, *, stacktrace: bool = True) -> str:
+def summary_json(summary: ProcedureSummary) -> str:
     """Return a ProcedureSummary as the contract writes it."""
     states, captures, requests = summary.history.process_states, summary.script_args, summary.requested_by
     if max(len(states), len(captures), len(requests)) < _LONG:
-        return to_json(summary_data(summary, stacktrace=stacktrace))
+        return to_json(summary_data(summary))
     short = replace(summary, script_args=(), requested_by=(), history=replace(summary.history, process_states=()))
-    data = summary_data(short, stacktrace=stacktrace)
+    data = summary_data(short)
     history = _texts(data["history"]) | {"process_states": _STATES.json(summary.run_id, states)}
     parts = {
         "script_args": _CAPTURES.json(summary.run_id, captures),
@@ -78,20 +78,23 @@ def _object(texts: Mapping[str, str]) -> str:
 class SummaryViews:
     """The current summaries as JSON, each of them written once.  Any thread."""
 
-    def __init__(self, *, stacktrace: bool) -> None:
-        self._stacktrace = stacktrace
+    def __init__(self, text_of: Callable[[ProcedureSummary], str] = summary_json) -> None:
+        """Begin without any.
+
+        :param text_of: writes a summary
+        """
+        self._text_of = text_of
         self._texts: dict[int, tuple[ProcedureSummary, str]] = {}
 
-    def json(self, summaries: Sequence[ProcedureSummary]) -> str:
-        """Return the summaries as a JSON list."""
-        texts = self._texts
-        parts = []
-        for summary in summaries:
-            known = texts.get(summary.id)
-            if known is None or known[0] is not summary:
-                known = texts[summary.id] = (summary, summary_json(summary, stacktrace=self._stacktrace))
-            parts.append(known[1])
-        if len(texts) > 2 * len(parts) + 16:
+    def text(self, summary: ProcedureSummary) -> str:
+        """Return a summary as JSON."""
+        known = self._texts.get(summary.id)
+        if known is None or known[0] is not summary:
+            known = self._texts[summary.id] = (summary, self._text_of(summary))
+        return known[1]
+
+    def keep(self, summaries: Collection[ProcedureSummary]) -> None:
+        """Forget all others, now and then."""
+        if len(self._texts) > 2 * len(summaries) + 16:
             current = {summary.id for summary in summaries}
-            self._texts = {uid: known for uid, known in list(texts.items()) if uid in current}
-        return f"[{', '.join(parts)}]"
+            self._texts = {uid: known for uid, known in list(self._texts.items()) if uid in current}

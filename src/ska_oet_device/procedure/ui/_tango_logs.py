@@ -14,6 +14,7 @@ import threading
 
 import tango
 
+from ...duties import Duty
 from ...logs import QueuedHandler, level_of, tango_arguments
 from ._devstring import latin1
 
@@ -115,14 +116,18 @@ class TangoLogs:
 
     def _run(self) -> None:
         with tango.EnsureOmniThread():
+            duty = Duty("serve the targets of its log")
             while True:
-                name, level, text = self._lines.get()
-                with self._delivering:
-                    with self._lock:
-                        logger = self._loggers.get(name)
-                    if logger is not None:
-                        self._drop_console(name)
-                        _deliver(logger, level, latin1(text).replace("]]>", _CDATA_END))
+                duty.attempt(self._serve_next)
+
+    def _serve_next(self) -> None:
+        name, level, text = self._lines.get()
+        with self._delivering:
+            with self._lock:
+                logger = self._loggers.get(name)
+            if logger is not None:
+                self._drop_console(name)
+                _deliver(logger, level, latin1(text).replace("]]>", _CDATA_END))
 
     def _drop_console(self, name: str) -> None:
         """Have Tango not print what standard output has already: -v5 and a property make it do so at the start."""

@@ -10,10 +10,11 @@ from typing import NamedTuple, Protocol
 from ..application import Progress, ScriptExecutionService, Snapshot
 from ..link import Link
 from ._answers import event_data
+from ._brief import BriefSummaries
 from ._devstring import to_json
 from ._health import Health
 from ._status import DeviceStatus
-from ._summaries import SummaryViews
+from ._terminal import as_shown
 
 _NO_EVENT = "{}"  # of the attributes that are JSON, before there is an event: every client can read it
 
@@ -40,8 +41,8 @@ class View(Protocol):
     def snapshot(self) -> Snapshot: ...
 
     @property
-    def texts(self) -> SummaryViews:
-        """The summaries as JSON."""
+    def texts(self) -> BriefSummaries:
+        """The summaries as the attribute `procedures`."""
 
     @property
     def progress(self) -> Progress | None:
@@ -70,11 +71,11 @@ class Shown:
 
     event: NewestEvent
     message: NewestMessage
-    texts: SummaryViews
+    texts: BriefSummaries
     snapshot: Snapshot = field(default_factory=Snapshot)
     progress: Progress | None = None
     output: str = ""
-    wait_for_qa_ready: bool = False
+    wait_for_qa_ready: bool = True
     health: Health = Health.UNKNOWN
 
     @classmethod
@@ -84,7 +85,12 @@ class Shown:
         sequence = service.history.last_sequence
         events = service.history.events_after(sequence - 1, 1) if sequence else []
         text, time = (to_json(event_data(events[0])), events[0].time) if events else (_NO_EVENT, now)
-        return cls(NewestEvent(text, sequence, time), NewestMessage(_NO_EVENT, now), SummaryViews(stacktrace=False))
+        return cls(
+            NewestEvent(text, sequence, time),
+            NewestMessage(_NO_EVENT, now),
+            BriefSummaries(),
+            wait_for_qa_ready=service.script_context.wait_for_qa_ready,
+        )
 
 
 class Live:
@@ -114,7 +120,7 @@ class Live:
         return self._service.snapshot()
 
     @property
-    def texts(self) -> SummaryViews:
+    def texts(self) -> BriefSummaries:
         return self._shown.texts
 
     @property
@@ -132,7 +138,7 @@ class Live:
     @property
     def output(self) -> str:
         output, active = self._service.output, self._service.snapshot().active
-        return output.tail(active.process_uid) if output is not None and active.process_uid else ""
+        return as_shown(output.tail(active.process_uid)) if output is not None and active.process_uid else ""
 
     @property
     def wait_for_qa_ready(self) -> bool:

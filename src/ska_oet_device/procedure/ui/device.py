@@ -16,6 +16,7 @@ from ._boundary import Request
 from ._clients import ClientNames
 from ._devstring import to_json
 from ._host import DeviceHost, Runtime
+from ._pages import first_of_list, whole_list
 from ._properties import DeviceProperties
 from ._requests import parse_output, parse_prepare, parse_requests, parse_run, parse_start, parse_stop
 from ._start_check import own_address
@@ -132,10 +133,11 @@ class OetDevice(DeviceAttributes, DeviceProperties):
     def Summarise(self, ids: Any) -> str:
         """Return what is known of procedures."""
         with self._request("Summarise", ids) as request:
-            pids = [int(pid) for pid in ids] if ids is not None else []
-            if not pids:
-                return request.answer(self._host.summaries.json(self._service.summarise()))
-            return request.answer(summaries_json(self._service.summarise(pids)))
+            if ids is None or not len(ids):
+                current = self._service.summarise()
+                self._host.summaries.keep(current)
+                return request.answer(whole_list(map(self._host.summaries.text, current)))
+            return request.answer(whole_list(map(summary_json, self._service.summarise(map(int, ids)))))
 
     @command(
         dtype_in=tango.DevLong64,
@@ -147,7 +149,7 @@ class OetDevice(DeviceAttributes, DeviceProperties):
         """Return the lifecycle events that a client has missed."""
         with self._request("LifecycleEvents", sequence) as request:
             events = self._service.lifecycle_events(int(sequence))
-            return request.answer(to_json([event_data(event) for event in events]))
+            return request.answer(first_of_list(events, lambda event: to_json(event_data(event))))
 
     @command(
         dtype_in=tango.DevLong64,
@@ -184,7 +186,7 @@ class OetDevice(DeviceAttributes, DeviceProperties):
         with self._request("Requests", argument) as request:
             asked = request.parse(parse_requests)
             found = self._service.requests(asked.before, asked.limit)
-            return request.answer(to_json([request_data(item) for item in found]))
+            return request.answer(first_of_list(found, lambda item: to_json(request_data(item))))
 
     @command(dtype_out=str, doc_out="JSON list: env_id, state, size, created, last_used, in_use, description, log …")
     def Environments(self) -> str:

@@ -6,7 +6,6 @@ meanwhile like any other.  Needs the server's own Python: an environment need no
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from ...config import Settings, state_directory
 from ..environment.manager import EnvironmentManager
 from ..gitmanager import GitArgs, checkout, find_script, script_path
 from ..script import GitScript
+from ._byte_code import import_from_source
+from ._surroundings import limit_memory
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def environments_of(source: dict[str, Any]) -> EnvironmentManager:
 def prepare(source: dict[str, Any], environments: EnvironmentManager) -> Prepared:
     """Check the script's commit out, and make its environment if it is to have one.
 
-    :param source: git_args, path, create_env, base_dir, token_file and timeout, as plain data
+    :param source: git_args, path, create_env, base_dir, max_memory, token_file, token_host and timeout, as plain
+        data
     :param environments: holds the environment until it is closed or dropped
     :raises GitError: the repository, commit or file cannot be had; one sentence says why
     :raises EnvironmentBuildError: the environment cannot be made
@@ -45,11 +47,13 @@ def prepare(source: dict[str, Any], environments: EnvironmentManager) -> Prepare
         GitArgs(**source["git_args"]),
         _git_store(source["base_dir"]),
         token_file=source["token_file"],
+        token_host=source["token_host"],
         timeout=source["timeout"] or _FOR_EVER,
     )
     path = find_script(found, source["path"])
     folder = ""
     if source["create_env"]:
+        limit_memory(source["max_memory"] and max(source["max_memory"], _LEAST_FOR_BUILDS))
         folder = str(environments.prepare(found.path, found.commit).folder)
     return Prepared(str(path), str(found.path), found.commit, folder)
 
@@ -62,7 +66,7 @@ def fetch(script: GitScript) -> str:
     base_dir = state_directory(Settings())
     found = checkout(script.git_args, _git_store(base_dir))
     path = str(find_script(found, script_path(script.script_uri)))
-    use_checkout(Prepared(path, str(found.path), found.commit, ""), str(base_dir))
+    use_checkout(Prepared(path, str(found.path), found.commit, ""))
     return path
 
 
@@ -70,13 +74,16 @@ def _git_store(base_dir: str | Path) -> Path:
     return Path(base_dir) / "git"
 
 
-def use_checkout(prepared: Prepared, base_dir: str) -> None:
-    """Let the script import its neighbours in the repository, and keep its byte code out of there."""
-    sys.pycache_prefix = os.path.join(base_dir, "pycache")
+def use_checkout(prepared: Prepared) -> None:
+    """Let the script import its neighbours in the repository, from their sources."""
+    import_from_source(prepared.root)
     sys.path.insert(0, prepared.root)
     # GitPython was needed to get here; the script's own module of that name must not be hidden by it.
     for name in [name for name in sys.modules if name.partition(".")[0] in ("git", "gitdb", "smmap")]:
         del sys.modules[name]
 
 
+_LEAST_FOR_BUILDS = (
+    1024**3
+)  # bytes; a small MaxMemory is right for scripts, and too little for installers and compilers
 _FOR_EVER = 7 * 86400.0  # seconds; without a deadline of its own, main's is what counts

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import functools
 import logging
 import os
 import signal
@@ -12,14 +10,28 @@ import socket
 import sys
 import threading
 import weakref
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
 from ...event import define_script_topics
-from ...mptools import SPARE_TITLE, TEMPLATE_TITLE, WORKER_READY, Connection, InterruptGate, TerminateInterrupt
+from ...mptools import (
+    SPARE_TITLE,
+    TEMPLATE_TITLE,
+    WORKER_READY,
+    Connection,
+    InterruptGate,
+    TerminateInterrupt,
+    become_subreaper,
+)
+from . import _finalisation as finalisation
+from ._forked import ForkedProcesses
+from ._inherited import leave_helpers_to_template
 from ._pipe import PipeEvents, PipeWork
+from ._random_numbers import draw_seeds, find_generators, note_seeds
 from ._rehearsal import rehearse
+from ._streams import Flusher
 from ._surroundings import set_title
-from ._worker import TERMINATED_STATUS, ScriptWorker, script_signal_handler
+from ._worker import ScriptWorker, script_signal_handler
 
 _REHEARSALS = 20  # the interpreter adapts its code to what it does within some ten calls
 
@@ -30,15 +42,15 @@ def prepare_template() -> None:
     A worker shares what is in its memory then, and need not copy a page to change it.
     """
     define_script_topics()
+    note_seeds()
+    finalisation.prepare()
     for _ in range(_REHEARSALS):
         rehearse(TEMPLATE_TITLE)
 
 
-def _own_random_numbers() -> None:
-    """Give NumPy's global generator a seed of its own: a fork copies its state (Python's own reseeds itself)."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
+def finish_template() -> None:
+    """Take note of what modules have made that were imported since.  In the template, when it has imported all."""
+    find_generators()
 
 
 def _forget_exit_functions() -> None:
@@ -57,43 +69,80 @@ def _forget_exit_functions() -> None:
         atexit.register(multiprocessing._exit_function)
 
 
-def _leave_to_parent(connection: Connection) -> None:
-    """In a process that the script forks: the pipe and the signal handling are the worker's alone."""
-    connection.disown()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+class _Terminate:
+    """The handler of SIGTERM: interrupts the script, in its worker alone.
+
+    A handler of the script may call it, as the one that there was before, in a process that was forked, too.
+    """
+
+    def __init__(self, gate: InterruptGate) -> None:
+        self._gate = gate
+        self._pid = os.getpid()
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._pid:
+            script_signal_handler(self._gate, TerminateInterrupt, signum, frame)
+            return
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+def _lose_no_interrupt(gate: InterruptGate, end: finalisation.Finalisation) -> None:
+    """See to it that an interrupt is raised again that hits what Python lets nothing come out of.
+
+    That is a `__del__`, the callback of a weak reference or of C, a hook of a fork.  At the end of the script, where a
+    signal ends a step, one interrupt is enough.
+    """
+    shown = sys.unraisablehook
+
+    def take_back(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, TerminateInterrupt) and not end.step:
+            gate.take_back()
+        else:
+            shown(unraisable)
+
+    sys.unraisablehook = take_back
+
+
+def _follow_forks(worker: ScriptWorker, connection: Connection, forked: ForkedProcesses, events: PipeEvents) -> None:
+    """See to it that what the script forks is a process as any other, and is heard."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def leave_to_parent() -> None:
+        connection.disown()
+        if signal.getsignal(signal.SIGTERM) is handler:  # the script's own stays
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        forked.in_child()
+        events.leave_to_parent()
+        worker.shutdown_event.set()  # one that returns from the script's function has no other to wait for
+
+    def before_fork() -> None:
+        with worker.gate.closed():  # what had to wait is raised in here, and taken back: see _lose_no_interrupt
+            forked.before_fork()
+
+    os.register_at_fork(before=before_fork, after_in_child=leave_to_parent)
 
 
 def worker_main(sock: socket.socket) -> NoReturn:
     """Run a worker in a freshly forked process, from its birth as a spare to its end."""
+    become_subreaper()  # until it ends, what the script leaves behind is not main's, which so knows whose it is
     _forget_exit_functions()
     gate = InterruptGate()
     connection = Connection(sock, gate)
-    signal.signal(signal.SIGTERM, functools.partial(script_signal_handler, gate, TerminateInterrupt))
-    os.register_at_fork(after_in_child=functools.partial(_leave_to_parent, connection))
+    signal.signal(signal.SIGTERM, _Terminate(gate))
     set_title(SPARE_TITLE)
-    _own_random_numbers()
-    events, work = PipeEvents(connection), PipeWork(connection, gate)
-    worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate)
-    threading.Thread(target=work.read_for, args=(worker, events), name="messages", daemon=True).start()
+    draw_seeds()
+    leave_helpers_to_template()
+    forked = ForkedProcesses(connection)
+    events, work = PipeEvents(connection, forked), PipeWork(connection, gate)
+    flusher = Flusher()
+    worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate, flusher=flusher)
+    _follow_forks(worker, connection, forked, events)
+    _lose_no_interrupt(gate, work.finalisation)
+    threading.Thread(target=work.read_for, args=(worker,), name="messages", daemon=True).start()
+    flusher.start()
     rehearse(SPARE_TITLE)
+    work.finalisation.note_own()
     connection.send(WORKER_READY, b"")
     worker.run()
-    _end(worker)
-
-
-def _end(worker: ScriptWorker) -> NoReturn:
-    """End as Python would: wait for the script's own threads, run its exit functions, flush."""
-    status = worker.exit_status
-    try:
-        with worker.gate.open():
-            if status == 0:
-                threading._shutdown()  # type: ignore[attr-defined]
-            atexit._run_exitfuncs()
-    except BaseException:  # top of a process, running user code; a signal in it means: now
-        status = status or 1
-    if worker.gate.raised:  # Python 3.13 keeps an exception that ends the waiting for threads to itself
-        status = status or TERMINATED_STATUS
-    for name in ("stdout", "stderr"):
-        with contextlib.suppress(BaseException):  # whatever the script has made of them
-            getattr(sys, name).flush()
-    os._exit(status)
+    work.finalisation.run(worker.exit_status, worker.handlers.hand_over, worker.loop.close, worker.forget)

@@ -14,22 +14,24 @@ import sys
 import threading
 from typing import Any
 
-from ...logs import configure_logging
 from ...mptools import Connection, InterruptGate
-from ..marks import RUN_ID_VARIABLE
+from ...this_run import forget_run
 from ..messages import Finished, Load, Run, from_payload
 from ..script import ProcedureInput
 from . import _loader as loader
+from ._importable import forget_script
 from ._pipe import PipeEvents, PipeWork
-from ._surroundings import text_stream
+from ._script_log import configure_logging
+from ._streams import text_stream
 from ._worker import ScriptWorker
 
 _NOTHING = ProcedureInput().as_data()
-_NOWHERE = os.devnull  # an empty script
+_CONTEXT = {"wait_for_qa_ready": True, "subarray_id": 1}
+_SCRIPT = os.path.join(os.path.dirname(os.path.realpath(__file__)), "_nothing.py")
 
 
 class _RehearsingWorker(ScriptWorker):
-    """A worker whose process keeps its title: by that main knows it for no script's."""
+    """A worker whose process keeps its title, since it has no script yet."""
 
     def __init__(self, title: str, *args: Any, **kwargs: Any) -> None:
         self._title = title
@@ -53,18 +55,14 @@ def rehearse(title: str) -> None:
         told, heard = Connection(ours, gate), Connection(theirs)
         events, work = PipeEvents(told), PipeWork(told, gate)
         worker = _RehearsingWorker(title, "rehearsal", threading.Event(), threading.Event(), events, work, gate=gate)
-        worker.main_func(Load(0, "", {}, _NOWHERE, [], _NOTHING, {}, {}, 0.0))
-        assert worker.module is not None
-        worker.module.main = _do_nothing  # type: ignore[attr-defined]
-        worker.main_func(Run("main", _NOTHING, {}))
+        worker.main_func(Load(0, "", {}, _SCRIPT, [], _NOTHING, _CONTEXT, {}, 0.0))
+        worker.main_func(Run("main", _NOTHING, _CONTEXT))
         while not isinstance(from_payload(heard.receive().payload), Finished):
             pass
     for descriptor in (1, 2):
-        text_stream(descriptor)
+        text_stream(descriptor, "")
     configure_logging()
-    del os.environ[RUN_ID_VARIABLE], sys.modules[loader.MODULE_NAME], linecache.cache[_NOWHERE]
+    forget_script()
+    forget_run()
+    del sys.modules[loader.MODULE_NAME], linecache.cache[_SCRIPT]
     sys.argv, sys.path[:] = arguments, path
-
-
-def _do_nothing() -> None:
-    """The main of the script that does nothing."""

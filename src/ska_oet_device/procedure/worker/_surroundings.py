@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import io
 import logging
 import os
 import resource
 import sys
-from typing import Any
 
-from ...logs import about, configure_logging
-from ..marks import RUN_ID_VARIABLE
+from ...logs import about
+from ...this_run import ThisRun
 from ..messages import Load
+from ._script_log import configure_logging
+from ._streams import Flusher, text_stream
 
 _log = logging.getLogger(__name__)
 
@@ -27,46 +26,43 @@ def set_title(title: str) -> None:
     setproctitle(title)
 
 
-def take_identity(message: Load) -> None:
+def take_identity(message: Load) -> ThisRun:
     """Mark this process, and all it will start, as belonging to the procedure."""
-    os.environ[RUN_ID_VARIABLE] = message.run_id
+    this_run = ThisRun(message.process_uid, message.run_id, message.device, message.context["subarray_id"])
+    this_run.tell(message.folder)
     configure_logging(str(about(message.device, message.process_uid, message.run_id)["tags"]))
     sys.argv = [message.path]
+    return this_run
 
 
-def redirect_output(path: str) -> None:
-    """Have everything that this process and its children print go to a file, by descriptor."""
+def redirect_output(path: str, pipe: int | None, flusher: Flusher | None = None) -> None:
+    """Have everything that this process and its children print go to a pipe, by descriptor.
+
+    Where there is none, the output goes where the server's own does.
+
+    :param path: of the file where it is to end; empty: nothing is kept
+    :param pipe: its end that is written; closed here
+    :param flusher: writes what is no line yet
+    """
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
-    if not path:
-        return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError:
-        _log.exception("the output cannot be kept in %s", path)
-        return
-    for standard in (1, 2):
-        os.dup2(descriptor, standard)
-    os.close(descriptor)
-    sys.stdout, sys.stderr = text_stream(1), text_stream(2)
+    if pipe is not None:
+        for standard in (1, 2):
+            os.dup2(pipe, standard)
+        os.close(pipe)
+    elif path:
+        _log.error("the output cannot be kept in %s: there is no pipe for it", path)
+    # Python's own keep what is printed to a pipe or a file, also the server's, until the process ends.  Under both
+    # names: who wraps what is behind one of them anew would close it with the last reference.
+    sys.stdout = sys.__stdout__ = text_stream(1, "<stdout>", flusher)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = text_stream(2, "<stderr>", flusher)  # type: ignore[misc]
 
 
-class _LenientFile(io.FileIO):
-    """A file that drops what a full disk does not take: no script ends because of what it prints."""
+def offer_compatibility() -> None:
+    """Let the script import what other executors offer; what is installed or beside the script goes before it."""
+    from ...compatibility import FOLDER  # for those alone that are asked for it
 
-    def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            return len(data)
-
-
-def text_stream(descriptor: int) -> io.TextIOWrapper:
-    """Return a stream that writes by line, so that what a script prints can be followed while it runs."""
-    file = io.BufferedWriter(_LenientFile(descriptor, "w", closefd=False))
-    return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.path.append(FOLDER)
 
 
 def limit_memory(size: int) -> None:

@@ -16,19 +16,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from types import FrameType, ModuleType
 from typing import Any
 
 from ...event import AUTO_TOPIC, prepare_script_bus, publish_to_script
 from ...mptools import InterruptGate, ProcWorker, TerminateInterrupt
+from ...scripting import ScriptStopped
+from ...this_run import ThisRun
 from ..marks import run_title
 from ..messages import (
     LISTENING,
+    LONGEST_NAME,
+    LONGEST_REASON,
+    TERMINATED_STATUS,
     Env,
     EnvironmentReady,
+    FilledIn,
     Finished,
     Load,
     PubSub,
@@ -38,16 +43,32 @@ from ..messages import (
     UserFnComplete,
     UserFnFailed,
 )
-from ..script import ProcedureInput
+from ..script import ProcedureInput, read_script
 from ..state import ProcedureState
 from . import _loader as loader
+from ._call import bind
+from ._entry_point import check_module
+from ._event_loop import ScriptLoop
+from ._failures import is_way_out, reason_of, shortened, trace_of
 from ._fetch import Prepared, environments_of, prepare, use_checkout
-from ._surroundings import limit_memory, redirect_output, set_title, take_identity, use_memory_reserve
+from ._functions import ScriptCallError, forget_functions, function_of
+from ._handlers import TermHandlers
+from ._importable import let_children_import
+from ._result import result_of
+from ._streams import Flusher
+from ._surroundings import (
+    limit_memory,
+    offer_compatibility,
+    redirect_output,
+    set_title,
+    take_identity,
+    use_memory_reserve,
+)
 
 _log = logging.getLogger(__name__)
 
-TERMINATED_STATUS = 128 + signal.SIGTERM
-"""The exit status of a worker that ended because it was told to."""
+
+_monotonic = time.monotonic  # also where the script has put another one in its place
 
 
 def now(*, clock: Callable[[], float] = time.time) -> float:
@@ -100,16 +121,25 @@ class ScriptWorker(ProcWorker):
         """Create a worker; see ProcWorker for the parameters.
 
         :param environment: the Environment that the script is to run in; None for the server's own
-        :param kwargs: `gate`, the InterruptGate that this process's signal handlers use
+        :param kwargs: `gate`, the InterruptGate that this process's signal handlers use; `flusher`, which writes what
+            the script prints and is no line yet
         """
         self.gate: InterruptGate = kwargs.pop("gate", None) or InterruptGate()
+        self._flusher: Flusher | None = kwargs.pop("flusher", None)
         if kwargs:
             raise TypeError(f"ScriptWorker has no parameter {', '.join(map(repr, kwargs))}")
         self.environment = environment
+        self.context: dict[str, Any] = {}
+        self.this_run: ThisRun | None = None
         self.module: ModuleType | None = None
         self.run_state: RunThreadState | None = None
         self.exit_status = 0
+        self.loop = ScriptLoop()
+        self.handlers = TermHandlers()
+        self.output: int | None = None
+        """The pipe for what the script prints, which has come with Load."""
         self._max_memory = 0
+        self._result: tuple[str | None, str] = (None, "")
         self._prepared: Prepared | None = None
         self._relayed: tuple[int, str, dict[str, Any]] | None = None
         self._listening = False
@@ -148,40 +178,59 @@ class ScriptWorker(ProcWorker):
 
     def publish_lifecycle(self, new_state: ProcedureState, fn_name: str = "") -> None:
         """Broadcast a lifecycle status change event."""
-        self.event_q.put(StateEntered(int(new_state), now(), fn_name))
+        self.event_q.put(StateEntered(int(new_state), now(), fn_name[:LONGEST_NAME]))
 
-    def _finish(self, outcome: str, reason: str, *, stacktrace: str | None = None, status: int = 0) -> None:
-        """Tell how the script ended; the process follows."""
+    def _finish(
+        self, outcome: str, reason: str, *, stacktrace: str | None = None, status: int = 0, **more: Any
+    ) -> None:
+        """Tell how the script ended; the process follows.
+
+        :param more: what else Finished has
+        """
         self.exit_status = status
-        self.event_q.put(Finished(outcome, now(), reason, stacktrace))
+        self.event_q.put(Finished(outcome, _monotonic(), reason[:LONGEST_REASON], shortened(stacktrace), **more))
         self.shutdown_event.set()
+
+    def forget(self) -> None:
+        """Let go of the script: what nobody else holds of it is dropped."""
+        self.handlers.take_back()
+        self.module = self.run_state = None
+        self.loop, self.handlers = ScriptLoop(), TermHandlers()
+        forget_functions()
 
     # -- the messages
 
     def _load(self, message: Load) -> None:
         self.name = f"{message.device}#{message.process_uid}"
-        redirect_output(message.output)
+        redirect_output(message.output, self.output, self._flusher)
         set_title(self._title_for(message))
-        take_identity(message)
+        if not self.context:  # else the thread that reads the pipe has it, or a newer one
+            self.context = message.context
+        self.this_run = take_identity(message)
         self.publish_lifecycle(ProcedureState.IDLE)
         if message.source is not None and not self._prepare_source(message.source):
             return
         path = self._prepared.path if self._prepared is not None else message.path
         self._max_memory = message.max_memory
         limit_memory(message.max_memory)
+        if message.compatible:
+            offer_compatibility()
         self.publish_lifecycle(ProcedureState.LOADING)
         try:
-            with self.gate.open():
+            with self._code_of_the_script():
                 self.module = self._load_module(path)
+                has_init = callable(vars(self.module).get("init"))
+                if not has_init:  # else that may bind main
+                    check_module(self.module)
         except BaseException as error:  # user code: whatever it raises is the procedure's failure
             if isinstance(error, MemoryError):
                 use_memory_reserve()
             self._fail("loading", error)
             return
         self.publish_lifecycle(ProcedureState.IDLE)
-        if callable(getattr(self.module, "init", None)):
+        if has_init:
             self.publish_lifecycle(ProcedureState.INITIALISING, "init")
-            self.main_func(self._call("init", ProcedureInput.from_data(message.init_args), message.context))
+            self.main_func(self._call("init", ProcedureInput.from_data(message.init_args)))
         else:
             self.publish_lifecycle(ProcedureState.READY)
 
@@ -194,7 +243,7 @@ class ScriptWorker(ProcWorker):
         """Get the script from git; False if this worker does not go on, for good or for worse."""
         if "prepared" in source:  # by another worker; this one is of the script's own environment
             self._prepared = Prepared(**source["prepared"])
-            use_checkout(self._prepared, source["base_dir"])
+            use_checkout(self._prepared)
             return True
         self.publish_lifecycle(ProcedureState.PREP_ENV)
         try:
@@ -209,37 +258,57 @@ class ScriptWorker(ProcWorker):
             self.event_q.put(EnvironmentReady(self._prepared.environment, self._prepared.path, handed_over))
             self.shutdown_event.set()
             return False
-        use_checkout(self._prepared, source["base_dir"])
+        use_checkout(self._prepared)
         self.publish_lifecycle(ProcedureState.IDLE)
         return True
 
     def _load_module(self, path: str) -> ModuleType:
-        # The path was resolved when the script was asked for; a link laid since then must not lead elsewhere.
-        if os.path.realpath(path) != path:
-            raise PermissionError(f"{path} is not where it was: it leads to {os.path.realpath(path)}")
-        source = Path(path).read_bytes()
+        source = read_script(path)
         provenance = loader.provenance_of(path, source)
         if self._prepared is not None:
             provenance["git_commit"] = self._prepared.commit
             provenance["environment"] = os.path.basename(self._prepared.environment) or None
         self.event_q.put(ScriptLoaded(provenance))
-        return loader.module_from_source(path, source)
+        let_children_import(path, source, provenance["sha256"])
+        before = set(sys.modules)
+        module = loader.module_from_source(path, source, has_main=True)
+        if self._prepared is not None and self._prepared.environment:
+            from ._requirements import warn_of_what_is_not_required  # for scripts with an environment alone
+
+            warn_of_what_is_not_required(set(sys.modules) - before)
+        return module
 
     def _prepare_environment(self, message: Env) -> None:
         self._prepare_source(message.environment)
 
     def _run(self, message: Run) -> None:
         self.publish_lifecycle(ProcedureState.RUNNING, message.fn_name)
-        self.main_func(self._call(message.fn_name, ProcedureInput.from_data(message.run_args), message.context))
+        self.context = message.context
+        self.main_func(self._call(message.fn_name, ProcedureInput.from_data(message.run_args)))
 
-    def _call(self, name: str, given: ProcedureInput, context: dict[str, Any]) -> UserFnComplete | UserFnFailed:
+    def _context_now(self) -> dict[str, Any]:
+        """Return what a function that is called now is told; this process, and what it starts, is told the same."""
+        told = self.context
+        assert self.this_run is not None
+        if self.this_run.subarray_id != told["subarray_id"]:
+            self.this_run = replace(self.this_run, subarray_id=told["subarray_id"])
+            self.this_run.tell()
+        return {**told, **vars(self.this_run)}
+
+    def _call(self, name: str, given: ProcedureInput) -> UserFnComplete | UserFnFailed:
         self.run_state = RunThreadState(threading.current_thread(), name)
         try:
-            with self.gate.open():
-                function = loader.function_of(self.module, name)  # type: ignore[arg-type]
-                loader.call(loader.bind(function, given, context))
+            with self._code_of_the_script():
+                function = function_of(self.module, name)  # type: ignore[arg-type]
+                bound = bind(name, function, given, self._context_now())
+                if bound.filled_in:
+                    self.event_q.put(FilledIn(bound.filled_in))
+                value = bound.run(self.loop)
+                if name == "main":
+                    self.loop.close()  # tasks that are left are main's, too: their clean-up may be stopped
+                    self._result = result_of(value)
         except SystemExit as error:
-            if loader.exit_status(error) == 0:
+            if loader.exit_status(error) == 0 and not isinstance(error, ScriptStopped):
                 return UserFnComplete(name, exited=True)
             self.run_state.exception = error
             return UserFnFailed(name, error)
@@ -248,7 +317,17 @@ class ScriptWorker(ProcWorker):
                 use_memory_reserve()
             self.run_state.exception = error
             return UserFnFailed(name, error)
-        return UserFnComplete(name)
+        return UserFnComplete(name, value)
+
+    @contextlib.contextmanager
+    def _code_of_the_script(self) -> Iterator[None]:
+        """The script's code runs inside: signals interrupt it, or its own handlers answer them."""
+        self.handlers.hand_over()
+        try:
+            with self.gate.open():
+                yield
+        finally:
+            self.handlers.take_back()
 
     def _user_fn_complete(self, message: UserFnComplete) -> None:
         if self.gate.raised:
@@ -256,9 +335,18 @@ class ScriptWorker(ProcWorker):
                 "terminated", f"{message.fn_name} returned after it was told to stop", status=TERMINATED_STATUS
             )
             return
+        if message.fn_name == "init":
+            try:
+                check_module(self.module)  # type: ignore[arg-type]
+            except ScriptCallError as error:
+                self._fail("init", error)
+                return
         self.publish_lifecycle(ProcedureState.READY)
         if message.fn_name == "main":
-            self._finish("completed", "completed")
+            is_pending = self.gate.waiting is not None or signal.SIGTERM in signal.sigpending()
+            self._finish(
+                "completed", "completed", unaware=is_pending, result=self._result[0], result_note=self._result[1]
+            )
 
     def _user_fn_failed(self, message: UserFnFailed) -> None:
         self._fail(message.fn_name, message.exception)
@@ -267,20 +355,28 @@ class ScriptWorker(ProcWorker):
         if isinstance(error, TerminateInterrupt):
             self._finish("terminated", f"told to stop during {doing}", status=TERMINATED_STATUS)
             return
-        outcome = "terminated" if self.gate.raised else "failed"
+        if isinstance(error, ScriptStopped) and not self.gate.raised:
+            self._finish("stopped", error.reason)
+            return
         status = (loader.exit_status(error) or 1) if isinstance(error, SystemExit) else 1
-        trace = loader.trace_of(error)
+        trace = trace_of(error)
         if trace is not None:
-            with contextlib.suppress(Exception):  # whatever the script has made of them
+            with contextlib.suppress(BaseException):  # whatever the script has made of them
                 sys.stdout.flush()  # what it printed came first
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(BaseException):
                 print(trace, file=sys.stderr, end="", flush=True)
-        reason = loader.reason_of(error)
+        reason = reason_of(error)
         if isinstance(error, MemoryError) and self._max_memory:
             reason = f"{reason}; MaxMemory is {self._max_memory / 1024**2:g} MiB"
         if isinstance(error, OSError) and error.errno == errno.EMFILE:
             reason = f"{reason}; a process may have {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} files open"
-        self._finish(outcome, reason, stacktrace=trace, status=status)
+        if not self.gate.raised:
+            self._finish("failed", reason, stacktrace=trace, status=status)
+        elif is_way_out(error):
+            self._finish("terminated", f"told to stop during {doing}", stacktrace=trace, status=TERMINATED_STATUS)
+        else:
+            why = f"the clean-up of {doing} failed"
+            self._finish("terminated", why, stacktrace=trace, status=status, clean_up_error=reason[:LONGEST_REASON])
 
     # -- messages of the script and for it
 
@@ -306,7 +402,7 @@ class ScriptWorker(ProcWorker):
         self._relayed = (threading.get_ident(), message.topic, message.data)
         try:
             publish_to_script(message.topic, message.data)
-        except Exception:  # the sender's data need not fit the topic as this script knows it
+        except BaseException:  # the data need not fit the topic as this script knows it, and a listener may exit
             _log.exception("a message on topic %s could not be published", message.topic)
         finally:
             self._relayed = None

@@ -1,0 +1,94 @@
+"""Python's own helpers among what a worker leaves behind: they have a moment in which to clean up.
+
+multiprocessing's resource tracker, and loky's, unlink the shared memory and the semaphores of processes that could not
+do that themselves.  It ends by itself, as soon as nobody holds the other end of its pipe any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...mptools import ProcessStat, children_of, command_line_of, stat_of
+
+LONGEST_MOMENT = 2.0  # seconds; one that only says that it is a helper lives for no longer
+_MOMENT = 0.25  # seconds for one that waits, though nothing else has ended, or come to light, meanwhile
+_MARK = b"resource_tracker import main"  # in the command line: what each of these runs, in all versions
+_MOST_SPARED = 3  # of one worker: multiprocessing's, loky's, and that of another program
+_LEAST_SEARCHED = 30  # processes that are looked at however long it takes on a busy machine
+
+
+@dataclass
+class _Spared:
+    """What says that it is a helper, and until when it is not killed, by the monotonic clock."""
+
+    group: int
+    until: float
+    at_most: float
+
+
+class Helpers:
+    """The helpers that are spared for a moment.  In main's loop.
+
+    What a process says of itself may be a lie.  So one that sleeps is killed soon: nobody is left whom it could wait
+    for.  One that runs, or waits for the processor or a disk, may be a Python that has yet to start on a busy machine.
+    """
+
+    def __init__(self) -> None:
+        self._spared: dict[tuple[int, int], _Spared] = {}  # by id and start; also those whose moment is over
+
+    def look_for(self, left_behind: Iterable[tuple[int, ProcessStat]], until: float) -> None:
+        """Find helpers among what an ended worker has left behind, and the descendants of that.
+
+        A process that comes later is not spared.
+
+        :param until: when to stop looking, by the monotonic clock: what multiplies must be killed first
+        """
+        found = 0
+        waiting = [pid for pid, _ in left_behind]
+        for number, pid in enumerate(waiting):  # which grows meanwhile
+            if number >= _LEAST_SEARCHED and time.monotonic() > until:
+                return
+            if _MARK in command_line_of(pid):
+                found += self._spare(pid)
+                if found == _MOST_SPARED:
+                    return
+            waiting += children_of(pid)
+
+    def _spare(self, pid: int) -> bool:
+        """Begin its moment, unless it has had one; says whether it has begun."""
+        stat = stat_of(pid)
+        if stat is None or (pid, stat.start) in self._spared:
+            return False
+        now = time.monotonic()
+        self._spared[pid, stat.start] = _Spared(stat.group, now + _MOMENT, now + LONGEST_MOMENT)
+        return True
+
+    def is_spared(self, pid: int, stat: ProcessStat) -> bool:
+        """Say whether a process is not to be killed yet."""
+        spared = self._spared.get((pid, stat.start))
+        if spared is None:
+            return False
+        if stat.state in "RD":
+            self._put_off(spared)
+        return time.monotonic() < spared.until
+
+    def note_news(self) -> None:
+        """Another process has ended, or come to light: it may have held the other end of a helper's pipe until now."""
+        for spared in self._spared.values():
+            self._put_off(spared)
+
+    @staticmethod
+    def _put_off(spared: _Spared) -> None:
+        """Begin its moment anew, as far as it may last."""
+        spared.until = min(time.monotonic() + _MOMENT, spared.at_most)
+
+    def is_in(self, group: int) -> bool:
+        """Say whether a group is not to be killed as a whole yet."""
+        now = time.monotonic()
+        return any(spared.group == group and now < spared.until for spared in self._spared.values())
+
+    def forget(self) -> None:
+        """Nothing is left behind any more."""
+        self._spared.clear()

@@ -1,0 +1,100 @@
+"""What a worker tells main: read, and looked at, for user code runs at the other end of the pipe."""
+
+from __future__ import annotations
+
+from ...config import LONGEST_PATH
+from ...mptools import NotPlainError
+from ..messages import (
+    LARGEST_RESULT,
+    LONGEST_DELAY,
+    LONGEST_REASON,
+    Delay,
+    EnvironmentReady,
+    FilledIn,
+    Finished,
+    ScriptLoaded,
+    StateEntered,
+    from_payload,
+)
+from ..state import ProcedureState
+
+Told = StateEntered | ScriptLoaded | FilledIn | EnvironmentReady | Finished | Delay
+
+_MOST_READ = 32 * 1024  # bytes of what a worker says that it has read
+_LATEST = 2.0**33  # Unix time, some centuries from now
+_OUTCOMES = ("completed", "failed", "terminated", "stopped")
+
+
+def read_told(payload: bytes) -> Told:
+    """Return the message in a frame of a worker.
+
+    :raises NotPlainError: it is none that a worker sends, or one of its fields cannot be
+    """
+    message: Told = from_payload(payload)
+    if isinstance(message, StateEntered):
+        _check(type(message.state) is int and message.state in _ENTERED, "state", message.state)
+        _check_time(message.time)
+    elif isinstance(message, ScriptLoaded):
+        is_small = type(message.provenance) is dict and len(payload) <= _MOST_READ
+        _check(is_small and "filled_in" not in message.provenance, "provenance", message.provenance)
+    elif isinstance(message, FilledIn):
+        _check(_is_subarray(message.arguments), "arguments", message.arguments)
+    elif isinstance(message, EnvironmentReady):
+        _check_path("folder", message.folder)
+        _check_path("path", message.path)
+        _check(type(message.source) is dict, "source", message.source)
+    elif isinstance(message, Finished):
+        _check(message.outcome in _OUTCOMES, "outcome", message.outcome)
+        _check_time(message.moment, "moment")
+        _check_reason("reason", message.reason)
+        _check_reason("clean_up_error", message.clean_up_error)
+        _check(type(message.unaware) is bool, "unaware", message.unaware)
+        _check(message.result is None or _is_result(message.result), "result", message.result)
+        _check_reason("result_note", message.result_note)
+        _check(message.stacktrace is None or type(message.stacktrace) is str, "stacktrace", message.stacktrace)
+    elif isinstance(message, Delay):
+        _check(type(message.where) is str and len(message.where) <= LONGEST_DELAY, "where", message.where)
+    else:
+        raise NotPlainError(f"a worker does not send {type(message).__name__}")
+    return message
+
+
+_ENTERED = frozenset(int(state) for state in ProcedureState if not state.is_terminal)
+"""The states that a worker may say it has entered: how it ended is for main to say."""
+
+
+def _check(is_right: bool, name: str, value: object) -> None:
+    if not is_right:
+        raise NotPlainError(f"{name} is {repr(value)[:100]}")
+
+
+def _is_subarray(arguments: object) -> bool:
+    """Say whether these are arguments that a device fills in."""
+    if type(arguments) is not dict or list(arguments) != ["subarray_id"]:
+        return False
+    return type(arguments["subarray_id"]) is int and 0 <= arguments["subarray_id"] < 2**63
+
+
+def _check_time(time: object, name: str = "time") -> None:
+    _check(type(time) is float and 0.0 <= time < _LATEST, name, time)  # NaN is not
+
+
+def _is_result(result: object) -> bool:
+    return type(result) is str and len(result) <= LARGEST_RESULT and result.isascii()
+
+
+def _check_reason(name: str, reason: object) -> None:
+    _check(type(reason) is str and len(reason) <= LONGEST_REASON, name, reason)
+
+
+def _check_path(name: str, path: object) -> None:
+    _check(type(path) is str and 0 < len(path) <= LONGEST_PATH and "\0" not in path, name, path)
+
+
+def require(is_so: bool, reason: str) -> None:
+    """Go on if a message can be believed.
+
+    :raises NotPlainError: it cannot be so
+    """
+    if not is_so:
+        raise NotPlainError(reason)

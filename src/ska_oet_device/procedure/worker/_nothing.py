@@ -1,0 +1,5 @@
+"""The script of a rehearsal."""
+
+
+def main() -> None:
+    """Do nothing."""

@@ -1,0 +1,50 @@
+"""Main's patience with the device server, by a clock that the test moves."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from support.modelled import Clock, Kernel
+
+from ska_oet_device.procedure.messages import Pong, ServerReady
+from ska_oet_device.procedure.supervision import DeviceServerKeeper
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def kernel():
+    return Kernel()
+
+
+@pytest.fixture
+def keeper(clock, kernel):
+    """One whose device server has been started, and is silent."""
+    journal = SimpleNamespace(send=lambda frame: None)
+    made = DeviceServerKeeper(
+        clock, kernel, journal, [], lambda: None, lambda message: None, lambda: None, lambda code: None, lambda: False
+    )
+    kernel.take(lambda process: None)
+    (made._pid,) = kernel.processes
+    made._watch.begin(120.0)
+    return made
+
+
+def test_the_silence_of_a_start_is_not_held_against_one_that_is_ready(clock, kernel, keeper):
+    clock.move(60)
+    keeper._handle(ServerReady())
+    clock.move(9)
+    assert kernel.ill == {}
+    keeper._handle(Pong(0))
+    clock.move(8)
+    assert kernel.ill == {}
+
+
+def test_one_that_is_ready_and_then_silent_is_killed(clock, kernel, keeper):
+    keeper._handle(ServerReady())
+    clock.move(11)
+    assert kernel.ill == {keeper._pid: (9,)}
