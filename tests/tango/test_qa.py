@@ -1,6 +1,10 @@
 """The operator's flag: written, remembered, given to scripts, and overridden once."""
 
 import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tango
@@ -76,11 +80,27 @@ def test_init_is_given_the_flag_as_it_is_after_loading(oet, tmp_path, scratch):
         uid = oet.prepare("waits_at_import.py")
         oet.recorder.wait_for_state(uid, "LOADING")
         oet.proxy.waitForQaReady = False
-        oet.proxy.read_attribute("healthState")  # main has answered: what was sent before has arrived
         gate.touch()
         oet.recorder.wait_for_state(uid, "READY")
         assert json.loads(path.read_text())["wait_for_qa_ready"] is False
     finally:
+        oet.proxy.waitForQaReady = True
+
+
+def test_a_write_returns_when_main_which_calls_the_functions_has_the_flag(oet):
+    def write():
+        oet.proxy.waitForQaReady = False
+
+    os.kill(oet.server.pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor() as pool:
+            writing = pool.submit(write)
+            time.sleep(0.3)
+            assert not writing.done()
+            os.kill(oet.server.pid, signal.SIGCONT)
+            writing.result(10)
+    finally:
+        os.kill(oet.server.pid, signal.SIGCONT)
         oet.proxy.waitForQaReady = True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.waiting import wait_until
@@ -72,3 +73,26 @@ def test_main_that_says_nothing_for_long_is_asked_and_owes_an_answer(started, mo
     assert link.main.answer_overdue > 0
     theirs.sendall(messages.to_frame(messages.Pong(0)))
     wait_until(lambda: link.main.answer_overdue == 0, 5, "main is heard again")
+
+
+def test_who_waits_for_main_goes_on_when_it_has_answered_that_question_and_no_other(started):
+    link, theirs = started
+    link.ping()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(link.wait_for_main, 30)
+        asked = [messages.Ping(0), messages.Ping(1)]
+        read: list[object] = []
+        wait_until(lambda: read.extend(_messages_of(theirs)) or read == asked, 5, "main is asked twice")
+        theirs.sendall(messages.to_frame(messages.Pong(0)))
+        wait_until(lambda: link.main.answer_overdue == 0, 5, "main is heard")
+        assert not waiting.done()
+        theirs.sendall(messages.to_frame(messages.Pong(1)))
+        assert waiting.result(10) is True
+
+
+def test_who_waits_for_a_main_that_does_not_answer_goes_on_after_a_while(started):
+    link, theirs = started
+    assert link.wait_for_main(0.01) is False
+    assert _messages_of(theirs) == [messages.Ping(1)]
+    theirs.sendall(messages.to_frame(messages.Pong(1)) + messages.to_frame(messages.Ping(7)))  # too late
+    assert _messages_of(theirs) == [messages.Pong(7)]  # and it goes on

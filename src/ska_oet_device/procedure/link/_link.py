@@ -7,6 +7,7 @@ what main announces is published on the bus of the device it concerns.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import selectors
 import socket
@@ -26,6 +27,7 @@ from ._route import Route
 _log = logging.getLogger(__name__)
 
 _SILENT_TOO_LONG = 5.0  # seconds; main asks for an answer every two
+_READING_PATIENCE = 2.0  # seconds for main to do what it was sent
 
 
 class Link:
@@ -51,6 +53,8 @@ class Link:
         self.on_shutdown: Callable[[], None] = lambda: None
         self.thread_context: Callable[[], Any] = contextlib.nullcontext
         self._welcomed = threading.Event()
+        self._tokens = itertools.count(1)
+        self._unanswered: dict[int, threading.Event] = {}
         self._is_closed = False
         self._ended_by: Exception | None = None
 
@@ -143,6 +147,19 @@ class Link:
         if self.main.note_question():
             self.send(messages.Ping(0))
 
+    def wait_for_main(self, seconds: float = _READING_PATIENCE) -> bool:
+        """Wait until main has done what it was sent before; False if it has not within that time.
+
+        Any thread but the link's own, which hears the answer.
+        """
+        token, answered = next(self._tokens), threading.Event()
+        self._unanswered[token] = answered
+        try:
+            self.send(messages.Ping(token))
+            return answered.wait(seconds)
+        finally:
+            del self._unanswered[token]
+
     def look_after_main(self) -> None:
         """Ask main for a sign of life if it gives none; also if the template is stopped, which it then notices."""
         if self.main.silence > _SILENT_TOO_LONG or self.main.template_is_stopped:
@@ -210,13 +227,19 @@ class Link:
         elif isinstance(message, messages.Ping):
             self.send(messages.Pong(message.token))
         elif isinstance(message, messages.Pong):
-            self.main.note_answer()
+            self._note_answer(message.token)
         elif isinstance(message, messages.Shutdown):
             self.on_shutdown()
         elif isinstance(message, messages.DelayMessage):
             self._tell_delay(message)
         else:
             self._to_device(message)
+
+    def _note_answer(self, token: int) -> None:
+        if not token:
+            self.main.note_answer()
+        elif (answered := self._unanswered.get(token)) is not None:  # else nobody waits any longer
+            answered.set()
 
     def _to_device(self, message: messages.Announcement) -> None:
         self._receipts.begin(message.number)

@@ -157,6 +157,7 @@ class Runtime:
     def _configure(self, host: DeviceHost) -> None:
         host.configure()
         self.configure_workers()
+        self.link.wait_for_main()  # what scripts are told counts as soon as Init has returned
 
     @functools.cached_property
     def owner(self) -> Owner:

@@ -214,6 +214,8 @@ class OetDevice(DeviceAttributes, DeviceProperties):
         with self._request("waitForQaReady", bool(enabled)) as request:
             self._service.audit("waitForQaReady", request.caller, 0, f"accepted; set to {bool(enabled)}")
             self._service.set_wait_for_qa_ready(bool(enabled), self.get_name())
+            # Main may hear a script first, which has a pipe of its own, and call what was asked for ahead of time.
+            self._host.link.wait_for_main()
 
 
 def _uri_of(device: str) -> str:
