@@ -58,7 +58,8 @@ def test_each_step_for_a_procedure_may_fail_and_its_end_is_told_all_the_same(new
         if end.reason != "completed":
             failed += 1
             assert end.new_state.name == "FAILED"
-            assert end.reason == "internal fault of OET: ZeroDivisionError: injected", end
+            # What may follow is that the process has ended by itself meanwhile, which is no clean-up.
+            assert end.reason.startswith("internal fault of OET: ZeroDivisionError: injected"), end
     assert failed > 5
     wait_until(lambda: len(procedures_of(main.pid)) == 1, 20, "the end of every process but the bystander's")
     ends = [change for change in main.told.changes if change.new_state.is_terminal]

@@ -711,7 +711,7 @@ class TestSqliteFile:
         history = Histories("", folder).open()
         for _ in range(count):
             enter(history, create(history), S.CREATING, S.FAILED, stacktrace="x" * 500)
-        assert history.wait(20)
+        assert history.wait(120), "the disk is shared, and each of them is a transaction"
         return history
 
     def dispose(self, history: SqlHistory) -> None:

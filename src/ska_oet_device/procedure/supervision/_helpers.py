@@ -21,11 +21,12 @@ _LEAST_SEARCHED = 30  # processes that are looked at however long it takes on a 
 
 @dataclass
 class _Spared:
-    """What says that it is a helper, and until when it is not killed, by the monotonic clock."""
+    """What says that it is a helper, until when it is not killed, by the monotonic clock, and whether that is over."""
 
     group: int
     until: float
     at_most: float
+    is_over: bool = False
 
 
 class Helpers:
@@ -33,6 +34,8 @@ class Helpers:
 
     What a process says of itself may be a lie.  So one that sleeps is killed soon: nobody is left whom it could wait
     for.  One that runs, or waits for the processor or a disk, may be a Python that has yet to start on a busy machine.
+    On such a machine main, too, may wait: a moment is never over in the middle of a look, when those who were killed in
+    it have had no time to end.
     """
 
     def __init__(self) -> None:
@@ -65,6 +68,17 @@ class Helpers:
         self._spared[pid, stat.start] = _Spared(stat.group, now + _MOMENT, now + LONGEST_MOMENT)
         return True
 
+    def begin_look(self, alive: Iterable[tuple[int, int]]) -> None:
+        """Note that there is one more look at what is left behind.
+
+        :param alive: id and start of what was alive at the end of the last one: a helper waits for the others of them
+        """
+        if any(process not in self._spared for process in alive):
+            self.note_news()
+        now = time.monotonic()
+        for spared in self._spared.values():
+            spared.is_over = now >= spared.until
+
     def is_spared(self, pid: int, stat: ProcessStat) -> bool:
         """Say whether a process is not to be killed yet."""
         spared = self._spared.get((pid, stat.start))
@@ -72,7 +86,8 @@ class Helpers:
             return False
         if stat.state in "RD":
             self._put_off(spared)
-        return time.monotonic() < spared.until
+            spared.is_over = time.monotonic() >= spared.until
+        return not spared.is_over
 
     def note_news(self) -> None:
         """Another process has ended, or come to light: it may have held the other end of a helper's pipe until now."""
@@ -86,8 +101,7 @@ class Helpers:
 
     def is_in(self, group: int) -> bool:
         """Say whether a group is not to be killed as a whole yet."""
-        now = time.monotonic()
-        return any(spared.group == group and now < spared.until for spared in self._spared.values())
+        return any(spared.group == group and not spared.is_over for spared in self._spared.values())
 
     def forget(self) -> None:
         """Nothing is left behind any more."""

@@ -163,6 +163,7 @@ class Undertaker:
         """
         strays: dict[int, _Stray] = {}
         has_news = False
+        self._helpers.begin_look((pid, stray.start) for pid, stray in self._strays.items() if stray.is_alive)
         left_behind, is_complete = self._children.left_behind()
         for pid, stat in self._with_fresh_groups_killed(left_behind, until):
             # Not so one whose main thread has ended while others go on, which is in the same state.
