@@ -30,8 +30,8 @@ STOPPED = {
         def main():
             thread = threading.Thread(target=work, name="worker")
             thread.start()
-            pub.sendMessage("armed")
             try:
+                pub.sendMessage("armed")
                 time.sleep(600)
             finally:
                 thread.join()
