@@ -27,6 +27,7 @@ class HistoryReader:
         self._engine = engine
         self._queries: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
+        self._given_up: float | None = None  # since when it was busy with the query for which nobody waits any longer
         self._thread = threading.Thread(target=self._run, name="history-reader", daemon=True)
         self._thread.start()
 
@@ -37,14 +38,15 @@ class HistoryReader:
         """
         patience = _PATIENCE if patience is None else patience
         busy = self._busy_since
-        if busy is not None and time.monotonic() - busy > patience:
+        if busy is not None and (busy == self._given_up or time.monotonic() - busy > patience):
             raise HistoryError("the history cannot be read: the database does not answer")
         future: Future[Any] = Future()
         self._queries.put((query, future))
         try:
             return cast(T, future.result(patience))
         except TooLate:
-            future.cancel()
+            if not future.cancel():  # it is this query that is not answered, and none before it
+                self._given_up = self._busy_since
             raise HistoryError(
                 f"the history cannot be read: the database has not answered for {patience:g} s"
             ) from None

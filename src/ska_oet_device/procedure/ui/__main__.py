@@ -25,6 +25,7 @@ from ..link import Link
 from ..messages import CannotServe, ServerReady, ServerStarts, StopEverything
 from ._before_tango import database_problem, do_without_user_name, port_problem, uses_database, wait_for_database
 from ._host import Runtime
+from ._sending import wait_until_sent
 from ._start_check import fault_of_start
 from ._tango_logs import TangoLogs
 from .device import OetDevice
@@ -35,6 +36,7 @@ SERVER_NAME = "OetDevice"
 _HEALTH_PERIOD = 1.0  # seconds
 _SWITCH_INTERVAL = 0.0005  # seconds
 _START_CHECKED_EVERY = 0.1  # seconds
+_SENDING = 2.0  # seconds for the last events to leave this process
 _FAREWELL = 0.5  # seconds in which clients can still read why the device is in FAULT
 
 
@@ -48,6 +50,7 @@ def _end(runtime: Runtime) -> None:
         logging.shutdown()
         os._exit(1)
     runtime.flush()
+    wait_until_sent(_SENDING)
     runtime.shut_down.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
