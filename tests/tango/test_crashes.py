@@ -27,6 +27,7 @@ def test_a_killed_device_server_is_started_again_and_scripts_run_on(own_server, 
     assert is_alive(pid)
     oet.reconnect()
     wait_until(path.exists, 10, "the script ran to its end")
+    wait_until(lambda: oet.summary(uid)["state"] == "COMPLETE", 10, "its process has gone")
     assert oet.recorder.wait_for_end(oet.run("good.py"))["state"] == "COMPLETE"
     assert oet.proxy.healthState.name == "OK"
 

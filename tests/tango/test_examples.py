@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from support.waiting import wait_until
 
 from ska_oet_device.client._interrupts import Interrupts
 from ska_oet_device.client._stack import Stack
+from ska_oet_device.examples import scan
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,28 @@ def test_scan_visits_every_position(device: tango.DeviceProxy, mount: tango.Devi
     assert (mount.azimuth, mount.elevation) == (15.0, 55.0)
     assert mount.state() == tango.DevState.STANDBY
     assert device.activeProgress == 100.0
+
+
+@pytest.mark.parametrize("missed", [("MOVING",), ("MOVING", "ON"), ("MOVING", "ON", "azimuth", "elevation")])
+def test_scan_goes_on_though_events_of_the_mount_have_reached_nobody(
+    mount: tango.DeviceProxy, monkeypatch: pytest.MonkeyPatch, missed: tuple[str, ...]
+) -> None:
+    events: queue.SimpleQueue[tango.EventData] = queue.SimpleQueue()
+
+    def hear(event: tango.EventData) -> None:
+        if event.attr_value.name.lower() not in missed and str(event.attr_value.value) not in missed:
+            events.put(event)
+
+    monkeypatch.setattr(scan, "mount", mount)
+    monkeypatch.setattr(scan, "PATIENCE", 2.0)
+    subscriptions = [mount.subscribe_event(name, tango.EventType.CHANGE_EVENT, hear) for name in scan.FOLLOWED]
+    try:
+        target = (mount.azimuth + (10.0 if mount.azimuth < 0 else -10.0), 60.0)
+        list(scan.slew(target, events))
+        assert (mount.azimuth, mount.elevation) == target
+    finally:
+        for subscription in subscriptions:
+            mount.unsubscribe_event(subscription)
 
 
 def test_scan_observes_where_the_mount_is_already(device: tango.DeviceProxy, mount: tango.DeviceProxy) -> None:

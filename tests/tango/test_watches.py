@@ -36,6 +36,7 @@ def test_a_device_server_that_hangs_is_replaced_and_scripts_run_on(own_server, t
     wait_until(lambda: oet.server.device_server().pid != hung.pid, 10, "another device server")
     oet.reconnect()
     wait_until(path.exists, 10, "the script ran to its end")
+    wait_until(lambda: oet.summary(uid)["state"] == "COMPLETE", 10, "its process has gone")
     assert oet.recorder.wait_for_end(oet.run("good.py"))["state"] == "COMPLETE"
     assert oet.proxy.healthState.name == "OK"
 

@@ -1,7 +1,9 @@
 """Scans: points the mount of the subarray at one position after the other, and stays there a while.
 
 The mount is the simulated one (ska_oet_device.simulators.mount); any Tango device with its
-commands and events will do.  Nothing is polled: the script follows the mount's events.
+commands and events will do.  Nothing is polled: the script follows the mount's events.  The first of them may reach
+nobody, since Tango connects a moment after the subscription: one that shows the mount on its way will do as well as
+State MOVING, and before the script gives up it looks for itself.
 """
 
 import math
@@ -53,13 +55,17 @@ def slew(target, events):
         try:
             event = events.get(timeout=PATIENCE)
         except queue.Empty:
+            if mount.State() == tango.DevState.ON:  # MOVING since Slew, until it has arrived
+                return
             raise TimeoutError(f"{mount.dev_name()} has not moved for {PATIENCE:g} s on its way to {target}") from None
         if event.err:
             raise RuntimeError(f"{mount.dev_name()} cannot be followed: {event.errors[0].desc}")
         name, value = event.attr_value.name.lower(), event.attr_value.value
         if name in place:
             place[name] = value
-            yield max(0.0, 1 - way_to(target, place) / distance) if distance else 1.0
+            travelled = max(0.0, 1 - way_to(target, place) / distance) if distance else 1.0
+            moving = moving or 0 < travelled < 1
+            yield travelled
         elif value == tango.DevState.MOVING:
             moving = True
         elif moving and value == tango.DevState.ON:
