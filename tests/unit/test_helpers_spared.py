@@ -81,3 +81,17 @@ def test_one_that_runs_is_spared_but_for_so_long(found, helper, clock):
     clock.now += LONGEST_MOMENT
     found.begin_look([])
     assert not found.is_spared(pid, runs)
+
+
+def test_one_that_has_no_command_line_yet_is_spared_until_it_shows_what_it_is(helper, clock, monkeypatch):
+    pid, stat = helper
+    lines = {pid: b""}
+    monkeypatch.setattr(_helpers, "command_line_of", lambda pid: lines[pid])
+    helpers = Helpers()
+    helpers.look_for([helper], clock.now + 10)
+    assert helpers.is_spared(pid, stat)
+    lines[pid] = b"python\0-c\0from multiprocessing.resource_tracker import main;main(7)\0"
+    assert helpers.is_spared(pid, stat)
+    lines[pid] = b"sleep\x00600\x00"
+    assert not helpers.is_spared(pid, stat)
+    assert not helpers.is_in(stat.group)

@@ -53,7 +53,9 @@ class Helpers:
         for number, pid in enumerate(waiting):  # which grows meanwhile
             if number >= _LEAST_SEARCHED and time.monotonic() > until:
                 return
-            if _MARK in command_line_of(pid):
+            line = command_line_of(pid)
+            # One that the kernel is giving another program has no command line; its parent may run on already (vfork).
+            if _MARK in line or not line:
                 found += self._spare(pid)
                 if found == _MOST_SPARED:
                     return
@@ -62,7 +64,7 @@ class Helpers:
     def _spare(self, pid: int) -> bool:
         """Begin its moment, unless it has had one; says whether it has begun."""
         stat = stat_of(pid)
-        if stat is None or (pid, stat.start) in self._spared:
+        if stat is None or stat.has_ended or (pid, stat.start) in self._spared:
             return False
         now = time.monotonic()
         self._spared[pid, stat.start] = _Spared(stat.group, now + _MOMENT, now + LONGEST_MOMENT)
@@ -84,7 +86,9 @@ class Helpers:
         spared = self._spared.get((pid, stat.start))
         if spared is None:
             return False
-        if stat.state in "RD":
+        if _MARK not in (line := command_line_of(pid)) and line:  # it has become another program
+            spared.is_over = True
+        elif stat.state in "RD":
             self._put_off(spared)
             spared.is_over = time.monotonic() >= spared.until
         return not spared.is_over
