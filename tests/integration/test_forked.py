@@ -75,6 +75,21 @@ def test_progress_is_told_in_the_order_of_events_whoever_reports_it(main, script
     assert order.index(ready, order.index("before")) > order.index("after")
 
 
+def test_a_child_that_is_ended_at_once_ends(main, script):
+    path = script("""
+        import os, signal
+        def main():
+            for _ in range(300):
+                pid = os.fork()
+                if pid == 0:
+                    signal.pause()
+                    os._exit(1)
+                os.kill(pid, signal.SIGTERM)
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+    """)
+    _ended(main, path)
+
+
 def test_what_a_child_said_last_comes_before_the_return_of_the_function(main, script):
     path = script(
         """

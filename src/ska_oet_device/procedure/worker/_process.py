@@ -107,6 +107,10 @@ def _lose_no_interrupt(gate: InterruptGate, end: finalisation.Finalisation) -> N
 def _follow_forks(worker: ScriptWorker, connection: Connection, forked: ForkedProcesses, events: PipeEvents) -> None:
     """See to it that what the script forks is a process as any other, and is heard."""
     handler = signal.getsignal(signal.SIGTERM)
+    masks = threading.local()
+
+    def let_signals_in() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
 
     def leave_to_parent() -> None:
         connection.disown()
@@ -115,12 +119,16 @@ def _follow_forks(worker: ScriptWorker, connection: Connection, forked: ForkedPr
         forked.in_child()
         events.leave_to_parent()
         worker.shutdown_event.set()  # one that returns from the script's function has no other to wait for
+        let_signals_in()
 
     def before_fork() -> None:
         with worker.gate.closed():  # what had to wait is raised in here, and taken back: see _lose_no_interrupt
+            # A child that its parent ends at once, as a pool does, would lose SIGTERM: Python forgets what has come
+            # before it is the child's, and what came for this handler is nothing to the default one.
+            masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             forked.before_fork()
 
-    os.register_at_fork(before=before_fork, after_in_child=leave_to_parent)
+    os.register_at_fork(before=before_fork, after_in_parent=let_signals_in, after_in_child=leave_to_parent)
 
 
 def worker_main(sock: socket.socket) -> NoReturn:
