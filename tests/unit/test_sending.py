@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import resource
 import threading
 
 from ska_oet_device.procedure.ui._sending import wait_until_sent
@@ -29,3 +30,12 @@ def test_it_waits_while_a_thread_of_libzmqs_has_something_to_do_but_for_so_long(
     finally:
         enough.set()
         thread.join()
+
+
+def test_who_has_no_descriptor_left_does_not_wait():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        assert wait_until_sent(60) is False
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -86,9 +86,11 @@ class Helpers:
         spared = self._spared.get((pid, stat.start))
         if spared is None:
             return False
-        if _MARK not in (line := command_line_of(pid)) and line:  # it has become another program
-            spared.is_over = True
-        elif stat.state in "RD":
+        line = command_line_of(pid)
+        if line and _MARK not in line:  # it has become another program
+            del self._spared[pid, stat.start]
+            return False
+        if stat.state in "RD":
             self._put_off(spared)
             spared.is_over = time.monotonic() >= spared.until
         return not spared.is_over

@@ -15,7 +15,9 @@ _PAUSE = 0.002  # seconds between two looks
 
 
 def wait_until_sent(seconds: float) -> bool:
-    """Wait until libzmq has given the kernel what was pushed before; False if it has not within so many seconds.
+    """Wait until libzmq has given the kernel what was pushed before.
+
+    :return: False if it has not within so many seconds, or that cannot be told, since descriptors have run short
 
     A push returns when the message is in a queue of libzmq, of which a thread sends, and Tango closes its sockets
     without waiting for that (ZMQ_LINGER 0: ZmqEventSupplier of cppTango, zmqeventsupplier.cpp).  A push has woken that
@@ -27,7 +29,10 @@ def wait_until_sent(seconds: float) -> bool:
     while asleep < _LOOKS:
         if time.monotonic() > deadline:
             return False
-        asleep = asleep + 1 if all(map(_sleeps, os.listdir(_THREADS))) else 0
+        try:
+            asleep = asleep + 1 if all(map(_sleeps, os.listdir(_THREADS))) else 0
+        except OSError:
+            return False
         time.sleep(_PAUSE)
     return True
 
@@ -37,7 +42,7 @@ def _sleeps(thread: str) -> bool:
     try:
         if not (_THREADS / thread / "comm").read_text().startswith(_NAME):
             return True
-    except OSError:  # it has ended
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
         return True
     stat = stat_of(int(thread))
     return stat is None or stat.state == "S"
