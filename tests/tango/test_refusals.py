@@ -38,9 +38,14 @@ def refused(oet):
 
 
 @pytest.mark.parametrize("command", ["Prepare", "Run", "Start", "Stop"])
-@pytest.mark.parametrize("argument", ["", "{", "{]", "[]", "null", "no such thing", '{"a": 1', "-1", "1e3", "\xe9"])
+@pytest.mark.parametrize("argument", ["{", "{]", "[]", "null", "no such thing", '{"a": 1', "-1", "1e3", "\xe9"])
 def test_what_is_no_request_is_refused(refused, command, argument):
     refused(command, argument, "OET_InvalidArgument")
+
+
+@pytest.mark.parametrize("command", ["Prepare", "Run", "Output"])
+def test_nothing_is_no_request_where_something_has_to_be_named(refused, command):
+    refused(command, "", "OET_InvalidArgument")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def test_what_is_no_request_is_refused(refused, command, argument):
         ("Run", {"script": SCRIPT, "fn_name": ""}, "fn_name"),
         ("Start", {"process_uid": "3"}, "process_uid"),
         ("Start", {"process_uid": 3, "force_start": "yes"}, "force_start"),
-        ("Start", {"fn_name": "main"}, "process_uid"),
+        ("Start", {"fn_name": "main", "process_uid": None}, "process_uid"),
         ("Stop", {"process_uid": 3, "run_abort": 1}, "run_abort"),
         ("Stop", {"process_uid": 3, "grace": 1}, "grace"),
     ],

@@ -125,11 +125,15 @@ class TestStart:
         assert requests.parse_start(text) == (StartProcessCommand(uid, "main", NONE), None)
 
     @pytest.mark.parametrize(
-        "text", ["", "three", "-3", "+3", "3.0", "1e3", "³", "٣", "1_000", "9" * 19, "9" * 5000, "[3]", "null", "0x3"]
+        "text", ["three", "-3", "+3", "3.0", "1e3", "³", "٣", "1_000", "9" * 19, "9" * 5000, "[3]", "null", "0x3"]
     )
     def test_refuses_what_is_no_id(self, text):
         with pytest.raises(InvalidArgumentError):
             requests.parse_start(text)
+
+    def test_takes_nothing_for_the_newest_that_is_ready(self):
+        assert requests.parse_start(" ") == (StartProcessCommand(None, "main", NONE), None)
+        assert requests.parse_start('{"fn_name": "observe"}') == (StartProcessCommand(None, "observe", NONE), None)
 
     @pytest.mark.parametrize("uid", [True, False, "3", 3.0, 3.5, None, [], {}])
     def test_refuses_an_id_of_another_type(self, uid):
@@ -221,6 +225,14 @@ class TestStop:
     )
     def test_says_whether_the_abort_script_follows(self, text, abort):
         assert requests.parse_stop(text) == (StopProcessCommand(3, abort), None)
+
+    def test_takes_nothing_for_the_active_one(self):
+        assert requests.parse_stop("") == (StopProcessCommand(None), None)
+        assert requests.parse_stop('{"reason": "clouds"}') == (StopProcessCommand(None, None, "clouds"), None)
+
+    def test_refuses_null_for_an_id(self):
+        with pytest.raises(InvalidArgumentError, match="process_uid: must be a whole number"):
+            requests.parse_stop('{"process_uid": null}')
 
     def test_refuses_one_for_true(self):
         with pytest.raises(InvalidArgumentError, match="run_abort"):

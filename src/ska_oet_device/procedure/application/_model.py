@@ -31,10 +31,11 @@ class PrepareProcessCommand:
 class StartProcessCommand:
     """What is needed to start a function of a prepared script.
 
-    With `force_start` the procedure need not be READY yet: the function is called when it is.
+    With `force_start` the procedure need not be READY yet: the function is called when it is.  Without a
+    `process_uid` (None) the newest that is READY is meant.
     """
 
-    process_uid: int
+    process_uid: int | None
     fn_name: str
     run_args: ProcedureInput
     force_start: bool = False
@@ -42,9 +43,12 @@ class StartProcessCommand:
 
 @dataclass(frozen=True)
 class StopProcessCommand:
-    """Which procedure to stop, whether the abort script follows (None: if there is one), and why it is stopped."""
+    """Which procedure to stop, whether the abort script follows (None: if there is one), and why it is stopped.
 
-    process_uid: int
+    Without a `process_uid` (None) the active one is meant.
+    """
+
+    process_uid: int | None
     run_abort: bool | None = None
     reason: str = ""
 

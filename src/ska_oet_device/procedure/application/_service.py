@@ -30,6 +30,7 @@ from ._bounds import MOST_SUMMARISED, MOST_TOLD, room_for, share_room
 from ._changes import ChangeRecorder
 from ._environments import Environments
 from ._finder import Finder, place_of
+from ._meant import to_be_started, to_be_stopped
 from ._model import (
     ArgCapture,
     Caller,
@@ -164,18 +165,20 @@ class ScriptExecutionService:
             return self._prepare("Prepare", cmd, path, caller).summary
 
     def start(self, cmd: StartProcessCommand, caller: Caller | None = None) -> ProcedureSummary:
-        """Start execution of a prepared procedure.
+        """Start execution of a prepared procedure; without an id, of the newest that is READY.
 
         :raises UnknownProcedureError: no such procedure
-        :raises InvalidStateError: it is not READY, and `force_start` is not set
+        :raises InvalidStateError: it is not READY, and `force_start` is not set; or it is not clear which one is meant
         :raises BusyError: another procedure has the turn, or an abort script has the next
         :raises TooManyError: too many starts are waiting for their turn
         """
-        if self._is_past(cmd.process_uid):
-            raise InvalidStateError(f"procedure {cmd.process_uid} has ended long ago")
+        pid = cmd.process_uid
+        if pid is not None and self._is_past(pid):
+            raise InvalidStateError(f"procedure {pid} has ended long ago")
         call = ArgCapture(cmd.fn_name, cmd.run_args, clock.time())
         with self._lock:
-            procedure = self._get(cmd.process_uid)
+            living = self._procedures.living
+            procedure = self._get(pid) if pid is not None else to_be_started(living, force=cmd.force_start)
             procedure.check_start(force=cmd.force_start)
             self._procedures.check_turn(procedure)
             procedure.check_queue()
@@ -202,17 +205,19 @@ class ScriptExecutionService:
     def stop(self, cmd: StopProcessCommand, caller: Caller | None = None) -> list[ProcedureSummary]:
         """Stop a procedure in any state, optionally running a second script once it has ended.
 
-        Never refused while the process lives; harmless when repeated or when it has ended.
+        Never refused while the process lives; harmless when repeated or when it has ended.  Without an id the
+        active one is stopped.
 
         :return: the summary of the abort script, if one was started
         :raises UnknownProcedureError: no such procedure
+        :raises InvalidStateError: no id, and it is not clear which one is meant
         """
-        pid = cmd.process_uid
-        if self._is_past(pid):
-            self._audit.note("Stop", caller or Caller(), pid, "accepted; it had ended long ago")
+        if cmd.process_uid is not None and self._is_past(cmd.process_uid):
+            self._audit.note("Stop", caller or Caller(), cmd.process_uid, "accepted; it had ended long ago")
             return []
         with self._lock:
-            procedure = self._get(pid)
+            procedure = self._to_be_stopped(cmd.process_uid)
+            pid = procedure.id
             if not procedure.is_alive:
                 self._audit.note("Stop", caller or Caller(), pid, f"accepted; procedure {pid} had ended already")
                 return []
@@ -636,6 +641,14 @@ class ScriptExecutionService:
 
     def _uri_of(self, pid: int) -> str:
         return f"{self._uri()}#{pid}"
+
+    def _to_be_stopped(self, pid: int | None) -> Procedure:
+        if pid is not None:
+            return self._get(pid)
+        procedure = to_be_stopped(self._procedures.living)
+        about_it = about(self.device, procedure.id, procedure.summary.run_id)
+        _log.info("a Stop without an id means procedure %d", procedure.id, extra=about_it)
+        return procedure
 
     def _get(self, pid: int) -> Procedure:
         return self._procedures.get(pid) or self._unknown(pid)

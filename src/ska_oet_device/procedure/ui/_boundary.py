@@ -49,7 +49,7 @@ class Request:
         """
         asked, user = parser(self._arguments[0])
         self.caller = Caller(self.caller.client, user)
-        self._process_uid = getattr(asked, "process_uid", 0)
+        self._process_uid = getattr(asked, "process_uid", None) or 0
         return asked
 
     def answer(self, text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic.config import JsonDict
 
 from ...config import LARGEST_ARGUMENT, MOST_VALUES
 from ...errors import InvalidArgumentError, TooLargeError
@@ -35,8 +36,14 @@ def _named(name: str) -> str:
     return name
 
 
+def _without_default(schema: JsonDict) -> None:
+    schema.pop("default", None)
+
+
 _Function = Annotated[str, Field(min_length=1, max_length=_LONGEST_FUNCTION), AfterValidator(_named)]
 _Uid = Annotated[int, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+_NO_ID: Any = Field(default=None, json_schema_extra=_without_default)
+"""A key that may be left out; null is refused: somebody has meant a procedure, and has lost its id."""
 
 
 class _Input(_Model):
@@ -101,14 +108,14 @@ class _Run(_Prepare):
 
 
 class _Start(_Request):
-    process_uid: _Uid
+    process_uid: _Uid = _NO_ID
     fn_name: _Function = "main"
     run_args: _Input = _Input()
     force_start: bool = False
 
 
 class _Stop(_Request):
-    process_uid: _Uid
+    process_uid: _Uid = _NO_ID
     run_abort: bool | None = None
     reason: str = Field("", max_length=LONGEST_STOP_REASON)
 
@@ -173,15 +180,15 @@ def parse_run(text: str) -> tuple[RunRequest, str | None]:
 
 
 def parse_start(text: str) -> tuple[StartProcessCommand, str | None]:
-    """Parse the argument of Start: JSON, or a bare procedure id; raises as `parse_prepare`."""
-    request = _parse(_Start, text, _bare_id)
+    """Parse the argument of Start: JSON, a bare procedure id, or nothing at all; raises as `parse_prepare`."""
+    request = _parse(_Start, text, _bare_id_or_nothing)
     command = StartProcessCommand(request.process_uid, request.fn_name, request.run_args.input(), request.force_start)
     return command, request.user
 
 
 def parse_stop(text: str) -> tuple[StopProcessCommand, str | None]:
-    """Parse the argument of Stop: JSON, or a bare procedure id; raises as `parse_prepare`."""
-    request = _parse(_Stop, text, _bare_id)
+    """Parse the argument of Stop: JSON, a bare procedure id, or nothing at all; raises as `parse_prepare`."""
+    request = _parse(_Stop, text, _bare_id_or_nothing)
     return StopProcessCommand(request.process_uid, request.run_abort, request.reason), request.user
 
 
@@ -260,6 +267,10 @@ def _bare_id(text: str) -> dict[str, Any]:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise InvalidArgumentError(f"{shorten(text)!r} is neither a JSON object nor a procedure id")
     return {"process_uid": int(text)}
+
+
+def _bare_id_or_nothing(text: str) -> dict[str, Any]:
+    return _bare_id(text) if text else {}
 
 
 def _nothing_bare(text: str) -> dict[str, Any]:

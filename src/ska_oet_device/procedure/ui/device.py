@@ -87,7 +87,7 @@ class OetDevice(DeviceAttributes, DeviceProperties):
 
     @command(
         dtype_in=str,
-        doc_in="StartProcessCommand as JSON, or a bare procedure id",
+        doc_in="StartProcessCommand as JSON, a bare procedure id, or nothing: the newest that is READY",
         dtype_out=str,
         doc_out="ProcedureSummary as JSON",
     )
@@ -99,7 +99,7 @@ class OetDevice(DeviceAttributes, DeviceProperties):
 
     @command(
         dtype_in=str,
-        doc_in="StopProcessCommand as JSON, or a bare procedure id",
+        doc_in="StopProcessCommand as JSON, a bare procedure id, or nothing: the active one",
         dtype_out=str,
         doc_out="JSON list of ProcedureSummary: the abort script's, if one was started",
     )

@@ -1,0 +1,106 @@
+"""Stop and Start without an id: the active procedure, the newest READY one; refused where that is not clear."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tango
+from support.tango_server import reason_of
+from support.waiting import wait_until
+
+
+def newest_request(oet) -> dict:
+    (request,) = json.loads(oet.proxy.Requests('{"limit": 1}'))
+    return request
+
+
+def refused(oet, command: str, argument: str) -> str:
+    with pytest.raises(tango.DevFailed) as refusal:
+        oet.proxy.command_inout(command, argument)
+    reason, description = reason_of(refusal.value)
+    assert reason == "OET_InvalidState"
+    asked = newest_request(oet)
+    assert (asked["command"], asked["process_uid"]) == (command, 0)
+    assert asked["answer"].startswith("OET_InvalidState")
+    return description
+
+
+@pytest.mark.parametrize("argument", ["", "{}", '{"reason": "clouds"}'], ids=["nothing", "empty", "reason"])
+def test_a_stop_means_the_running_one_and_the_audit_names_it(oet, argument):
+    ready = oet.ready("good.py")
+    uid = oet.running("sleepy.py")
+    assert json.loads(oet.proxy.Stop(argument)) == []
+    assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+    asked = newest_request(oet)
+    assert (asked["command"], asked["process_uid"]) == ("Stop", uid)
+    if "clouds" in argument:
+        assert asked["answer"] == "accepted; clouds"
+        assert oet.summary(uid)["history"]["exit"]["stop_reason"] == "clouds"
+    assert oet.state(ready) == "READY"
+    said = f"procedure:{uid},run:{oet.summary(uid)['run_id']}|a Stop without an id means procedure {uid}"
+    wait_until(lambda: said in oet.server.log_text(), 5, "the log names the procedure that was meant")
+
+
+def test_a_stop_means_the_only_one_that_lives_and_a_second_one_does_no_harm(oet):
+    uid = oet.armed("stubborn.py")
+    for _ in range(3):
+        assert json.loads(oet.proxy.Stop("")) == []
+    assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+    assert "no procedure is alive" in refused(oet, "Stop", "")
+
+
+def test_a_stop_of_one_of_several_that_wait_is_refused_and_they_are_named(oet):
+    first, second = oet.ready("good.py"), oet.ready("good.py")
+    assert f"procedure {first} is READY, procedure {second} is READY" in refused(oet, "Stop", "")
+    assert {oet.state(first), oet.state(second)} == {"READY"}
+
+
+def test_a_stop_never_means_an_abort_script(oet, tmp_path):
+    with oet.properties(AbortScript="file://sleepy.py"):
+        uid = oet.armed("stubborn.py")
+        (summary,) = json.loads(oet.proxy.Stop(""))
+        abort = summary["id"]
+        assert [item["id"] for item in json.loads(oet.proxy.Stop(""))] == [abort]
+        assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+        oet.recorder.wait_for_state(abort, "RUNNING")
+        said = refused(oet, "Stop", "")
+        assert f"procedure {abort} (the abort script of procedure {uid}) is RUNNING" in said
+        assert oet.state(abort) == "RUNNING"
+        oet.stop(abort)
+        assert oet.recorder.wait_for_end(abort)["state"] == "STOPPED"
+
+
+@pytest.mark.parametrize("argument", ["", '{"fn_name": "main", "run_args": {"kwargs": {"scans": 1}}}'])
+def test_a_start_means_the_newest_that_is_ready(oet, argument):
+    older, newest = oet.ready("good.py"), oet.ready("good.py")
+    assert json.loads(oet.proxy.Start(argument))["id"] == newest
+    asked = newest_request(oet)
+    assert (asked["command"], asked["process_uid"], asked["answer"]) == ("Start", newest, "accepted")
+    assert oet.recorder.wait_for_end(newest)["state"] == "COMPLETE"
+    assert oet.state(older) == "READY"
+
+
+def test_a_start_is_refused_while_a_newer_one_is_on_its_way(oet):
+    ready, coming = oet.ready("good.py"), oet.prepare("slow_init.py")
+    oet.recorder.wait_for_state(coming, "INITIALISING")
+    said = refused(oet, "Start", "")
+    assert f"procedure {ready} is READY" in said
+    assert f"procedure {coming} is INITIALISING" in said
+    oet.stop(coming)
+    oet.recorder.wait_for_end(coming)
+    assert json.loads(oet.proxy.Start(""))["id"] == ready
+    assert oet.recorder.wait_for_end(ready)["state"] == "COMPLETE"
+
+
+def test_a_start_ahead_of_time_means_the_one_that_is_on_its_way(oet):
+    oet.ready("good.py")
+    coming = oet.prepare("good.py")
+    assert json.loads(oet.proxy.Start('{"force_start": true}'))["id"] == coming
+    assert oet.recorder.wait_for_end(coming)["state"] == "COMPLETE"
+
+
+def test_a_start_is_refused_where_none_is_ready(oet):
+    assert "no procedure is READY: none is alive" in refused(oet, "Start", "")
+    uid = oet.running("sleepy.py")
+    assert f"procedure {uid} is RUNNING" in refused(oet, "Start", "")
