@@ -1,1 +1,61 @@
 """Outside callers: they know the contract, and nothing inside the server."""
+
+from ._answers import Call, LifecycleEvent, ProcedureState, Progress, Request, RequestedBy, Summary
+from ._client import OetClient, Procedure
+from ._device import NoDevice
+from ._errors import (
+    Busy,
+    ForkedError,
+    Internal,
+    InvalidArgument,
+    InvalidState,
+    NotAllowed,
+    NotReached,
+    OetError,
+    ProcedureError,
+    ProcedureFailed,
+    ProcedureStopped,
+    RefusedError,
+    ScriptNotFound,
+    StartDropped,
+    TooLarge,
+    TooMany,
+    UnknownProcedure,
+    UnreachableError,
+)
+from ._requests import Arguments, GitScript, Script, arguments
+
+__all__ = [
+    "Arguments",
+    "Busy",
+    "Call",
+    "ForkedError",
+    "GitScript",
+    "Internal",
+    "InvalidArgument",
+    "InvalidState",
+    "LifecycleEvent",
+    "NoDevice",
+    "NotAllowed",
+    "NotReached",
+    "OetClient",
+    "OetError",
+    "Procedure",
+    "ProcedureError",
+    "ProcedureFailed",
+    "ProcedureState",
+    "ProcedureStopped",
+    "Progress",
+    "RefusedError",
+    "Request",
+    "RequestedBy",
+    "Script",
+    "ScriptNotFound",
+    "StartDropped",
+    "Summary",
+    "TooLarge",
+    "TooMany",
+    "UnknownProcedure",
+    "UnreachableError",
+    "arguments",
+]

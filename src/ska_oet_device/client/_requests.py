@@ -1,0 +1,128 @@
+"""What the device is asked, as the contract writes it: nobody who uses a client writes URIs or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+_SAFE = "/!$&'()*+,;=:@-._~#?"  # what a path may hold unchanged behind file://
+
+
+@dataclass(frozen=True)
+class GitScript:
+    """A script in a git repository.
+
+    :param repo: URL of the repository
+    :param path: path of the script in it, with / between its parts
+    :param branch: a branch or a tag; with neither this nor a commit the repository's default branch
+    :param commit: a commit, 4 to 40 hexadecimal digits
+    :param environment: whether it runs in an environment of its own, made from the project's requirements
+    """
+
+    repo: str
+    path: str
+    branch: str | None = None
+    commit: str | None = None
+    environment: bool = False
+
+
+Script = str | os.PathLike[str] | GitScript
+"""A path, a file:// URI, or a GitScript.
+
+A path without a leading /, ./, ../ or ~ is looked up below the device's ScriptRoots; others are of this machine.
+"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Arguments of a function of a script."""
+
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """Return them as the contract writes them."""
+        return {"args": list(self.args), "kwargs": dict(self.kwargs or {})}
+
+
+def arguments(*args: Any, **kwargs: Any) -> Arguments:
+    """Return arguments for a function: `run("scan.py", 3, init=arguments(dwell=2))`."""
+    return Arguments(args, kwargs)
+
+
+def script_data(script: Script) -> dict[str, Any]:
+    """Return a script as the contract writes it.
+
+    :raises ValueError: it is no script that a device could find
+    """
+    if isinstance(script, GitScript):
+        return {
+            "script_type": "git",
+            "script_uri": f"git://{_quoted(script.path.removeprefix('git://').lstrip('/'))}",
+            "git_args": {"git_repo": script.repo, "git_branch": script.branch, "git_commit": script.commit},
+            "create_env": script.environment,
+        }
+    return {"script_type": "filesystem", "script_uri": script_uri(script)}
+
+
+def script_uri(script: str | os.PathLike[str]) -> str:
+    """Return the URI of a script on the file system; a URI stays as it is.
+
+    :raises ValueError: it is empty
+    """
+    text = os.fspath(script)
+    if not text:
+        raise ValueError("the script has no name")
+    if "://" in text:
+        return text
+    if text.startswith("~"):
+        text = os.path.expanduser(text)
+    if text.split("/")[0] in (".", ".."):
+        text = os.path.abspath(text)
+    return f"file://{_quoted(text)}"
+
+
+def _quoted(path: str) -> str:
+    return quote(path, safe=_SAFE)
+
+
+def prepare_data(script: Script, init: Arguments, user: str | None) -> dict[str, Any]:
+    """Return the argument of Prepare."""
+    return {"script": script_data(script), "init_args": init.as_data(), **_user(user)}
+
+
+def run_data(script: Script, fn: str, run: Arguments, init: Arguments, user: str | None) -> dict[str, Any]:
+    """Return the argument of Run, and of Check."""
+    return {**prepare_data(script, init, user), "fn_name": fn, "run_args": run.as_data()}
+
+
+def start_data(uid: int, fn: str, run: Arguments, user: str | None) -> dict[str, Any]:
+    """Return the argument of Start: the function is called when the procedure is READY."""
+    return {"process_uid": uid, "fn_name": fn, "run_args": run.as_data(), "force_start": True, **_user(user)}
+
+
+def stop_data(uid: int, abort: bool | None, reason: str, user: str | None) -> dict[str, Any]:
+    """Return the argument of Stop."""
+    return {"process_uid": uid, "run_abort": abort, "reason": reason, **_user(user)}
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return those values that are not None."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def to_json(data: Any) -> str:
+    """Return JSON as a DevString takes it: ASCII.
+
+    :raises ValueError: NaN or infinity, which are not JSON
+    :raises TypeError: a value that JSON does not know
+    """
+    return json.dumps(data, allow_nan=False)
+
+
+def _user(user: str | None) -> dict[str, str]:
+    return {} if user is None else {"user": user}

@@ -1,0 +1,59 @@
+"""When a wait is over: what is known of a procedure, and its events, against the states that are waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ._answers import LifecycleEvent, ProcedureState, Summary
+from ._errors import NotReached, ProcedureError, ProcedureFailed, ProcedureStopped, StartDropped
+
+ENDS: Final = frozenset(state for state in ProcedureState if state.is_terminal)
+
+
+class Wait:
+    """A wait for one of some states of a procedure; no states: for its successful end.
+
+    :raises ValueError: a state that does not exist
+    """
+
+    def __init__(self, uid: int, states: Iterable[ProcedureState | str]) -> None:
+        self.uid = uid
+        self.wanted = frozenset(map(ProcedureState, states)) or frozenset([ProcedureState.COMPLETE])
+
+    def is_over(self, event: LifecycleEvent) -> bool:
+        """Say whether an event ends the wait, well or badly; how is for a summary to say."""
+        if event.process_uid != self.uid:
+            return False
+        return event.state in self.wanted or event.state.is_terminal or event.is_dropped_start
+
+    def is_over_by(self, summary: Summary) -> bool:
+        """Say whether there is nothing to wait for any more."""
+        return summary.state in self.wanted or summary.state.is_terminal
+
+    def outcome(self, summary: Summary, event: LifecycleEvent | None = None) -> Summary:
+        """Return the summary, if the wait has ended well.
+
+        :param event: the event that has ended the wait, if it was one
+        :raises ProcedureFailed: it is FAILED or UNKNOWN, and this was not waited for
+        :raises ProcedureStopped: likewise STOPPED
+        :raises StartDropped: a start came to nothing, and READY was not waited for
+        :raises NotReached: it is COMPLETE, and has never been in a state that was waited for
+        """
+        reached = {state for state, _ in summary.states} | ({event.state} if event else set())
+        if summary.state in self.wanted or (event is not None and event.state in self.wanted):
+            return summary
+        if event is not None and event.is_dropped_start:
+            raise StartDropped(f"procedure {summary.id} was not started: {event.reason}", summary)
+        if summary.state is ProcedureState.COMPLETE and self.wanted & reached:
+            return summary
+        raise _error(summary)
+
+
+def _error(summary: Summary) -> ProcedureError:
+    text = f"procedure {summary.id} ({summary.script}) is {summary.state}: {summary.reason}"
+    if summary.state is ProcedureState.STOPPED:
+        return ProcedureStopped(text, summary)
+    if summary.state is ProcedureState.COMPLETE:
+        return NotReached(text, summary)
+    return ProcedureFailed(text, summary)

@@ -1,0 +1,1 @@
+"""Magic commands for itango: `%load_ext ska_oet_device.itango`."""
