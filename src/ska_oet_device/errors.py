@@ -27,6 +27,12 @@ class UnknownProcedureError(OetError):
     reason = "OET_UnknownProcedure"
 
 
+class UnknownCheckError(OetError):
+    """No check has this id on this device, or its report is not kept any more."""
+
+    reason = "OET_UnknownCheck"
+
+
 class InvalidStateError(OetError):
     """The procedure is not in a state in which this can be done."""
 

@@ -38,6 +38,7 @@ from .procedure.supervision import DeviceServerKeeper, Journal, ScriptSupervisor
 _log = logging.getLogger(__name__)
 
 WORKER_ENTRY = "ska_oet_device.procedure.worker._process:worker_main"
+CHECK_ENTRY = "ska_oet_device.procedure.worker._check_process:check_main"
 TEMPLATE_IMPORTS = ("tango",)
 _LAST_PATIENCE = 5.0  # seconds for the killed to be gone
 _MOST_NAMED = 20  # of those that are not
@@ -73,7 +74,14 @@ class MainProcess:
         self.pool = WorkerPool(self.loop, self.children, WORKER_ENTRY, imports=imports, largest=messages.FROM_WORKER)
         self.journal = Journal()
         self.supervisor = ScriptSupervisor(
-            self.loop, self.children, self.pool, self.journal, entry=WORKER_ENTRY, imports=imports, record=_record
+            self.loop,
+            self.children,
+            self.pool,
+            self.journal,
+            entry=WORKER_ENTRY,
+            check_entry=CHECK_ENTRY,
+            imports=imports,
+            record=_record,
         )
         self._unheard = UnheardFile(unheard)
         self.journal.repeat(self._unheard.read())
@@ -86,12 +94,13 @@ class MainProcess:
         self._shutting_down = False
         self._handlers: dict[type, Callable[..., None]] = {
             messages.Load: self.supervisor.create,
+            messages.Check: self.supervisor.checks.create,
             messages.RunFunction: self.supervisor.run,
             messages.StopProcess: self.supervisor.stop,
             messages.Broadcast: self.supervisor.broadcast,
             messages.ContextChanged: self.supervisor.change_context,
             messages.LimitOutput: self.supervisor.limit_output,
-            messages.Configure: lambda message: self.pool.configure(message.spares, message.preload),
+            messages.Configure: self._configure,
             messages.Acknowledge: lambda message: self.journal.acknowledge(message.number),
             messages.Ping: self._answer_ping,
             messages.StopEverything: lambda message: self.begin_shutdown(),
@@ -126,11 +135,17 @@ class MainProcess:
 
     def handle(self, message: object) -> None:
         """Do what the peer asks."""
+        if self._shutting_down and isinstance(message, messages.Check):
+            return
         if self._shutting_down and isinstance(message, messages.Load):
             self.supervisor.create(message)
             self.supervisor.stop(messages.StopProcess(message.device, message.process_uid))
             return
         self._handlers[type(message)](message)
+
+    def _configure(self, message: messages.Configure) -> None:
+        self.pool.configure(message.spares, message.preload)
+        self.supervisor.checks.configure(message.preload)
 
     def _forget_unheard(self) -> None:
         self._unheard.remove()
@@ -162,6 +177,7 @@ class MainProcess:
         if not self._shutting_down:
             _log.info("the server was asked to end")
             self._shutting_down = True
+            self.supervisor.checks.end_all()
             self.supervisor.on_idle = self.peer.shut_down
             self.supervisor.stop_all("the server was shut down")
 
@@ -175,6 +191,7 @@ class MainProcess:
             self.loop.stop()
             return
         self._shutting_down = True
+        self.supervisor.checks.end_all()
         self.supervisor.on_idle = self.loop.stop
         self.supervisor.stop_all("the server was shut down")
 
@@ -210,6 +227,7 @@ def with_device_server(arguments: Sequence[str]) -> Callable[[MainProcess], Devi
         on_uncongested=main.supervisor.resume_paused,
         on_final_end=main.peer_is_gone,
         is_needed=lambda: main.is_needed,
+        on_gone=main.supervisor.checks.end_all,
     )
 
 

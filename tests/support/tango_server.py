@@ -46,6 +46,7 @@ PUSHED = (
     "scriptEvent",
     "stacktrace",
     "waitForQaReady",
+    "checkReport",
     "healthState",
     "versionId",
     "buildState",

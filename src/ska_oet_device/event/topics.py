@@ -9,7 +9,7 @@ the topic's description, and the signature of `msgDataSpec` the data that must o
 
 
 class procedure:
-    """What happens to procedures."""
+    """What happens to procedures, and to checks of scripts."""
 
     class lifecycle:
         """What the processes report."""
@@ -104,6 +104,33 @@ class procedure:
             def msgDataSpec(context):
                 """
                 - context: the new one, as plain data
+                """
+
+    class check:
+        """What happens to checks of scripts, which are no procedures."""
+
+        class create:
+            """A script is to be checked."""
+
+            def msgDataSpec(check):
+                """
+                - check: the Check
+                """
+
+        class done:
+            """A check is over."""
+
+            def msgDataSpec(message):
+                """
+                - message: the CheckDone
+                """
+
+        class reported:
+            """The report of a check is complete; clients may be told."""
+
+            def msgDataSpec(report):
+                """
+                - report: the CheckReport
                 """
 
 

@@ -44,6 +44,12 @@ TERMINATED_STATUS = 128 + signal.SIGTERM
 CLEAN_UP_FAILED_STATUS = 1
 """The exit status of one that was told to end, and of which an exit function has raised."""
 
+CHECK_STEPS = ("found", "compiles", "environment", "imports", "functions", "arguments")
+"""The steps of a check, in their order."""
+
+LARGEST_FINDINGS = 36 * 1024
+"""Bytes of JSON of what a check tells of a script's functions, its docstring among them."""
+
 Plain = dict[str, Any]
 
 _BY_NAME: dict[str, type] = {}
@@ -183,6 +189,22 @@ class Load:
 
 @_message
 @dataclass(frozen=True)
+class Check(Load):
+    """Load this script as Load does, call nothing of it, and tell what there is to tell of it step by step.
+
+    From the device server to main, and from main to a worker of its own.  `process_uid` is 0: it is no procedure.
+
+    - check_id: the device's number of the check
+    - fn_name, run_args: the function that is to be started, and its arguments; None: nobody has said
+    """
+
+    check_id: int = 0
+    fn_name: str | None = None
+    run_args: Plain | None = None
+
+
+@_message
+@dataclass(frozen=True)
 class Env:
     """ENV: install what the script depends on."""
 
@@ -297,6 +319,26 @@ class Finished:
     unaware: bool = False
     result: str | None = None
     result_note: str = ""
+
+
+@_message
+@dataclass(frozen=True)
+class CheckStep:
+    """A step of a check is done, at `time` (Unix seconds); `reason`, where it has failed, as a procedure's would be."""
+
+    step: str
+    ok: bool
+    reason: str | None
+    time: float
+
+
+@_message
+@dataclass(frozen=True)
+class CheckFindings:
+    """What a check has found in a script: its docstring, and its functions as the contract tells them."""
+
+    docstring: str | None
+    functions: Plain
 
 
 # -- device server to main, and from main to a worker
@@ -427,6 +469,24 @@ class Welcome:
     supplying: bool = True
     template_pid: int | None = None
     restarted: bool = False
+
+
+@_message
+@dataclass(frozen=True)
+class CheckDone:
+    """A check is over, and nothing of it is left.  Not kept for a device server that is not there.
+
+    - steps: {step: ok, reason and time} of those that were reached
+    - docstring, functions: see CheckFindings
+    - provenance: what was read, as far as it was
+    """
+
+    device: str
+    check_id: int
+    steps: Plain
+    docstring: str | None
+    functions: Plain
+    provenance: Plain | None
 
 
 @_message

@@ -54,6 +54,19 @@ class StopProcessCommand:
 
 
 @dataclass(frozen=True)
+class CheckCommand:
+    """What is needed to check a script: how it would be prepared, and started if anybody has said so.
+
+    Where both `fn_name` and `run_args` are None no start is looked at; where one is, it is what Run would take.
+    """
+
+    script: ExecutableScript
+    init_args: ProcedureInput
+    fn_name: str | None = None
+    run_args: ProcedureInput | None = None
+
+
+@dataclass(frozen=True)
 class Caller:
     """Who asks: the Tango client, and the user it says it acts for."""
 
@@ -97,6 +110,38 @@ class ArgCapture:
         """The same without its arguments, but with their size and their hash."""
         size, digest = (self.shortened, self.sha256) if self.shortened else self._measured
         return replace(self, fn_args=ProcedureInput(), shortened=size, sha256=digest)
+
+
+@dataclass(frozen=True)
+class CheckStep:
+    """A step of a check: whether it went well (None: it was not reached), why not, and when (Unix seconds)."""
+
+    step: str
+    ok: bool | None = None
+    reason: str | None = None
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What has come of a check.
+
+    - docstring, functions: the script's, functions by name as the contract tells them
+    - provenance: what was read: path, sha256, git_commit and environment
+    - time: when it was complete, in Unix seconds
+    """
+
+    check_id: int
+    steps: tuple[CheckStep, ...]
+    docstring: str | None
+    functions: dict[str, Any]
+    provenance: dict[str, Any]
+    time: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether no step has failed."""
+        return all(step.ok is not False for step in self.steps)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ...config import Settings
 from ...errors import InvalidArgumentError, InvalidStateError, OetError, TooLargeError, UnknownProcedureError
 from ...event import Bus, topic_name, topics
 from ...logs import about
-from ..domain import ProcessManager, find_script, load_of, new_run_id
+from ..domain import ProcessManager, find_script, load_of, locate_script, new_run_id
 from ..environment import EnvironmentInfo
 from ..history import LifecycleEvent, MemoryHistory, StoredCall, StoredRequest
 from ..messages import DelayMessage, LifecycleMessage, ProvenanceMessage
@@ -28,12 +28,15 @@ from ._abort import AbortScript, Found
 from ._audit import Audit
 from ._bounds import MOST_SUMMARISED, MOST_TOLD, room_for, share_room
 from ._changes import ChangeRecorder
+from ._checks import Checks
 from ._environments import Environments
 from ._finder import Finder, place_of
 from ._meant import to_be_started, to_be_stopped
 from ._model import (
     ArgCapture,
     Caller,
+    CheckCommand,
+    CheckReport,
     Notices,
     PrepareProcessCommand,
     ProcedureHistory,
@@ -105,6 +108,7 @@ class ScriptExecutionService:
         )
         self._recorder = ChangeRecorder(self._procedures, self.history, self.bus, device)
         self._restorer = Restorer(self._procedures, self.history, self._recorder, device, self._uri_of)
+        self._checks = Checks(self.bus, device, lambda: self.settings, self._locate)
         self._abort = AbortScript(abort_script, self._procedures, device)
         lifecycle, operator = topics.procedure.lifecycle, topics.operator.wait_for_qa_ready
         self.bus.subscribe(self._on_statechange, lifecycle.statechange)
@@ -248,6 +252,27 @@ class ScriptExecutionService:
             with self._lock:
                 self._procedures.sought_for.remove(pid)
 
+    def check(self, cmd: CheckCommand, caller: Caller | None = None) -> int:
+        """Have a script loaded, of which nothing is called, and told of; returns the id of the check.
+
+        Nothing of the procedures changes.  That there is no such script is told by the report, too.
+
+        :raises TooManyError: too many checks are waiting
+        :raises NotConnectedError: nobody carries messages to a main process
+        """
+        self._manager.check_connected()
+        check_id = self._checks.check(cmd, self.script_context)
+        uri = getattr(cmd.script, "script_uri", "")
+        self._audit.keep("Check", caller or Caller(), 0, f"accepted; check {check_id} of {uri}")
+        return check_id
+
+    def check_report(self, check_id: int) -> CheckReport | None:
+        """Return the report of a check; None while it is under way.
+
+        :raises UnknownCheckError: there is no such check, or its report is not kept any more
+        """
+        return self._checks.report(check_id)
+
     def summarise(self, pids: Iterable[int] | None = None) -> list[ProcedureSummary]:
         """Return the summaries of the procedures with the given ids; None for all current ones.
 
@@ -384,6 +409,11 @@ class ScriptExecutionService:
         """Return the sequence number of a procedure's newest lifecycle event, which may still be on its way; else 0."""
         procedure = self._procedures.get(pid)
         return procedure.newest_sequence if procedure is not None else 0
+
+    @property
+    def checking(self) -> list[str]:
+        """The run ids of the checks that are under way."""
+        return self._checks.run_ids
 
     @property
     def unfinished(self) -> dict[int, str]:
@@ -529,12 +559,21 @@ class ScriptExecutionService:
                 self._abort.path = found.path
         return found
 
-    def _look_for(self, script: ExecutableScript, finder: Finder) -> str:
-        settings = self.settings
+    def _locate(self, script: ExecutableScript) -> str:
+        """Return the path of a script that is to be checked; its process finds out whether it is Python."""
+        return self._look_for(script, self._finder, locate_script)
+
+    def _look_for(
+        self,
+        script: ExecutableScript,
+        finder: Finder,
+        find: Callable[[ExecutableScript, Settings], str] | None = None,
+    ) -> str:
+        settings, find = self.settings, find or find_script
         if isinstance(script, GitScript):  # its process looks for it
-            return find_script(script, settings)
+            return find(script, settings)
         place = place_of(getattr(script, "path", ""), settings.script_roots)
-        return finder.find(script.script_uri, lambda: find_script(script, settings), place)
+        return finder.find(script.script_uri, lambda: find(script, settings), place)
 
     def _follow(
         self, stopped: Procedure, cmd: StopProcessCommand, found: Found | None, caller: Caller | None

@@ -11,7 +11,7 @@ from ..script import (
 )
 from ..state import FINAL, TERMINAL, TRANSITIONS, ProcedureState, may_follow
 from ..worker import ModuleFactory, RunThreadState, ScriptWorker, script_signal_handler
-from ._launch import find_script, load_of, new_run_id
+from ._launch import check_of, find_script, load_of, locate_script, new_run_id
 from ._locate import check_syntax, locate
 from ._manager import ProcessManager
 
@@ -30,10 +30,12 @@ __all__ = [
     "ProcessManager",
     "RunThreadState",
     "ScriptWorker",
+    "check_of",
     "check_syntax",
     "find_script",
     "load_of",
     "locate",
+    "locate_script",
     "may_follow",
     "new_run_id",
     "script_from_data",

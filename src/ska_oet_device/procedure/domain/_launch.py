@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from ...config import Settings, state_directory
 from ...errors import InvalidArgumentError
 from ..gitmanager import check_git_args, first_https_host, script_path
-from ..messages import Load
+from ..messages import Check, Load
 from ..script import ExecutableScript, FileSystemScript, GitScript, ProcedureInput
 from ._locate import check_syntax, locate
 
@@ -30,10 +31,16 @@ def find_script(script: ExecutableScript, settings: Settings) -> str:
     :raises ScriptNotFoundError: there is no such script
     :raises NotAllowedError: it is outside of what this device may run
     """
+    path = locate_script(script, settings)
+    if path:
+        check_syntax(Path(path))
+    return path
+
+
+def locate_script(script: ExecutableScript, settings: Settings) -> str:
+    """Return what `find_script` does, of a script that need not be Python."""
     if isinstance(script, FileSystemScript):
-        path = locate(script, settings.script_roots)
-        check_syntax(path)
-        return str(path)
+        return str(locate(script, settings.script_roots))
     if not isinstance(script, GitScript):
         raise InvalidArgumentError(f"scripts of type {getattr(script, 'script_type', '?')} cannot be run")
     check_git_args(script.git_args, settings.git_repositories)
@@ -77,6 +84,16 @@ def load_of(
         folder=folder,
         max_output=settings.max_output,
     )
+
+
+def check_of(load: Load, check_id: int, fn_name: str | None, run_args: ProcedureInput | None) -> Check:
+    """Return the message that has a script checked.
+
+    :param load: what would launch it
+    :param fn_name: the function that is to be started, and its arguments; None: nobody has said
+    """
+    given = run_args.as_data() if run_args is not None else None
+    return Check(**vars(load), check_id=check_id, fn_name=fn_name, run_args=given)
 
 
 def _source(script: ExecutableScript, settings: Settings) -> dict[str, Any] | None:

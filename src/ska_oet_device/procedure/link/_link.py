@@ -232,6 +232,8 @@ class Link:
             self.on_shutdown()
         elif isinstance(message, messages.DelayMessage):
             self._tell_delay(message)
+        elif isinstance(message, messages.CheckDone):
+            self._tell_check(message)
         else:
             self._to_device(message)
 
@@ -274,6 +276,11 @@ class Link:
         route = self._routes.get(message.device)
         if route is not None:
             route.bus.publish(topics.procedure.lifecycle.delayed, message=message)
+
+    def _tell_check(self, message: messages.CheckDone) -> None:
+        route = self._routes.get(message.device)
+        if route is not None:
+            route.bus.publish(topics.procedure.check.done, message=message)
 
     def _tell_health(self) -> None:
         for route in list(self._routes.values()):

@@ -36,6 +36,7 @@ class Route:
             management.run: self._run,
             management.stop: self._stop,
             management.context: self._context,
+            topics.procedure.check.create: self._check,
             operator.wait_for_qa_ready.enable: self._enable,
             operator.wait_for_qa_ready.disable: self._disable,
             operator.wait_for_qa_ready.override: self._override,
@@ -60,6 +61,9 @@ class Route:
 
     def _create(self, msg_src: int, load: messages.Load) -> None:
         self._link.send(replace(load, device=self._device))
+
+    def _check(self, check: messages.Check) -> None:
+        self._link.send(replace(check, device=self._device))
 
     def _run(
         self,

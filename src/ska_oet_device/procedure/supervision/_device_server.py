@@ -124,6 +124,7 @@ class DeviceServerKeeper:
     has served is given up after some crashes, unless it is needed.
 
     :param is_needed: whether scripts live, or something that happened is not recorded yet
+    :param on_gone: called when it has ended, before another one is started
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class DeviceServerKeeper:
         on_uncongested: Callable[[], None],
         on_final_end: Callable[[int], None],
         is_needed: Callable[[], bool],
+        on_gone: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._children = children
@@ -147,6 +149,7 @@ class DeviceServerKeeper:
         self._welcome = welcome
         self._on_final_end = on_final_end
         self._is_needed = is_needed
+        self._on_gone = on_gone
         self._problem = ""
         self._pid: int | None = None
         self._ready_at: float | None = None
@@ -239,6 +242,7 @@ class DeviceServerKeeper:
         self._watch.end()
         self._stop_waiting_for_start()
         self._pipe.close()  # its last words arrive in the same instant as its end
+        self._on_gone()
         if self._ending or status.exit_code == 0:
             _log.info("the device server has ended: %s", status)
             self._on_final_end(0)

@@ -30,6 +30,7 @@ class _Pool:
 class EnvironmentPools:
     """Hands out workers that run under an environment's interpreter; holds each environment while it is in use.
 
+    :param spares: how many workers of each are ready before they are needed
     :param on_broken: called with an environment's folder and the reason when no worker can be made for it
     """
 
@@ -40,12 +41,14 @@ class EnvironmentPools:
         entry: str,
         imports: tuple[str, ...],
         on_broken: Callable[[str, str], None],
+        spares: int = 1,
     ) -> None:
         self._loop = loop
         self._children = children
         self._entry = entry
         self._imports = imports
         self._on_broken = on_broken
+        self._spares = spares
         self._pools: dict[str, _Pool] = {}
 
     def hold(self, folder: str) -> None:
@@ -96,7 +99,7 @@ class EnvironmentPools:
             self._loop,
             self._children,
             self._entry,
-            spares=1,
+            spares=self._spares,
             imports=self._imports,
             python=environment.python,
             import_patience=_IMPORT_PATIENCE,

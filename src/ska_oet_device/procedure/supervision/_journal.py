@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from ...mptools import Channel, FrameReader
-from ..messages import Announcement, CaughtUp, DelayMessage, from_payload, to_frame
+from ..messages import Announcement, CaughtUp, CheckDone, DelayMessage, from_payload, to_frame
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Journal:
             self._channel.send(frame)
             self._after_send()
 
-    def tell(self, message: DelayMessage) -> None:
+    def tell(self, message: DelayMessage | CheckDone) -> None:
         """Tell what need not be kept."""
         self.send(to_frame(message))
 

@@ -26,11 +26,13 @@ from ..messages import (
     PUBSUB,
     Announcement,
     AskDelay,
+    CheckDone,
     ContextChanged,
     Delay,
     DelayMessage,
     EnvironmentReady,
     FilledIn,
+    Finished,
     LifecycleMessage,
     Load,
     ProvenanceMessage,
@@ -83,7 +85,7 @@ class Announcer(Protocol):
 
     def announce(self, announcement: Announcement) -> None: ...
 
-    def tell(self, message: DelayMessage) -> None:
+    def tell(self, message: DelayMessage | CheckDone) -> None:
         """Tell what need not be kept for a device server that is not there."""
 
     def pubsub(self, frame: bytes, *, waits: bool = True) -> bool:
@@ -135,6 +137,7 @@ class SupervisedScript:
 
     def __init__(self, request: Load, shared: Shared) -> None:
         self.key: Key = (request.device, request.process_uid)
+        self.name = f"procedure {request.device}#{request.process_uid}"
         self.label = label_of(*self.key)
         self._request = request
         self._state = ProcedureState.CREATING
@@ -210,7 +213,7 @@ class SupervisedScript:
     def _says_nothing(self, worker: WorkerHandle) -> None:
         """End a worker that does not take its script up, since it has been stopped: another one follows."""
         if worker is self._workers.current and self._has_not_begun:
-            _log.error("worker %s does not take procedure %s#%d up: it is replaced", worker.pid, *self.key)
+            _log.error("worker %s does not take %s up: it is replaced", worker.pid, self.name)
             worker.end(signal.SIGKILL)
 
     @guarded
@@ -254,6 +257,8 @@ class SupervisedScript:
             require(self._state in _CALLS, "no function has just begun")
             self._provenance.fill_in(self._function, message.arguments)
         else:
+            require(isinstance(message, Finished), "nothing of it is being checked")
+            assert isinstance(message, Finished)
             is_complete = message.outcome == "completed"
             require(not is_complete or self._main_has_returned, "it completes before main has returned")
             if not is_complete:
@@ -442,7 +447,7 @@ class SupervisedScript:
             return
         if worker.channel.pending > _LARGEST_BACKLOG:
             if not self._dropped_messages:
-                _log.warning("procedure %s#%d does not read its messages: they are dropped", *self.key)
+                _log.warning("%s does not read its messages: they are dropped", self.name)
             self._dropped_messages += 1
             return
         worker.send(data)
@@ -519,7 +524,7 @@ class SupervisedScript:
         It is told once more when the worker, which was what could not be killed, has gone and has left something behind
         that cannot be killed either: whoever is to kill it must know what it is.
         """
-        _log.critical("procedure %s#%d: %s", *self.key, reason)
+        _log.critical("%s: %s", self.name, reason)
         if not self._is_told:
             self._finish(ProcedureState.UNKNOWN, reason, status, reaped)
 
@@ -529,7 +534,7 @@ class SupervisedScript:
         worker = self._workers.current
         assert worker is not None
         if self._has_not_begun and self._workers.replace_lost():
-            _log.warning("a spare worker ended with %s when procedure %s#%d took it", status, *self.key)
+            _log.warning("a spare worker ended with %s when %s took it", status, self.name)
             return
         self._deadline.cancel()
         self._delays.end()
@@ -613,7 +618,7 @@ class SupervisedScript:
 
     def fail_internally(self, error: Exception) -> None:
         """End it for a fault of this program: as any other, or, should that fail, too, in ever simpler ways."""
-        _log.critical("procedure %s#%d: a fault of this program", *self.key, exc_info=error)
+        _log.critical("%s: a fault of this program", self.name, exc_info=error)
         if self._is_told:
             if self._workers.pid is None:  # else it is kept until its process has been reaped
                 self._shared.neighbourhood.ended(self)
@@ -627,7 +632,7 @@ class SupervisedScript:
             if self._faults < len(ways):
                 self.fail_internally(another)
             else:
-                _log.critical("procedure %s#%d cannot be ended", *self.key, exc_info=another)
+                _log.critical("%s cannot be ended", self.name, exc_info=another)
 
     def _end_with_grace(self, reason: str) -> None:
         if self._is_ending or self._workers.pid is None:
@@ -661,6 +666,6 @@ class SupervisedScript:
     def _leave(self, survivors: Sequence[int] = ()) -> None:
         """Give the turn of a procedure back whose end is told already, unless something of it survives."""
         if survivors:
-            _log.critical("procedure %s#%d: %s", *self.key, self._ending.note_survivors(survivors))
+            _log.critical("%s: %s", self.name, self._ending.note_survivors(survivors))
         else:
             self._shared.neighbourhood.ended(self)

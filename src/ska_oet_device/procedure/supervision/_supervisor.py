@@ -19,6 +19,7 @@ from ..messages import PUBSUB, Broadcast, ContextChanged, LifecycleMessage, Limi
 from ..script_message import label_of, said
 from ..state import ProcedureState
 from ..turns import Claim, in_the_way
+from ._checks import CheckSupervisor
 from ._environment_pools import EnvironmentPools
 from ._guard import call_for
 from ._orphans import Undertaker
@@ -55,12 +56,14 @@ class ScriptSupervisor:
         announcer: Announcer,
         *,
         entry: str = "",
+        check_entry: str = "",
         imports: tuple[str, ...] = (),
         record: Callable[[socket.socket], None] = lambda control: None,
     ) -> None:
         """Create a supervisor.
 
         :param entry: what workers of environments run; `imports` is what their templates import
+        :param check_entry: what workers of checks run
         :param record: what the recorder does, with its end of the socket to this process
         """
         self._announcer = announcer
@@ -70,6 +73,7 @@ class ScriptSupervisor:
         self._shared = Shared(
             loop, children, pool, undertaker, self._environments, announcer, memory_watch, self._recorder, self
         )
+        self.checks = CheckSupervisor(self._shared, announcer.tell, check_entry, imports)
         self._scripts: dict[Key, SupervisedScript] = {}
         self._by_device: defaultdict[str, dict[Key, SupervisedScript]] = defaultdict(dict)
         self._listeners: defaultdict[str, dict[Key, SupervisedScript]] = defaultdict(dict)
@@ -154,7 +158,8 @@ class ScriptSupervisor:
             script.resume()
 
     def close(self) -> None:
-        """End the templates of environments, and the recorder."""
+        """End the checks, the templates of environments, and the recorder."""
+        self.checks.close()
         self._environments.close()
         self._recorder.close()
 

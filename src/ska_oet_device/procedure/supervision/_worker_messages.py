@@ -5,9 +5,13 @@ from __future__ import annotations
 from ...config import LONGEST_PATH
 from ...mptools import NotPlainError
 from ..messages import (
+    CHECK_STEPS,
+    LARGEST_FINDINGS,
     LARGEST_RESULT,
     LONGEST_DELAY,
     LONGEST_REASON,
+    CheckFindings,
+    CheckStep,
     Delay,
     EnvironmentReady,
     FilledIn,
@@ -18,7 +22,7 @@ from ..messages import (
 )
 from ..state import ProcedureState
 
-Told = StateEntered | ScriptLoaded | FilledIn | EnvironmentReady | Finished | Delay
+Told = StateEntered | ScriptLoaded | FilledIn | EnvironmentReady | Finished | Delay | CheckStep | CheckFindings
 
 _MOST_READ = 32 * 1024  # bytes of what a worker says that it has read
 _LATEST = 2.0**33  # Unix time, some centuries from now
@@ -54,9 +58,35 @@ def read_told(payload: bytes) -> Told:
         _check(message.stacktrace is None or type(message.stacktrace) is str, "stacktrace", message.stacktrace)
     elif isinstance(message, Delay):
         _check(type(message.where) is str and len(message.where) <= LONGEST_DELAY, "where", message.where)
+    elif isinstance(message, CheckStep):
+        _check_step(message)
+    elif isinstance(message, CheckFindings):
+        _check(len(payload) <= 2 * LARGEST_FINDINGS, "functions", f"of {len(payload)} bytes")
+        _check(message.docstring is None or type(message.docstring) is str, "docstring", message.docstring)
+        _check(_are_functions(message.functions), "functions", message.functions)
     else:
         raise NotPlainError(f"a worker does not send {type(message).__name__}")
     return message
+
+
+def _check_step(message: CheckStep) -> None:
+    _check(message.step in CHECK_STEPS, "step", message.step)
+    _check(type(message.ok) is bool, "ok", message.ok)
+    _check_time(message.time)
+    if message.reason is not None or not message.ok:
+        _check_reason("reason", message.reason)
+
+
+def _are_functions(functions: object) -> bool:
+    """Say whether these are functions as the contract tells them; of their parameters it is known what is no object."""
+    return type(functions) is dict and all(
+        type(name) is str and type(told) is dict and _is_function(told) for name, told in functions.items()
+    )
+
+
+def _is_function(told: dict[str, object]) -> bool:
+    kinds = {"signature": (str,), "docstring": (str, type(None)), "parameters": (dict,)}
+    return told.keys() == kinds.keys() and all(type(told[key]) in kinds[key] for key in kinds)
 
 
 _ENTERED = frozenset(int(state) for state in ProcedureState if not state.is_terminal)

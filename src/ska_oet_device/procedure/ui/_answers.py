@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from ..application import ArgCapture, ProcedureSummary, RequestRecord
+from ..application import ArgCapture, CheckReport, ProcedureSummary, RequestRecord
 from ..history import LifecycleEvent, StoredRequest
 from ..output import Page
 from ..state import ProcedureState
@@ -62,6 +63,19 @@ def request_data(request: StoredRequest) -> dict[str, Any]:
         "user": request.user,
         "process_uid": request.process_uid,
         "answer": request.answer,
+    }
+
+
+def check_data(report: CheckReport) -> dict[str, Any]:
+    """Return the report of a check as the contract writes it."""
+    return {
+        "check_id": report.check_id,
+        "complete": True,
+        "ok": report.ok,
+        "steps": [dataclasses.asdict(step) for step in report.steps],
+        "docstring": report.docstring,
+        "functions": report.functions,
+        "provenance": report.provenance,
     }
 
 

@@ -35,6 +35,7 @@ class Occasion(enum.Enum):
     PROGRESS = "a report of progress, or another procedure is the active one"
     MESSAGE = "a message of a script"
     OUTPUT = "the active script has printed"
+    CHECK = "a check is complete"
     REFRESH = "none of the others: a flag was set, or the health is another"
     NEVER = "it is what it is"
 
@@ -208,6 +209,15 @@ ATTRIBUTES = (
         Occasion.OUTPUT,
         lambda view: view.output,
         lambda text: cut(latin1(text)),
+    ),
+    Attribute(
+        "checkReport",
+        str,
+        "JSON of the newest report of a check",
+        Occasion.CHECK,
+        lambda view: view.report,
+        lambda report: report.text,
+        lambda report: report.time,
     ),
     Attribute(
         "waitForQaReady",

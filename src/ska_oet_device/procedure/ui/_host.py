@@ -18,7 +18,7 @@ from ...config import chosen_state_directory, first_wait_for_qa_ready, state_dir
 from ...duties import Duty
 from ...event import Bus, topics
 from ...logs import about
-from ..application import Change, Progress, ScriptExecutionService
+from ..application import Change, CheckReport, Progress, ScriptExecutionService
 from ..history import HistoryStore
 from ..hosting import DeviceState, ServiceKeeper
 from ..link import Link, reap_escaped
@@ -81,6 +81,7 @@ class DeviceHost:
         self.bus.subscribe(self._on_recorded, topics.procedure.lifecycle.recorded)
         self.bus.subscribe(self._on_script_message, topics.script.message)
         self.bus.subscribe(self._on_progress, topics.procedure.lifecycle.progress)
+        self.bus.subscribe(self._on_reported, topics.procedure.check.reported)
         self.bus.subscribe(self._on_override_state, topics.operator.override.state)
         self.bus.subscribe(self._on_health, topics.supervisor.health)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
@@ -121,6 +122,9 @@ class DeviceHost:
 
     def _on_progress(self, msg_src: int, progress: Progress, time: float) -> None:
         self.pusher.put_progress(msg_src, progress, time)
+
+    def _on_reported(self, report: CheckReport) -> None:
+        self.pusher.put_report(report)
 
     def _on_override_state(self, **_: Any) -> None:
         self.pusher.refresh()
@@ -212,7 +216,8 @@ class Runtime:
     def reap_abandoned(self) -> None:
         """Kill what the scripts have started and main, which is gone, cannot kill any more."""
         for host in list(self._hosts.values()):
-            reap_escaped(host.service.unfinished, patience=_ABANDONED_PATIENCE)
+            checks = {-number: run_id for number, run_id in enumerate(host.service.checking, 1)}  # no id is negative
+            reap_escaped({**host.service.unfinished, **checks}, patience=_ABANDONED_PATIENCE)
 
     def tick(self) -> None:
         """Look after the health of every device, and let main forget what is recorded."""

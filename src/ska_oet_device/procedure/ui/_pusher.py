@@ -17,8 +17,8 @@ import tango
 
 from ...duties import Duty
 from ...logs import about
-from ..application import Change, Progress, ScriptExecutionService
-from ._answers import event_data
+from ..application import Change, CheckReport, Progress, ScriptExecutionService
+from ._answers import check_data, event_data
 from ._attributes import GROUPS, Occasion
 from ._device_events import DeviceEvents, Listeners
 from ._devstring import to_json
@@ -27,7 +27,7 @@ from ._quiet import QuietMoments
 from ._repeats import Repeats
 from ._script_messages import ProgressReports, ScriptMessages, pushed_json
 from ._status import DeviceStatus
-from ._view import NewestEvent, NewestMessage, Shown
+from ._view import NewestEvent, NewestMessage, NewestReport, Shown
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class EventPusher:
     def __init__(self, service: ScriptExecutionService, status: DeviceStatus) -> None:
         self._service = service
         self._status = status
-        self._items: queue.SimpleQueue[Change | threading.Event | str | None] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[Change | CheckReport | threading.Event | str | None] = queue.SimpleQueue()
         self._attached = threading.Condition()
         self._events: DeviceEvents | None = None
         self._since = clock.monotonic()
@@ -102,6 +102,9 @@ class EventPusher:
     def put_change(self, change: Change) -> None:
         self._items.put(change)
 
+    def put_report(self, report: CheckReport) -> None:
+        self._items.put(report)
+
     def refresh(self) -> None:
         """Push whatever has changed without a lifecycle change: flags, health, notices."""
         # Clients that read healthState ask for it, as often as they like: once is enough.
@@ -149,6 +152,8 @@ class EventPusher:
         try:
             if isinstance(item, Change):
                 self._push_change(events, item)
+            elif isinstance(item, CheckReport):
+                self._push_report_of_check(events, item)
             elif item is not _NOTHING:
                 self._push_rest(events)
             elif self._repeats.take():
@@ -194,6 +199,11 @@ class EventPusher:
         events.push(Occasion.EVENT, shown, event.time)
         events.push_state()
         self._push_snapshot(events, event.time)
+        self._repeats.ask()
+
+    def _push_report_of_check(self, events: DeviceEvents, report: CheckReport) -> None:
+        self.shown.report = NewestReport(to_json(check_data(report)), report.time)
+        events.push(Occasion.CHECK, self.shown, report.time)
         self._repeats.ask()
 
     def _push_what_was_said_before(self, events: DeviceEvents, uid: int, sequence: int) -> None:

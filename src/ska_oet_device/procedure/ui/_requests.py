@@ -14,7 +14,7 @@ from pydantic.config import JsonDict
 
 from ...config import LARGEST_ARGUMENT, MOST_VALUES
 from ...errors import InvalidArgumentError, TooLargeError
-from ..application import PrepareProcessCommand, StartProcessCommand, StopProcessCommand
+from ..application import CheckCommand, PrepareProcessCommand, StartProcessCommand, StopProcessCommand
 from ..gitmanager import GitArgs
 from ..history import LARGEST_NUMBER
 from ..messages import LONGEST_STOP_REASON
@@ -107,6 +107,11 @@ class _Run(_Prepare):
     run_args: _Input = _Input()
 
 
+class _Check(_Prepare):
+    fn_name: _Function | None = None
+    run_args: _Input | None = None
+
+
 class _Start(_Request):
     process_uid: _Uid = _NO_ID
     fn_name: _Function = "main"
@@ -177,6 +182,14 @@ def parse_run(text: str) -> tuple[RunRequest, str | None]:
     """Parse the argument of Run: JSON, or a bare script URI; raises as `parse_prepare`."""
     request = _parse(_Run, text, _bare_script)
     return RunRequest(_prepare_command(request), request.fn_name, request.run_args.input()), request.user
+
+
+def parse_check(text: str) -> tuple[CheckCommand, str | None]:
+    """Parse the argument of Check: JSON, or a bare script URI; raises as `parse_prepare`."""
+    request = _parse(_Check, text, _bare_script)
+    prepare = _prepare_command(request)
+    run_args = request.run_args.input() if request.run_args is not None else None
+    return CheckCommand(prepare.script, prepare.init_args, request.fn_name, run_args), request.user
 
 
 def parse_start(text: str) -> tuple[StartProcessCommand, str | None]:

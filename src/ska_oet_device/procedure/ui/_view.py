@@ -34,6 +34,13 @@ class NewestMessage(NamedTuple):
     time: float
 
 
+class NewestReport(NamedTuple):
+    """The newest report of a check that clients were told, as JSON; time in Unix seconds."""
+
+    text: str
+    time: float
+
+
 class View(Protocol):
     """What attributes are read from."""
 
@@ -59,6 +66,9 @@ class View(Protocol):
         """The last lines that the active procedure printed."""
 
     @property
+    def report(self) -> NewestReport: ...
+
+    @property
     def wait_for_qa_ready(self) -> bool: ...
 
     @property
@@ -71,6 +81,7 @@ class Shown:
 
     event: NewestEvent
     message: NewestMessage
+    report: NewestReport
     texts: BriefSummaries
     snapshot: Snapshot = field(default_factory=Snapshot)
     progress: Progress | None = None
@@ -88,6 +99,7 @@ class Shown:
         return cls(
             NewestEvent(text, sequence, time),
             NewestMessage(_NO_EVENT, now),
+            NewestReport(_NO_EVENT, now),
             BriefSummaries(),
             wait_for_qa_ready=service.script_context.wait_for_qa_ready,
         )
@@ -139,6 +151,10 @@ class Live:
     def output(self) -> str:
         output, active = self._service.output, self._service.snapshot().active
         return as_shown(output.tail(active.process_uid)) if output is not None and active.process_uid else ""
+
+    @property
+    def report(self) -> NewestReport:
+        return self._shown.report
 
     @property
     def wait_for_qa_ready(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import tango
 from tango.server import command
 
-from ._answers import event_data, page_data, request_data
+from ._answers import check_data, event_data, page_data, request_data
 from ._attributes import DeviceAttributes
 from ._boundary import Request
 from ._clients import ClientNames
@@ -18,7 +18,7 @@ from ._devstring import to_json
 from ._host import DeviceHost, Runtime
 from ._pages import first_of_list, whole_list
 from ._properties import DeviceProperties
-from ._requests import parse_output, parse_prepare, parse_requests, parse_run, parse_start, parse_stop
+from ._requests import parse_check, parse_output, parse_prepare, parse_requests, parse_run, parse_start, parse_stop
 from ._start_check import own_address
 from ._summaries import summaries_json, summary_json
 from ._tango_logs import TangoLogs
@@ -123,6 +123,26 @@ class OetDevice(DeviceAttributes, DeviceProperties):
             asked = request.parse(parse_run)
             summary = self._service.run(asked.prepare, asked.fn_name, asked.run_args, request.caller)
             return request.answer(summary_json(summary))
+
+    @command(
+        dtype_in=str,
+        doc_in="Prepare's JSON, if need be with fn_name and run_args, or a bare script URI",
+        dtype_out=str,
+        doc_out="JSON: check_id",
+    )
+    def Check(self, argument: str) -> str:
+        """Load a script in a process of its own, call nothing of it, and report; the report arrives as an event."""
+        with self._request("Check", argument, audited=True) as request:
+            asked = request.parse(parse_check)
+            return request.answer(to_json({"check_id": self._service.check(asked, request.caller)}))
+
+    @command(dtype_in=tango.DevLong64, doc_in="Id of a check", dtype_out=str, doc_out="The report of a check as JSON")
+    def CheckReport(self, check_id: int) -> str:
+        """Return the report of a check, or that it is not complete yet."""
+        with self._request("CheckReport", check_id) as request:
+            report = self._service.check_report(int(check_id))
+            unknown = {"check_id": int(check_id), "complete": False}
+            return request.answer(to_json(check_data(report) if report is not None else unknown))
 
     @command(
         dtype_in=tango.DevVarLong64Array,

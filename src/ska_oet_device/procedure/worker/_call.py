@@ -129,10 +129,21 @@ def bind(name: str, function: Callable[..., Any], given: ProcedureInput, context
     return Call(name, function, whole, filled)
 
 
+def shown_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the parameters that a client sees of a function; None where Python knows none."""
+    own = _signature(function, followed=False)
+    return own and _shown(function, own)
+
+
+def _shown(function: Callable[..., Any], own: inspect.Signature) -> inspect.Signature:
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.parameters.values())
+    return (takes_any and _signature(function, followed=True)) or own
+
+
 def _wanted(function: Callable[..., Any], own: inspect.Signature, given: ProcedureInput) -> Iterator[str]:
     """Yield which of the device's arguments a function has a parameter for, and nobody has given."""
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.parameters.values())
-    shown = (takes_any and _signature(function, followed=True)) or own  # it takes as long as all the rest
+    shown = _shown(function, own)  # it takes as long as all the rest
     for key in ("context", "subarray_id"):
         has_it = any(key in each.parameters and each.parameters[key].kind in _BY_KEYWORD for each in (shown, own))
         if not has_it or not (takes_any or key in own.parameters) or key in given.kwargs:

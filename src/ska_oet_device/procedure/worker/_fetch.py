@@ -7,7 +7,8 @@ meanwhile like any other.  Needs the server's own Python: an environment need no
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,15 @@ def environments_of(source: dict[str, Any]) -> EnvironmentManager:
     return EnvironmentManager(base_dir=Path(source["base_dir"]) / "environments")
 
 
-def prepare(source: dict[str, Any], environments: EnvironmentManager) -> Prepared:
+def prepare(
+    source: dict[str, Any], environments: EnvironmentManager, on_found: Callable[[Prepared], None] = lambda found: None
+) -> Prepared:
     """Check the script's commit out, and make its environment if it is to have one.
 
     :param source: git_args, path, create_env, base_dir, max_memory, token_file, token_host and timeout, as plain
         data
     :param environments: holds the environment until it is closed or dropped
+    :param on_found: called when the script is there, before its environment is made
     :raises GitError: the repository, commit or file cannot be had; one sentence says why
     :raises EnvironmentBuildError: the environment cannot be made
     """
@@ -50,12 +54,13 @@ def prepare(source: dict[str, Any], environments: EnvironmentManager) -> Prepare
         token_host=source["token_host"],
         timeout=source["timeout"] or _FOR_EVER,
     )
-    path = find_script(found, source["path"])
-    folder = ""
+    prepared = Prepared(str(find_script(found, source["path"])), str(found.path), found.commit, "")
     if source["create_env"]:
         limit_memory(source["max_memory"] and max(source["max_memory"], _LEAST_FOR_BUILDS))
-        folder = str(environments.prepare(found.path, found.commit).folder)
-    return Prepared(str(path), str(found.path), found.commit, folder)
+    on_found(prepared)
+    if source["create_env"]:
+        prepared = replace(prepared, environment=str(environments.prepare(found.path, found.commit).folder))
+    return prepared
 
 
 def fetch(script: GitScript) -> str:

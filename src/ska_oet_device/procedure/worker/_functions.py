@@ -43,11 +43,16 @@ def function_of(module: ModuleType, name: str) -> Callable[..., Any]:
     """
     if _may_be_called(module, name):
         return vars(module)[name]  # type: ignore[no-any-return]
-    there = ", ".join(key for key in sorted(filter(_is_text, vars(module))) if _may_be_called(module, key)) or "none"
+    there = ", ".join(sorted(names_of(module))) or "none"
     hint = ""
     if callable(vars(module).get(name)):
         hint = f"; {name[:_LONGEST_NAME]} is no function of its own, and not in its __all__"
     raise ScriptCallError(f"the script defines no function {name[:_LONGEST_NAME]!r}; it defines: {there}{hint}")
+
+
+def names_of(module: ModuleType) -> list[str]:
+    """Return the names of the functions of a script that may be called, in the order in which it binds them."""
+    return [key for key in filter(_is_text, vars(module)) if _may_be_called(module, key)]
 
 
 def _is_text(key: object) -> bool:

@@ -10,7 +10,7 @@ import linecache
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from ...errors import InvalidArgumentError
@@ -50,6 +50,17 @@ def provenance_of(path: str, source: bytes) -> dict[str, Any]:
     return {"path": path, "sha256": digest, "git_commit": None, "environment": None}
 
 
+def compiled(path: str, source: bytes) -> CodeType:
+    """Return what Python makes of the text of the script at `path`.
+
+    :raises InvalidArgumentError: it is no Python, but a notebook or the like
+    :raises SyntaxError: it is no Python; ValueError, RecursionError and MemoryError say so, too
+    """
+    if kind := foreign_kind(path, source):
+        raise InvalidArgumentError(f"{path} {kind}")
+    return compile(source, path, "exec", dont_inherit=True)
+
+
 def module_from_source(path: str, source: bytes, *, has_main: bool = False) -> ModuleType:
     """Run `source` as the module of the script at `path`; its folder comes first on sys.path.
 
@@ -57,13 +68,11 @@ def module_from_source(path: str, source: bytes, *, has_main: bool = False) -> M
     :raises InvalidArgumentError: it is no Python, but a notebook or the like
     :raises ScriptCallError: it has no `main`
     """
-    if kind := foreign_kind(path, source):
-        raise InvalidArgumentError(f"{path} {kind}")
+    code = compiled(path, source)
     module = ModuleType(MODULE_NAME)
     module.__file__ = path
     sys.modules[MODULE_NAME] = module  # pickle and dataclasses look a class's module up there
     sys.path.insert(0, os.path.dirname(path))
-    code = compile(source, path, "exec", dont_inherit=True)
     if has_main:
         check_text(source, code)
     # Without a time, linecache keeps these lines: a traceback shows the code that ran, also after an edit.

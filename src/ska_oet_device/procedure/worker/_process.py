@@ -133,6 +133,11 @@ def _follow_forks(worker: ScriptWorker, connection: Connection, forked: ForkedPr
 
 def worker_main(sock: socket.socket) -> NoReturn:
     """Run a worker in a freshly forked process, from its birth as a spare to its end."""
+    run_worker(sock, ScriptWorker)
+
+
+def run_worker(sock: socket.socket, kind: type[ScriptWorker]) -> NoReturn:
+    """Be a worker of some kind, in a freshly forked process, to the end."""
     become_subreaper()  # until it ends, what the script leaves behind is not main's, which so knows whose it is
     _forget_exit_functions()
     gate = InterruptGate()
@@ -144,7 +149,7 @@ def worker_main(sock: socket.socket) -> NoReturn:
     forked = ForkedProcesses(connection)
     events, work = PipeEvents(connection, forked), PipeWork(connection, gate)
     flusher = Flusher()
-    worker = ScriptWorker("spare", threading.Event(), threading.Event(), events, work, gate=gate, flusher=flusher)
+    worker = kind("spare", threading.Event(), threading.Event(), events, work, gate=gate, flusher=flusher)
     _follow_forks(worker, connection, forked, events)
     _lose_no_interrupt(gate, work.finalisation)
     threading.Thread(target=work.read_for, args=(worker,), name="messages", daemon=True).start()

@@ -49,6 +49,17 @@ def result_of(value: Any) -> tuple[str | None, str]:
     return (text, "") if len(text) <= LARGEST_RESULT else (None, _too_large())
 
 
+def plain_of(value: Any) -> Any:
+    """Return what stands for a value in JSON, as in `result_of`.
+
+    :raises ValueError: nothing does
+    """
+    try:
+        return _Plain().of(value, 0)
+    except Exception as error:  # the methods of a foreign class may raise anything
+        raise ValueError(str(error)) from error
+
+
 def _too_large() -> str:
     return f"the result has more than {LARGEST_RESULT // 1024} KiB of JSON"
 

@@ -200,7 +200,8 @@ class ScriptWorker(ProcWorker):
 
     # -- the messages
 
-    def _load(self, message: Load) -> None:
+    def _take_up(self, message: Load) -> None:
+        """Make this process that of a script."""
         self.name = f"{message.device}#{message.process_uid}"
         redirect_output(message.output, self.output, self._flusher)
         set_title(self._title_for(message))
@@ -208,14 +209,21 @@ class ScriptWorker(ProcWorker):
             self.context = message.context
         self.this_run = take_identity(message)
         self.publish_lifecycle(ProcedureState.IDLE)
-        if message.source is not None and not self._prepare_source(message.source):
-            return
-        path = self._prepared.path if self._prepared is not None else message.path
+
+    def _begin_loading(self, message: Load) -> str:
+        """Let the script have what it may have; returns the path of its file."""
         self._max_memory = message.max_memory
         limit_memory(message.max_memory)
         if message.compatible:
             offer_compatibility()
         self.publish_lifecycle(ProcedureState.LOADING)
+        return self._prepared.path if self._prepared is not None else message.path
+
+    def _load(self, message: Load) -> None:
+        self._take_up(message)
+        if message.source is not None and not self._prepare_source(message.source):
+            return
+        path = self._begin_loading(message)
         try:
             with self._code_of_the_script():
                 self.module = self._load_module(path)
@@ -249,7 +257,7 @@ class ScriptWorker(ProcWorker):
         try:
             self._environments = environments_of(source)  # kept, since it keeps the environment until main does
             with self.gate.open():
-                self._prepared = prepare(source, self._environments)
+                self._prepared = prepare(source, self._environments, self._found)
         except BaseException as error:  # a signal, or whatever went wrong: it is the procedure's failure
             self._fail("the preparation of the script", error)
             return False
@@ -262,13 +270,21 @@ class ScriptWorker(ProcWorker):
         self.publish_lifecycle(ProcedureState.IDLE)
         return True
 
+    def _found(self, prepared: Prepared) -> None:
+        """The script is there; its environment is made next, if it is to have one."""
+
+    def _tell_provenance(self, path: str, source: bytes, prepared: Prepared | None) -> dict[str, Any]:
+        """Tell what was read, and return that."""
+        provenance = loader.provenance_of(path, source)
+        if prepared is not None:
+            provenance["git_commit"] = prepared.commit
+            provenance["environment"] = os.path.basename(prepared.environment) or None
+        self.event_q.put(ScriptLoaded(provenance))
+        return provenance
+
     def _load_module(self, path: str) -> ModuleType:
         source = read_script(path)
-        provenance = loader.provenance_of(path, source)
-        if self._prepared is not None:
-            provenance["git_commit"] = self._prepared.commit
-            provenance["environment"] = os.path.basename(self._prepared.environment) or None
-        self.event_q.put(ScriptLoaded(provenance))
+        provenance = self._tell_provenance(path, source, self._prepared)
         let_children_import(path, source, provenance["sha256"])
         before = set(sys.modules)
         module = loader.module_from_source(path, source, has_main=True)

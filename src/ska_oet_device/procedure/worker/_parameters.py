@@ -1,0 +1,201 @@
+"""What a client may know of a script's functions: signature, docstring, and the parameters as JSON Schema.
+
+Runs in the main thread of a worker of a check.  pydantic makes the schemas, which the template of checks has imported;
+where it cannot be had, as in an environment without it, or with another major version, any value is said to fit.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+from ...mptools import dumps
+from ..messages import LARGEST_FINDINGS, CheckFindings
+from ._call import shown_signature
+from ._functions import names_of
+from ._result import plain_of
+
+Plain = dict[str, Any]
+
+_LONGEST_TEXT = 4000  # characters of a docstring
+_LONGEST_SIGNATURE = 1000
+_ROOM_FOR_TEXT = 6 * 1024  # bytes of JSON of the script's docstring
+_ROOM = LARGEST_FINDINGS - _ROOM_FOR_TEXT - 1024  # of all functions together
+_ANY: Plain = {}
+_FILLED_IN = ("context", "subarray_id")
+"""Parameters that the device gives where nobody else does."""
+
+_REFERENCE = "#/$defs/{model}"
+
+
+def findings_of(module: ModuleType) -> CheckFindings:
+    """Return what is told of a script that was loaded.
+
+    Functions for which there is no room are told without docstring and parameters, or, beyond that, not at all.
+    """
+    docstring = _text(vars(module).get("__doc__"))
+    if docstring is not None and len(dumps(docstring)) > _ROOM_FOR_TEXT:
+        docstring = docstring[: _ROOM_FOR_TEXT // 12]
+    functions, room = {}, _ROOM
+    for name in names_of(module):
+        told = function_data(vars(module)[name])
+        for shown in (told, {**told, "docstring": None, "parameters": _ANY}):
+            size = len(dumps({name: shown}))
+            if size <= room:
+                functions[name] = shown
+                room -= size
+                break
+    return CheckFindings(docstring, functions)
+
+
+def function_data(function: Any) -> Plain:
+    """Return a function as the contract tells it."""
+    signature = shown_signature(function)
+    code = _code_of(function)
+    docstring = _text(code.__doc__ if code is not None else inspect.getattr_static(function, "__doc__", None))
+    shown = _shown(signature)
+    if signature is None:
+        return {"signature": shown, "docstring": docstring, "parameters": _ANY}
+    scope = code.__globals__ if code is not None else {}
+    try:
+        parameters = plain_of(parameters_schema(signature, scope))
+    except Exception:  # annotations and defaults may be anything
+        parameters = _ANY
+    return {"signature": shown, "docstring": docstring, "parameters": parameters}
+
+
+def parameters_schema(signature: inspect.Signature, scope: dict[str, Any]) -> Plain:
+    """Return the JSON Schema of the object of a function's arguments, each by its name.
+
+    :param scope: the globals of the function, where annotations that are text are looked up
+    """
+    kinds = inspect.Parameter
+    named = {
+        name: each
+        for name, each in signature.parameters.items()
+        if each.kind not in (kinds.VAR_KEYWORD, kinds.VAR_POSITIONAL)
+    }
+    annotations = {
+        name: annotation
+        for name, each in signature.parameters.items()
+        if (annotation := _annotation(each.annotation, scope)) is not kinds.empty
+    }
+    schemas, definitions = _schemas(annotations)
+    properties = {name: _with_default(schemas.get(name, _ANY), each.default) for name, each in named.items()}
+    more: Plain | bool = False
+    for name, each in signature.parameters.items():
+        if each.kind is kinds.VAR_POSITIONAL:
+            properties[f"*{name}"] = {"type": "array", "items": schemas.get(name, _ANY)}
+        elif each.kind is kinds.VAR_KEYWORD:
+            more = schemas.get(name, _ANY) or True
+    required = [name for name, each in named.items() if each.default is kinds.empty and name not in _FILLED_IN]
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": more,
+        **({"$defs": definitions} if definitions else {}),
+    }
+
+
+def warm_up() -> None:
+    """Import pydantic, if it can be had, and make it adapt to what it will do.  In the template of checks."""
+
+    def function(text: str, number: int = 1, *values: float, flag: bool = True, names: list[str] | None = None) -> None:
+        """Do nothing."""
+
+    for _ in range(3):
+        function_data(function)
+
+
+def _with_default(schema: Plain, default: Any) -> Plain:
+    if default is inspect.Parameter.empty:
+        return schema
+    try:
+        return {**schema, "default": plain_of(default)}
+    except ValueError:  # the function has one, which is no JSON
+        return schema
+
+
+def _annotation(annotation: Any, scope: dict[str, Any]) -> Any:
+    """Return an annotation, whose text has been looked up; none where that cannot be done."""
+
+    def holder() -> None:
+        pass
+
+    if annotation is inspect.Parameter.empty:
+        return annotation
+    holder.__annotations__ = {"it": annotation}
+    try:
+        return typing.get_type_hints(holder, globalns=scope, include_extras=True)["it"]
+    except Exception:  # it names what is not there, or is no type
+        return inspect.Parameter.empty
+
+
+def _schemas(annotations: Mapping[str, Any]) -> tuple[dict[str, Plain], Plain]:
+    """Return the JSON Schema of each annotation that has one, and the definitions that these refer to."""
+    try:
+        from pydantic import TypeAdapter
+    except Exception:  # what an environment has may be broken in any way
+        return {}, {}
+    adapters: dict[str, Any] = {}
+    for name, annotation in annotations.items():
+        try:
+            adapters[name] = TypeAdapter(annotation)
+        except Exception:  # a class that it does not know
+            continue
+    try:
+        return _made(TypeAdapter.json_schemas, adapters)
+    except Exception:  # one of them cannot be said in JSON
+        usable = {name: adapter for name, adapter in adapters.items() if _has_schema(adapter)}
+    try:
+        return _made(TypeAdapter.json_schemas, usable)
+    except Exception:
+        return {}, {}
+
+
+def _made(make: Callable[..., Any], adapters: Mapping[str, Any]) -> tuple[dict[str, Plain], Plain]:
+    made, more = make([(name, "validation", adapter) for name, adapter in adapters.items()], ref_template=_REFERENCE)
+    return {name: schema for (name, _), schema in made.items()}, more.get("$defs", {})
+
+
+def _has_schema(adapter: Any) -> bool:
+    try:
+        adapter.json_schema()
+    except Exception:
+        return False
+    return True
+
+
+def _code_of(function: Any) -> FunctionType | None:
+    """Return the function that is called in the end, however it is wrapped."""
+    for _ in range(100):  # a chain of wrappers may be a ring
+        if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+            return function
+        if isinstance(function, MethodType):
+            function = function.__func__
+        elif isinstance(function, partial):
+            function = function.func
+        else:
+            function = inspect.getattr_static(function, "__wrapped__", None)
+    return None
+
+
+def _shown(signature: inspect.Signature | None) -> str:
+    try:
+        text = str(signature) if signature is not None else "(...)"
+    except Exception:  # the text of a default may raise anything
+        text = "(...)"
+    return _cut(text, _LONGEST_SIGNATURE)
+
+
+def _text(docstring: object) -> str | None:
+    return _cut(inspect.cleandoc(docstring), _LONGEST_TEXT) if isinstance(docstring, str) else None
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
