@@ -21,6 +21,7 @@ from ._model import (
     StartProcessCommand,
     StopProcessCommand,
 )
+from ._past import HistoryQuery
 from ._service import ScriptExecutionService
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "CheckReport",
     "Failure",
     "Finder",
+    "HistoryQuery",
     "NoAnswerError",
     "Notices",
     "PrepareProcessCommand",

@@ -48,6 +48,7 @@ from ._model import (
     StartProcessCommand,
     StopProcessCommand,
 )
+from ._past import HistoryQuery, Past
 from ._procedure import Procedure
 from ._procedures import Procedures
 from ._restore import Restorer
@@ -109,6 +110,7 @@ class ScriptExecutionService:
         self._recorder = ChangeRecorder(self._procedures, self.history, self.bus, device)
         self._restorer = Restorer(self._procedures, self.history, self._recorder, device, self._uri_of)
         self._checks = Checks(self.bus, device, lambda: self.settings, self._locate)
+        self._past = Past(self._procedures, self.history)
         self._abort = AbortScript(abort_script, self._procedures, device)
         lifecycle, operator = topics.procedure.lifecycle, topics.operator.wait_for_qa_ready
         self.bus.subscribe(self._on_statechange, lifecycle.statechange)
@@ -300,6 +302,14 @@ class ScriptExecutionService:
             if pid not in found:
                 self._unknown(pid)
         return share_room([found[pid] for pid in wanted])
+
+    def find(self, query: HistoryQuery) -> list[ProcedureSummary]:
+        """Return the summaries of procedures that live, or are in the history; newest first, see `Past.find`.
+
+        :raises TooLargeError: nothing was found in the time for it; says how to go on
+        :raises HistoryError: the history cannot be read
+        """
+        return self._past.find(query)
 
     def lifecycle_events(self, sequence: int) -> list[LifecycleEvent]:
         """Return the lifecycle events after `sequence`, oldest first, at most 1,000.

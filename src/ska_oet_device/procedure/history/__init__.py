@@ -3,6 +3,7 @@
 What is recorded here is what clients may be told.  The only user of SQLAlchemy.
 """
 
+from ._filter import Found, ProcedureFilter, arguments_hold, holds, in_json
 from ._memory import MemoryHistory
 from ._numbers import Numbers
 from ._open import HistoryStore
@@ -12,12 +13,17 @@ from ._store import SqlHistory
 __all__ = [
     "LARGEST_NUMBER",
     "MOST_ENTRIES",
+    "Found",
     "HistoryStore",
     "LifecycleEvent",
     "MemoryHistory",
     "Numbers",
+    "ProcedureFilter",
     "SqlHistory",
     "StoredCall",
     "StoredProcedure",
     "StoredRequest",
+    "arguments_hold",
+    "holds",
+    "in_json",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 from ..state import ProcedureState
 
@@ -15,6 +15,12 @@ MOST_ENTRIES = 1000
 """Of a procedure's states, calls and requests the first and the newest are told, so many of each kind."""
 
 
+@overload
+def readable(text: str) -> str: ...
+@overload
+def readable(text: None) -> None: ...
+@overload
+def readable(text: str | None) -> str | None: ...
 def readable(text: str | None) -> str | None:
     """Return `text` as any database can keep it: PostgreSQL takes neither NUL nor lone surrogates."""
     if text is None:

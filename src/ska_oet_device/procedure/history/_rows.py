@@ -19,6 +19,10 @@ _TEXT_FIELDS = ("stacktrace", "function", "uri")
 def columns_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of StoredProcedure as columns of its table."""
     columns = dict(values)
+    if "script" in columns:
+        columns["script_uri"] = readable(columns["script"].get("script_uri", ""))
+    if "exit" in columns:
+        columns["stop_reason"] = readable((columns["exit"] or {}).get("stop_reason"))
     for name in _JSON_FIELDS:
         if columns.get(name) is not None:
             columns[name] = _json(columns[name])
@@ -47,6 +51,7 @@ def row_of_procedure(device: str, procedure: StoredProcedure, changed: float) ->
             "function": procedure.function,
             "abort_of": procedure.abort_of,
             "changed": changed,
+            "created": procedure.states[0][1] if procedure.states else changed,
         }
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,8 @@ from . import _schema as schema
 from ._calls import CallTexts
 from ._database_file import make_file, path_of
 from ._device_row import DeviceRow
+from ._earlier_rows import complete_rows
+from ._filter import Found, ProcedureFilter
 from ._forget import forget_before
 from ._loader import ProcedureLoader
 from ._memory import MemoryHistory, Then
@@ -31,6 +33,7 @@ from ._rows import (
     row_of_procedure,
     row_of_request,
 )
+from ._search import Search
 from ._writer import Batch, HistoryWriter
 
 _LAST_CHANGES = 0.1  # seconds for which a reader waits, so that it finds what has just happened
@@ -97,6 +100,7 @@ class SqlHistory(MemoryHistory):
             make_file(path)
         with self._writer.engine.begin() as connection:
             schema.prepare_tables(connection)
+            complete_rows(connection)
             found = self._row.claim(connection, self._given)
         with self._lock:
             late = self._is_late
@@ -284,6 +288,11 @@ class SqlHistory(MemoryHistory):
         loader = ProcedureLoader(self.device, longest=longest, room=room, most_rows=_MOST_AT_ONCE)
         return {procedure.id: procedure for procedure in self._procedures(query, loader)}
 
+    def find(self, wanted: ProcedureFilter, before: int, limit: int, skip: Collection[int] = ()) -> Found:
+        self._check_introduced()
+        self.wait(_LAST_CHANGES)
+        return self._reader.read(lambda connection: Search(connection, self.device, wanted, before).find(limit, skip))
+
     def unfinished(self, room: int = LARGEST_NUMBER) -> list[StoredProcedure]:
         if not self._is_introduced:
             return []
@@ -309,9 +318,12 @@ class SqlHistory(MemoryHistory):
     def _procedures(
         self, query: Select[Any], loader: ProcedureLoader, patience: float | None = None
     ) -> list[StoredProcedure]:
+        self._check_introduced()
+        return self._reader.read(lambda connection: loader.load(connection, query), patience)
+
+    def _check_introduced(self) -> None:
         if not self._is_introduced:
             raise HistoryError("the history cannot be read: its database has not answered since this server started")
-        return self._reader.read(lambda connection: loader.load(connection, query), patience)
 
     # -- statements
 

@@ -31,6 +31,7 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
     "string_too_long": lambda context: f"must have at most {context['max_length']} characters",
     "string_unicode": lambda context: "holds half a character (a lone surrogate)",
     "bool_type": lambda context: "must be true or false",
+    "float_type": lambda context: "must be a number",
     "int_type": lambda context: _WHOLE,
     "int_from_float": lambda context: _WHOLE,
     "int_parsing": lambda context: _WHOLE,

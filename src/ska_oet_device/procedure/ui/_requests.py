@@ -14,15 +14,18 @@ from pydantic.config import JsonDict
 
 from ...config import LARGEST_ARGUMENT, MOST_VALUES
 from ...errors import InvalidArgumentError, TooLargeError
-from ..application import CheckCommand, PrepareProcessCommand, StartProcessCommand, StopProcessCommand
+from ..application import CheckCommand, HistoryQuery, PrepareProcessCommand, StartProcessCommand, StopProcessCommand
 from ..gitmanager import GitArgs
-from ..history import LARGEST_NUMBER
+from ..history import LARGEST_NUMBER, ProcedureFilter
 from ..messages import LONGEST_STOP_REASON
 from ..script import ExecutableScript, FileSystemScript, GitScript, ProcedureInput
+from ..state import ProcedureState
 from ._problems import DEEPEST, explain, shorten
 
 _LONGEST_USER = 128  # characters
 _LONGEST_FUNCTION = 255
+_LONGEST_PART = 1000  # of a text that is looked for
+_LONGEST_RUN_ID = 36
 _LOOKED_AT = 10_000  # characters
 
 
@@ -44,6 +47,20 @@ _Function = Annotated[str, Field(min_length=1, max_length=_LONGEST_FUNCTION), Af
 _Uid = Annotated[int, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 _NO_ID: Any = Field(default=None, json_schema_extra=_without_default)
 """A key that may be left out; null is refused: somebody has meant a procedure, and has lost its id."""
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError("must be a finite number")
+    return number
+
+
+_Time = Annotated[float, AfterValidator(_finite)]
+_Part = Annotated[str, Field(max_length=_LONGEST_PART)]
+_StateName = Literal[
+    "UNKNOWN", "CREATING", "IDLE", "PREP_ENV", "LOADING", "INITIALISING", "READY", "RUNNING", "COMPLETE", "STOPPED",
+    "FAILED",
+]  # fmt: skip
 
 
 class _Input(_Model):
@@ -136,7 +153,19 @@ class _Requests(_Request):
     limit: int = Field(100, ge=1, le=1000)
 
 
-_R = TypeVar("_R", bound=_Request)
+class _History(_Model):
+    since: _Time | None = None
+    until: _Time | None = None
+    script: _Part = ""
+    state: _StateName | None = None
+    user: _Part = ""
+    text: _Part = ""
+    before: int = Field(0, ge=0, le=LARGEST_NUMBER)
+    limit: int = Field(100, ge=1, le=1000)
+    run_id: str = Field("", max_length=_LONGEST_RUN_ID)
+
+
+_R = TypeVar("_R", bound=_Model)
 
 
 @dataclass(frozen=True)
@@ -215,6 +244,19 @@ def parse_requests(text: str) -> tuple[RequestsRequest, str | None]:
     """Parse the argument of Requests: JSON, or nothing at all for the newest; raises as `parse_prepare`."""
     request = _parse(_Requests, text.strip() or "{}", _nothing_bare)
     return RequestsRequest(request.before, request.limit), request.user
+
+
+def parse_history(text: str) -> tuple[HistoryQuery, str | None]:
+    """Parse the argument of History: JSON, or nothing at all for the newest; raises as `parse_prepare`.
+
+    Its user is whom it looks for, and not who asks.
+    """
+    request = _parse(_History, text.strip() or "{}", _nothing_bare)
+    state = ProcedureState[request.state] if request.state is not None else None
+    wanted = ProcedureFilter(
+        request.since, request.until, request.script, state, request.user, request.text, request.run_id
+    )
+    return HistoryQuery(wanted, request.before, request.limit), None
 
 
 def script_of_uri(uri: str) -> ExecutableScript:

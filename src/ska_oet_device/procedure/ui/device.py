@@ -18,7 +18,16 @@ from ._devstring import to_json
 from ._host import DeviceHost, Runtime
 from ._pages import first_of_list, whole_list
 from ._properties import DeviceProperties
-from ._requests import parse_check, parse_output, parse_prepare, parse_requests, parse_run, parse_start, parse_stop
+from ._requests import (
+    parse_check,
+    parse_history,
+    parse_output,
+    parse_prepare,
+    parse_requests,
+    parse_run,
+    parse_start,
+    parse_stop,
+)
 from ._start_check import own_address
 from ._summaries import summaries_json, summary_json
 from ._tango_logs import TangoLogs
@@ -158,6 +167,18 @@ class OetDevice(DeviceAttributes, DeviceProperties):
                 self._host.summaries.keep(current)
                 return request.answer(whole_list(map(self._host.summaries.text, current)))
             return request.answer(whole_list(map(summary_json, self._service.summarise(map(int, ids)))))
+
+    @command(
+        dtype_in=str,
+        doc_in="JSON: since, until, script, state, user, text, run_id, before and limit; or nothing: the newest 100",
+        dtype_out=str,
+        doc_out="JSON list of ProcedureSummary, newest first, of procedures that live or have lived",
+    )
+    def History(self, argument: str) -> str:
+        """Look for procedures, those of long ago, too."""
+        with self._request("History", argument) as request:
+            asked = request.parse(parse_history)
+            return request.answer(first_of_list(self._service.find(asked), summary_json))
 
     @command(
         dtype_in=tango.DevLong64,
