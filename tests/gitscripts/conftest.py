@@ -197,6 +197,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     make_wheel(wheels, "shared", "2.0")
     for version, then in (("98.0", "os._exit(3)"), ("99.0", "time.sleep(60)")):
         make_wheel(wheels, "setproctitle", version, code=BROKEN.format(then=then))
+    make_wheel(wheels, "pydantic", "1.10.0", code="class BaseModel:\n    pass\n")
+    make_wheel(wheels, "pydantic", "97.0", code="raise SystemError('made for another Python')\n")
     (own / "shared.py").write_text("version = '3.0'\n")
     return {
         "PIP_NO_INDEX": "1",

@@ -59,7 +59,6 @@ class Checks:
         self._under_way: dict[int, _UnderWay] = {}
         self._reports: dict[int, CheckReport] = {}
         bus.subscribe(self._on_done, topics.procedure.check.done)
-        bus.subscribe(self._on_lost, topics.supervisor.lost)
 
     def check(self, cmd: CheckCommand, context: ScriptContext) -> int:
         """Have a script checked; returns the id of the check.
@@ -124,12 +123,6 @@ class Checks:
 
     def _on_done(self, message: CheckDone) -> None:
         self._complete(message)
-
-    def _on_lost(self, reason: str) -> None:
-        with self._lock:
-            left = list(self._under_way)
-        for check_id in left:
-            self._complete(CheckDone(self._device, check_id, _not_found(reason), None, {}, None))
 
     def _complete(self, done: CheckDone) -> None:
         steps = tuple(CheckStep(name, **done.steps.get(name, {})) for name in CHECK_STEPS)

@@ -6,7 +6,8 @@ import os
 import signal
 from typing import Any, NoReturn
 
-from ..messages import CHECK_STEPS, LONGEST_REASON, Check, CheckStep
+from ..marks import run_title
+from ..messages import CHECK_STEPS, LONGEST_REASON, Check, CheckStep, Load
 from ..script import ProcedureInput, read_script
 from . import _loader as loader
 from ._call import bind
@@ -38,8 +39,15 @@ class CheckWorker(ScriptWorker):
         else:
             super().main_func(item)
 
+    def _title_for(self, message: Load) -> str:
+        assert isinstance(message, Check)
+        return (
+            f"{run_title(message.run_id)}{os.path.basename(message.path)} check {message.check_id} of {message.device}"
+        )
+
     def _check(self, message: Check) -> None:
         self.output = os.open(os.devnull, os.O_WRONLY)
+        self._has_environment = message.source is not None and message.source["create_env"]
         self._take_up(message)
         try:
             is_here = message.source is None or self._prepare_source(message.source)
@@ -53,11 +61,13 @@ class CheckWorker(ScriptWorker):
             _wait_to_be_killed()
 
     def _go_through(self, message: Check) -> None:
-        if message.source is not None and "prepared" in message.source:
+        if message.source is not None and "prepared" in message.source:  # by another worker, which has read the script
+            self._under_way = ENVIRONMENT
             self._done(ENVIRONMENT)
         path = self._begin_loading(message)
-        if self._under_way in (FOUND, COMPILES):
+        if self._under_way == FOUND:
             self._read(path, self._prepared)
+        if self._under_way == COMPILES:
             self._compile(path)
         self._under_way = IMPORTS
         with self._code_of_the_script():
@@ -76,7 +86,8 @@ class CheckWorker(ScriptWorker):
 
     def _found(self, prepared: Prepared) -> None:
         self._read(prepared.path, prepared)
-        self._compile(prepared.path)
+        if self._has_environment:  # which need not be made for a script that is no Python
+            self._compile(prepared.path)
 
     def _read(self, path: str, prepared: Prepared | None) -> None:
         source = read_script(path)

@@ -40,15 +40,16 @@ def findings_of(module: ModuleType) -> CheckFindings:
     docstring = _text(vars(module).get("__doc__"))
     if docstring is not None and len(dumps(docstring)) > _ROOM_FOR_TEXT:
         docstring = docstring[: _ROOM_FOR_TEXT // 12]
-    functions, room = {}, _ROOM
-    for name in names_of(module):
-        told = function_data(vars(module)[name])
-        for shown in (told, {**told, "docstring": None, "parameters": _ANY}):
-            size = len(dumps({name: shown}))
-            if size <= room:
+    functions: dict[str, Plain] = {}
+    whole = {name: function_data(vars(module)[name]) for name in names_of(module)}
+    room = _ROOM
+    for is_whole in (False, True):  # first a little of each, then all of those for which there is room
+        for name, told in whole.items():
+            shown = told if is_whole else {**told, "docstring": None, "parameters": _ANY}
+            size = len(dumps({name: shown})) - (len(dumps({name: functions[name]})) if name in functions else 0)
+            if size <= room and (name in functions or not is_whole):
                 functions[name] = shown
                 room -= size
-                break
     return CheckFindings(docstring, functions)
 
 
@@ -185,9 +186,27 @@ def _code_of(function: Any) -> FunctionType | None:
     return None
 
 
+class _AsWritten:
+    """An annotation that is text, shown without quotes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _unquoted(annotation: Any) -> Any:
+    return _AsWritten(annotation) if isinstance(annotation, str) else annotation
+
+
 def _shown(signature: inspect.Signature | None) -> str:
+    if signature is None:
+        return "(...)"
     try:
-        text = str(signature) if signature is not None else "(...)"
+        parameters = [each.replace(annotation=_unquoted(each.annotation)) for each in signature.parameters.values()]
+        returned = _unquoted(signature.return_annotation)
+        text = str(signature.replace(parameters=parameters, return_annotation=returned))
     except Exception:  # the text of a default may raise anything
         text = "(...)"
     return _cut(text, _LONGEST_SIGNATURE)
