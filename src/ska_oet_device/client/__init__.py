@@ -1,10 +1,26 @@
 """Outside callers: they know the contract, and nothing inside the server."""
 
-from ._answers import Call, LifecycleEvent, ProcedureState, Progress, Request, RequestedBy, Summary
-from ._client import OetClient, Procedure
+from ._answers import (
+    Call,
+    CheckedFunction,
+    CheckReport,
+    CheckStep,
+    Environment,
+    Health,
+    LifecycleEvent,
+    ProcedureState,
+    Progress,
+    ProgressEvent,
+    Request,
+    RequestedBy,
+    Summary,
+)
+from ._client import OetClient
 from ._device import NoDevice
 from ._errors import (
     Busy,
+    ClosedError,
+    Deadlock,
     ForkedError,
     Internal,
     InvalidArgument,
@@ -20,17 +36,26 @@ from ._errors import (
     StartDropped,
     TooLarge,
     TooMany,
+    UnknownCheck,
     UnknownProcedure,
     UnreachableError,
 )
+from ._procedure import Procedure
 from ._requests import Arguments, GitScript, Script, arguments
 
 __all__ = [
     "Arguments",
     "Busy",
     "Call",
+    "CheckReport",
+    "CheckStep",
+    "CheckedFunction",
+    "ClosedError",
+    "Deadlock",
+    "Environment",
     "ForkedError",
     "GitScript",
+    "Health",
     "Internal",
     "InvalidArgument",
     "InvalidState",
@@ -46,6 +71,7 @@ __all__ = [
     "ProcedureState",
     "ProcedureStopped",
     "Progress",
+    "ProgressEvent",
     "RefusedError",
     "Request",
     "RequestedBy",
@@ -55,6 +81,7 @@ __all__ = [
     "Summary",
     "TooLarge",
     "TooMany",
+    "UnknownCheck",
     "UnknownProcedure",
     "UnreachableError",
     "arguments",

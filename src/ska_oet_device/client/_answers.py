@@ -98,6 +98,11 @@ class Summary:
         return self.states[0][1]
 
     @property
+    def dropped_starts(self) -> list[str]:
+        """Why starts of it came to nothing, oldest first."""
+        return [item["reason"] for item in self.data["history"].get("dropped_starts", ())]
+
+    @property
     def since(self) -> float:
         """When it entered its state, in Unix seconds."""
         return self.states[-1][1]
@@ -154,3 +159,93 @@ class Progress:
 
     percent: float | None
     activity: str
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """What the active procedure reports of itself from now on; as `Progress`, with the id of the procedure."""
+
+    process_uid: int
+    percent: float | None
+    activity: str
+
+
+@dataclass(frozen=True)
+class CheckStep:
+    """A step of a check: found, compiles, environment, imports, functions or arguments.
+
+    `ok` is None where it was not reached, or nothing of the kind was asked for; `time` in Unix seconds.
+    """
+
+    step: str
+    ok: bool | None
+    reason: str | None
+    time: float | None
+
+
+@dataclass(frozen=True)
+class CheckedFunction:
+    """A function of a script; `parameters` is the JSON Schema of its arguments by name."""
+
+    signature: str
+    docstring: str | None
+    parameters: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check has found; `data` is the whole report of the contract."""
+
+    check_id: int
+    ok: bool
+    steps: list[CheckStep]
+    docstring: str | None
+    functions: dict[str, CheckedFunction]
+    provenance: Mapping[str, Any] = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> CheckReport:
+        """Return what a complete report of the contract tells."""
+        functions = {
+            name: CheckedFunction(function["signature"], function["docstring"], function["parameters"])
+            for name, function in data["functions"].items()
+        }
+        steps = [CheckStep(item["step"], item["ok"], item["reason"], item["time"]) for item in data["steps"]]
+        return cls(data["check_id"], data["ok"], steps, data["docstring"], functions, data["provenance"] or {}, data)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not ok, of the first step that is not; None if it is."""
+        return next((step.reason for step in self.steps if step.ok is False), None)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment that scripts run in; times in Unix seconds, `size` in bytes; `data` is all that is told of it."""
+
+    env_id: str
+    state: str
+    size: int
+    created: float | None
+    last_used: float | None
+    in_use: bool
+    description: str
+    reason: str | None
+    packages: Any = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Environment:
+        """Return what an entry of Environments tells."""
+        names = cls.__dataclass_fields__.keys() - {"data"}
+        return cls(**{name: data.get(name) for name in names}, data=data)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a device is: its healthState (OK, DEGRADED, FAILED, UNKNOWN), its State, and Status, which says why."""
+
+    health: str
+    state: str
+    status: str

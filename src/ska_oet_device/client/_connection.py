@@ -5,17 +5,52 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import tango
 
-from ._errors import ForkedError, translate
+from ._errors import ClosedError, ForkedError, OetError, UnreachableError, translate
+
+T = TypeVar("T")
+
+# How many events Tango keeps for this process, if the user has set nothing: see `fix_queue_length`.
+_QUEUE_LENGTH: Final = ("TANGO_EVENT_BUFFER_HWM", "1000")
+# What may be asked twice, should the first answer be lost: reads, and Stop, of which a second one does no harm.
+_REPEATABLE: Final = frozenset(
+    [
+        "CheckReport",
+        "Environments",
+        "History",
+        "LifecycleEvents",
+        "Output",
+        "Requests",
+        "Schemas",
+        "Stop",
+        "Summarise",
+    ]
+)
+_LOST_CONNECTION: Final = ("API_CorbaException", "API_CommandFailed", "API_CantConnectToDevice", "API_AttributeFailed")
+_NOT_SENT: Final = ("TRANSIENT_ConnectFailed", "TRANSIENT_ConnectionClosed", "delayed")
+
+
+def fix_queue_length() -> None:
+    """Have Tango keep the same number of events for each server that this process listens to.
+
+    Otherwise it takes what the newest server says, and may go deaf for the others.  Without effect where this process
+    has used Tango before; the environment variable that is set goes before.
+    """
+    os.environ.setdefault(*_QUEUE_LENGTH)
 
 
 def make_proxy(device: str, timeout: float) -> tango.DeviceProxy:
-    """Return a synchronous proxy, whatever the green mode of the process; raises DevFailed."""
+    """Return a synchronous proxy, whatever the green mode of the process; raises DevFailed.
+
+    It does not send again what it has sent already: a Run would be two.
+    """
     proxy = tango.DeviceProxy(device, green_mode=tango.GreenMode.Synchronous)
     proxy.set_timeout_millis(math.ceil(timeout * 1000))
+    proxy.set_transparency_reconnection(False)
     return proxy
 
 
@@ -27,10 +62,12 @@ class Connection:
     """
 
     def __init__(self, device: str, timeout: float) -> None:
+        fix_queue_length()
         self.device = device
         self.timeout = timeout
-        self._pid = os.getpid()
+        self._pid = this_process()
         self._proxy: tango.DeviceProxy | None = None
+        self._is_closed = False
 
     def call(self, command: str, argument: Any = None) -> Any:
         """Call a command, and return what its JSON says.
@@ -38,23 +75,76 @@ class Connection:
         :raises RefusedError: the device refuses it; a class named after the contract's reason
         :raises UnreachableError: the device does not answer
         :raises ForkedError: this process is a fork of the one that made the client
+        :raises ClosedError: the client was closed
         """
-        answer = self._on_proxy("command_inout", command, *(() if argument is None else (argument,)))
+        arguments = (command,) if argument is None else (command, argument)
+        answer = self._on_proxy(lambda proxy: proxy.command_inout(*arguments), command)
         return json.loads(answer) if answer else None
 
     def read(self, *attributes: str) -> list[Any]:
         """Return values of attributes, of one moment; None for one that is INVALID.  Raises as `call`."""
-        values = self._on_proxy("read_attributes", attributes)
+        values = self._on_proxy(lambda proxy: proxy.read_attributes(attributes), None)
         return [None if value.is_empty or value.has_failed else value.value for value in values]
 
-    def _on_proxy(self, method: str, *arguments: Any) -> Any:
+    def check(self) -> None:
+        """Make sure that it may be used: raises ForkedError or ClosedError."""
         check_process(self._pid)
+        if self._is_closed:
+            raise ClosedError("this client was closed")
+
+    def forget(self) -> None:
+        """Connect anew for the next call: the process of the device server has gone."""
+        self._proxy = None
+
+    def close(self) -> None:
+        """Call nothing any more."""
+        self._is_closed, self._proxy = True, None
+
+    def _on_proxy(self, use: Callable[[tango.DeviceProxy], T], command: str | None) -> T:
+        self.check()
+        known = self._proxy
         try:
-            if self._proxy is None:
-                self._proxy = make_proxy(self.device, self.timeout)
-            return getattr(self._proxy, method)(*arguments)
+            return self._once(use, known)
         except tango.DevFailed as failure:
+            error = translate(failure)
+            if not isinstance(error, UnreachableError):
+                raise error from None
+            self.forget()
+            is_safe = command is None or command in _REPEATABLE or _was_not_sent(failure)
+            if known is None or not is_safe or not _has_lost_connection(failure):
+                raise (error if is_safe else _unclear(error, command)) from None
+        try:  # at once: the server has been started anew since the last call
+            return self._once(use, None)
+        except tango.DevFailed as failure:
+            self.forget()
             raise translate(failure) from None
+
+    def _once(self, use: Callable[[tango.DeviceProxy], T], known: tango.DeviceProxy | None) -> T:
+        proxy = known
+        if proxy is None:
+            proxy = self._proxy = make_proxy(self.device, self.timeout)
+        return use(proxy)
+
+
+def _has_lost_connection(failure: tango.DevFailed) -> bool:
+    return failure.args[0].reason in _LOST_CONNECTION and not any(
+        "TimedOut" in error.reason or "imeout" in error.desc for error in failure.args
+    )
+
+
+def _was_not_sent(failure: tango.DevFailed) -> bool:
+    return any(text in error.desc for error in failure.args for text in _NOT_SENT)
+
+
+def _unclear(error: OetError, command: str | None) -> OetError:
+    return UnreachableError(
+        f"{error}; whether {command} has been done is not known: `requests` and `procedures` of the client tell"
+    )
+
+
+def this_process() -> int:
+    """Return the id of this process."""
+    return os.getpid()
 
 
 def check_process(pid: int) -> None:
@@ -62,7 +152,7 @@ def check_process(pid: int) -> None:
 
     :raises ForkedError: it is not
     """
-    if os.getpid() != pid:
+    if this_process() != pid:
         raise ForkedError(
             f"this client belongs to process {pid}; process {os.getpid()} is a fork of it, in which Tango does not "
             "work: make the client in a process that was started anew (multiprocessing's spawn)"

@@ -22,6 +22,10 @@ class ForkedError(OetError):
     """This client was made by another process, of which this one is a fork: Tango does not work in both."""
 
 
+class ClosedError(OetError):
+    """The client was closed, by this thread or by another one."""
+
+
 class RefusedError(OetError):
     """The device has refused a request, which has changed nothing.
 
@@ -40,6 +44,10 @@ class InvalidArgument(RefusedError):  # noqa: N818 - the contract's name
 
 class UnknownProcedure(RefusedError):  # noqa: N818
     """There is no such procedure."""
+
+
+class UnknownCheck(RefusedError):  # noqa: N818
+    """There is no such check, or its report is not kept any more."""
 
 
 class InvalidState(RefusedError):  # noqa: N818
@@ -104,6 +112,10 @@ class StartDropped(ProcedureError):  # noqa: N818
     """A start that was asked for ahead of time came to nothing: another procedure had the turn."""
 
 
+class Deadlock(OetError):  # noqa: N818
+    """A script would wait for itself, for ever."""
+
+
 class NotReached(ProcedureError):  # noqa: N818
     """The procedure has completed without having been in the state that was waited for."""
 
@@ -113,6 +125,7 @@ _REFUSALS: dict[str, type[RefusedError]] = {
     for kind in (
         InvalidArgument,
         UnknownProcedure,
+        UnknownCheck,
         InvalidState,
         Busy,
         ScriptNotFound,

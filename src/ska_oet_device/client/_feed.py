@@ -2,7 +2,8 @@
 
 Tango's threads put what arrives into a queue; the feed's own thread does all the rest, so that a listener may take its
 time, and no call to the device is made from a callback.  Nothing is asked of the device again and again: while it
-cannot be reached, and only then, the feed tries, at growing intervals.
+cannot be reached the feed tries, and behind each connection it looks a few times, since Tango may connect later than it
+says.
 """
 
 from __future__ import annotations
@@ -10,88 +11,89 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import tango
 
 from ._answers import LifecycleEvent
-from ._errors import ForkedError, OetError, UnreachableError, translate
+from ._connection import check_process, this_process
+from ._errors import ClosedError, OetError
+from ._items import Closed, Item, Look, Put, Reconnected, Value
+from ._subscriptions import Gone, Pushed, Subscriptions
 
 _LOG = logging.getLogger(__name__)
 
-LIFECYCLE = ("lifecycleEvent", "lifecycleSequence")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds between attempts to reach a device that is away
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between attempts to reach a device that is away
 _LOOKS_AFTER = (0.05, 0.2, 0.5, 1.0)  # seconds behind a subscription: Tango may connect only after it has returned
+# And behind a restart, until something is pushed: Tango's client may hold on to the server that has gone until its own
+# heartbeat tells, if somebody else in this process has subscribed there, too.
+_LOOKS_AFTER_RESTART = (*_LOOKS_AFTER, *(0.5 * count for count in range(3, 31)))
+_JOIN = 5.0  # seconds
 
 
-@dataclass(frozen=True)
-class Value:
-    """A value of an attribute that was pushed; `time` in Unix seconds, None for a value of quality INVALID."""
-
-    attribute: str
-    value: Any
-    time: float
-
-
-@dataclass(frozen=True)
-class Reconnected:
-    """The device could not be reached for a while, and can again: what stood there may be out of date."""
-
-
-Item = LifecycleEvent | Value | Reconnected
-Put = Callable[[Item], None]
-
-
-@dataclass(frozen=True)
-class _Pushed:
-    attribute: str
-    data: Any  # tango.EventData
-
-
-@dataclass(frozen=True)
 class _Wanted:
     """Somebody listens to attributes from now on."""
+
+
+class _Doubted:
+    """Somebody has not reached the device."""
+
+
+class _Due:
+    """It is time to look."""
 
 
 class Feed:
     """Hands on what a device pushes, from the first listener until `close`; any thread may call it.
 
-    Lifecycle events reach each listener in order, each once, without gaps, from the moment it began to listen.
+    Lifecycle events reach each listener in order, each once, without gaps, from the moment it began to listen, or,
+    before there is a connection, from Reconnected on.
+
+    :param lost: called, in the feed's thread, when the process of the device server has gone
     """
 
-    def __init__(self, proxy: Callable[[], tango.DeviceProxy]) -> None:
-        self._make_proxy = proxy
+    def __init__(self, make_proxy: Callable[[], tango.DeviceProxy], lost: Callable[[], None]) -> None:
+        self._make_proxy = make_proxy
+        self._lost = lost
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # again: the garbage collector closes feeds, in whatever thread it runs
         self._listeners: dict[int, tuple[frozenset[str], Put]] = {}
         self._next_key = 0
         self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
-        self._closed = False
+        self._pid = this_process()
+        self._closing = threading.Event()
         self._is_up = threading.Event()
-        # The thread's own:
-        self._proxy: tango.DeviceProxy | None = None
-        self._subscriptions: dict[str, int] = {}
         self._last: int | None = None
+        # The thread's own:
+        self._subscriptions: Subscriptions | None = None
         self._looks: list[float] = []
+        self._was_up = False
 
     # -- for any thread
 
-    def begin(self) -> None:
+    @property
+    def last(self) -> int | None:
+        """The number of the newest lifecycle event that is known; None before the first connection."""
+        return self._last
+
+    def begin(self, last: int | None = None) -> None:
         """Start the thread, if it does not run; does not wait.
 
+        :param last: a number of a lifecycle event, behind which all are wanted if none is known yet
         :raises ForkedError: this process is a fork of the one that made the client
+        :raises ClosedError: it was closed
         """
-        if os.getpid() != self._pid:
-            raise ForkedError(f"this client belongs to process {self._pid}; a process that was forked must not use it")
+        check_process(self._pid)
         with self._lock:
-            if self._thread is None and not self._closed:
+            if self._closing.is_set():
+                raise ClosedError("this client was closed")
+            if self._last is None:
+                self._last = last
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="oet-client", daemon=True)
                 self._thread.start()
 
@@ -99,6 +101,10 @@ class Feed:
         """Wait until the device's events are subscribed to; say whether they are."""
         self.begin()
         return self._is_up.wait(timeout)
+
+    def doubt(self) -> None:
+        """Say that the device was not reached: the feed finds out, and tells Reconnected when it can be."""
+        self._inbox.put(_Doubted())
 
     @contextlib.contextmanager
     def listening(self, put: Put, *attributes: str) -> Iterator[None]:
@@ -116,111 +122,128 @@ class Feed:
         try:
             yield
         finally:
-            with self._lock:
-                del self._listeners[key]
+            if this_process() == self._pid:  # in a fork the lock may be held by a thread that is not there
+                with self._lock:
+                    del self._listeners[key]
 
-    def close(self) -> None:
+    def close(self, *, waits: bool = True) -> None:
         """End the thread, and the subscriptions; may be called twice, also at the end of the interpreter."""
+        if this_process() != self._pid:
+            return
         with self._lock:
-            thread, self._closed = self._thread, True
-        if thread is not None and os.getpid() == self._pid:
-            self._inbox.put(None)
-            if thread is not threading.current_thread():
-                thread.join(5.0)
+            self._closing.set()
+            thread = self._thread
+        self._tell(Closed())
+        self._inbox.put(None)
+        if waits and thread is not None and thread is not threading.current_thread():
+            thread.join(_JOIN)
 
     # -- the feed's thread
 
     def _run(self) -> None:
         with tango.EnsureOmniThread():
-            while not self._closed:
+            while not self._closing.is_set():
                 try:
                     self._serve()
                 except Exception:  # a thread that ends would leave everybody waiting
                     _LOG.exception("the events of the device cannot be followed; trying again")
-                    time.sleep(_LONGEST_PAUSE)
+                    self._closing.wait(_LONGEST_PAUSE)
             self._unsubscribe()
 
     def _serve(self) -> None:
         """Connect, and hand on what arrives, until the device is lost or the feed is closed."""
-        is_first = self._last is None
         if not self._connect():
             return
         self._is_up.set()
-        if not is_first:
-            self._tell(Reconnected())
-        while not self._closed:
-            item = self._next()
+        while not self._closing.is_set():
             try:
-                if isinstance(item, _Pushed):
-                    self._take(item)
-                elif isinstance(item, _Wanted):
-                    self._subscribe_wanted()
-                elif item is _LOOK:
-                    self._catch_up()
+                self._handle(self._next())
             except (tango.DevFailed, OetError) as failure:
                 _LOG.info("the device cannot be reached any more: %s", failure)
+                self._lost()
                 return
 
     def _next(self) -> Any:
-        """Return the next item: None at the end, _LOOK when it is time to look whether something was missed."""
+        """Return the next item: None at the end, _Due when it is time to look whether something was missed."""
         pause = max(0.0, self._looks[0] - time.monotonic()) if self._looks else None
         try:
             return self._inbox.get(timeout=pause)
         except queue.Empty:
             self._looks.pop(0)
-            return _LOOK
+            return _Due()
+
+    def _handle(self, item: Any) -> None:
+        assert self._subscriptions is not None
+        if isinstance(item, Pushed):
+            if item.by is self._subscriptions:
+                self._take(item)
+        elif isinstance(item, Gone):
+            if item.by is self._subscriptions:
+                raise OetError("its process has ended")
+        elif isinstance(item, _Wanted):
+            if self._subscriptions.want(self._wanted()):
+                self._look_after(_LOOKS_AFTER)
+        elif isinstance(item, _Doubted):
+            self._tell(Reconnected(self._newest()))
+        elif isinstance(item, _Due):
+            self._catch_up()
+            self._tell(Look())
 
     def _connect(self) -> bool:
         """Subscribe, and fetch what was missed; tries until it can, and says False if the feed is closed."""
         pause = _FIRST_PAUSE
-        while not self._closed:
+        while not self._closing.is_set():
             try:
                 self._unsubscribe()
-                self._proxy = self._make_proxy()
-                if self._last is None:
-                    self._last = int(self._proxy.read_attribute("lifecycleSequence").value)
-                for name in LIFECYCLE:
-                    self._subscribe(name)
-                self._subscribe_wanted()
+                proxy = self._make_proxy()
+                self._subscriptions = Subscriptions(proxy, self._inbox.put)
+                self._subscriptions.want(self._wanted())
+                newest = self._newest()
+                if self._last is None or newest < self._last:  # a history that was lost begins anew
+                    self._last = newest
                 self._catch_up()
-                self._looks = [time.monotonic() + seconds for seconds in _LOOKS_AFTER]
-                return True
             except (tango.DevFailed, OetError):
-                time.sleep(pause)
+                self._closing.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._look_after(_LOOKS_AFTER_RESTART if self._was_up else _LOOKS_AFTER)
+                self._was_up = True
+                self._tell(Reconnected(newest))
+                return True
         return False
 
-    def _subscribe(self, name: str) -> None:
-        assert self._proxy is not None
-
-        def put(data: Any) -> None:
-            self._inbox.put(_Pushed(name, data))
-
-        self._subscriptions[name] = self._proxy.subscribe_event(name, tango.EventType.CHANGE_EVENT, put)
-
-    def _subscribe_wanted(self) -> None:
-        with self._lock:
-            wanted = set().union(*(attributes for attributes, _ in self._listeners.values()))
-        for name in sorted(wanted - self._subscriptions.keys()):
-            self._subscribe(name)
-
     def _unsubscribe(self) -> None:
-        for subscription in self._subscriptions.values():
-            with contextlib.suppress(tango.DevFailed):
-                assert self._proxy is not None
-                self._proxy.unsubscribe_event(subscription)
-        self._subscriptions.clear()
+        if self._subscriptions is not None:
+            self._subscriptions.close()
+            self._subscriptions = None
 
-    def _take(self, pushed: _Pushed) -> None:
+    def _wanted(self) -> set[str]:
+        with self._lock:
+            return set().union(*(attributes for attributes, _ in self._listeners.values()))
+
+    def _look_after(self, seconds: tuple[float, ...]) -> None:
+        now = time.monotonic()
+        self._looks = sorted({*self._looks, *(now + second for second in seconds)})
+
+    def _newest(self) -> int:
+        assert self._subscriptions is not None
+        return int(self._subscriptions.proxy.read_attribute("lifecycleSequence").value)
+
+    def _take(self, pushed: Pushed) -> None:
         data = pushed.data
         if data.err:
-            error = translate(tango.DevFailed(*data.errors))
-            raise error if isinstance(error, UnreachableError) else UnreachableError(str(error))
+            if data.errors[0].reason != "API_MissedEvents":
+                raise tango.DevFailed(*data.errors)
+            self._catch_up()
+            self._tell(Look())
+            return
         value = data.attr_value.value
         if pushed.attribute == "lifecycleSequence":
             if self._last is None or value > self._last:
                 self._catch_up()
         elif pushed.attribute == "lifecycleEvent":
+            if not pushed.is_answer:
+                self._looks = [moment for moment in self._looks if moment < time.monotonic() + 1.0]
             change = json.loads(value)
             if change:
                 self._lifecycle(LifecycleEvent.of(change))
@@ -237,10 +260,10 @@ class Feed:
 
     def _catch_up(self) -> None:
         """Fetch the events that did not arrive, and tell them."""
-        assert self._proxy is not None
+        assert self._subscriptions is not None
         assert self._last is not None
         while True:
-            missed = json.loads(self._proxy.command_inout("LifecycleEvents", self._last))
+            missed = json.loads(self._subscriptions.proxy.command_inout("LifecycleEvents", self._last))
             if not missed:
                 return
             for change in missed:
@@ -257,6 +280,3 @@ class Feed:
                 put(item)
             except Exception:  # a listener harms neither the feed nor the others
                 _LOG.exception("a listener of the device's events has failed")
-
-
-_LOOK = object()

@@ -96,8 +96,15 @@ def prepare_data(script: Script, init: Arguments, user: str | None) -> dict[str,
 
 
 def run_data(script: Script, fn: str, run: Arguments, init: Arguments, user: str | None) -> dict[str, Any]:
-    """Return the argument of Run, and of Check."""
+    """Return the argument of Run."""
     return {**prepare_data(script, init, user), "fn_name": fn, "run_args": run.as_data()}
+
+
+def check_data(
+    script: Script, fn: str | None, run: Arguments | None, init: Arguments, user: str | None
+) -> dict[str, Any]:
+    """Return the argument of Check."""
+    return {**prepare_data(script, init, user), **given(fn_name=fn, run_args=run and run.as_data())}
 
 
 def start_data(uid: int, fn: str, run: Arguments, user: str | None) -> dict[str, Any]:
@@ -105,9 +112,9 @@ def start_data(uid: int, fn: str, run: Arguments, user: str | None) -> dict[str,
     return {"process_uid": uid, "fn_name": fn, "run_args": run.as_data(), "force_start": True, **_user(user)}
 
 
-def stop_data(uid: int, abort: bool | None, reason: str, user: str | None) -> dict[str, Any]:
-    """Return the argument of Stop."""
-    return {"process_uid": uid, "run_abort": abort, "reason": reason, **_user(user)}
+def stop_data(uid: int | None, abort: bool | None, reason: str, user: str | None) -> dict[str, Any]:
+    """Return the argument of Stop; no id: the procedure that has the turn."""
+    return {**given(process_uid=uid), "run_abort": abort, "reason": reason, **_user(user)}
 
 
 def given(**values: Any) -> dict[str, Any]:

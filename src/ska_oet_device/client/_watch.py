@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from ._answers import LifecycleEvent, ProcedureState, Summary
 from ._errors import NotReached, ProcedureError, ProcedureFailed, ProcedureStopped, StartDropped
-
-ENDS: Final = frozenset(state for state in ProcedureState if state.is_terminal)
 
 
 class Wait:
     """A wait for one of some states of a procedure; no states: for its successful end.
 
+    :param dropped: how many of its starts had been dropped before that which is waited for was asked for
     :raises ValueError: a state that does not exist
     """
 
-    def __init__(self, uid: int, states: Iterable[ProcedureState | str]) -> None:
+    def __init__(self, uid: int, states: Iterable[ProcedureState | str], dropped: int = 0) -> None:
         self.uid = uid
         self.wanted = frozenset(map(ProcedureState, states)) or frozenset([ProcedureState.COMPLETE])
+        self._dropped = dropped
 
     def is_over(self, event: LifecycleEvent) -> bool:
         """Say whether an event ends the wait, well or badly; how is for a summary to say."""
@@ -29,7 +28,10 @@ class Wait:
 
     def is_over_by(self, summary: Summary) -> bool:
         """Say whether there is nothing to wait for any more."""
-        return summary.state in self.wanted or summary.state.is_terminal
+        return summary.state in self.wanted or summary.state.is_terminal or self._was_dropped(summary)
+
+    def _was_dropped(self, summary: Summary) -> bool:
+        return summary.state is ProcedureState.READY and len(summary.dropped_starts) > self._dropped
 
     def outcome(self, summary: Summary, event: LifecycleEvent | None = None) -> Summary:
         """Return the summary, if the wait has ended well.
@@ -43,8 +45,9 @@ class Wait:
         reached = {state for state, _ in summary.states} | ({event.state} if event else set())
         if summary.state in self.wanted or (event is not None and event.state in self.wanted):
             return summary
-        if event is not None and event.is_dropped_start:
-            raise StartDropped(f"procedure {summary.id} was not started: {event.reason}", summary)
+        if self._was_dropped(summary) or (event is not None and event.is_dropped_start):
+            reason = event.reason if event is not None else summary.dropped_starts[-1]
+            raise StartDropped(f"procedure {summary.id} was not started: {reason}", summary)
         if summary.state is ProcedureState.COMPLETE and self.wanted & reached:
             return summary
         raise _error(summary)

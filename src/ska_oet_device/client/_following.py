@@ -1,0 +1,157 @@
+"""The steps of whatever waits for what the device pushes: an outcome, events, progress, output, a report."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from . import _requests as requests
+from ._answers import CheckReport, LifecycleEvent, Progress, ProgressEvent, Summary
+from ._errors import Deadlock, UnknownCheck, UnreachableError
+from ._items import Item, Look, Reconnected, Value
+from ._steps import Ask, Doubt, Give, Next, Read, Steps, Which, insist, summary
+from ._watch import Wait
+
+PROGRESS = ("activeProcedureId", "activeProgress", "activeActivity")
+OUTPUT = ("scriptOutput",)
+CHECK = ("checkReport",)
+
+_PAGE = 256 * 1024  # bytes of output a call
+_RUN_ID = "SKA_OET_RUN_ID"  # what a script's process is told
+
+
+def outcome(which: Which, wait: Wait, timeout: float | None) -> Steps[Summary]:
+    """Wait for the outcome of a procedure; returns its summary."""
+    state = "unknown, since the device does not answer"
+    try:
+        while True:
+            known = yield from summary(which, insists=True)
+            state = str(known.state)
+            if wait.is_over_by(known):
+                return wait.outcome(known)
+            if os.environ.get(_RUN_ID) == which.run_id:
+                raise Deadlock(f"procedure {which.uid} ({which.script}) is this script: it would wait for itself")
+            while not isinstance((item := (yield Next())), Reconnected):
+                if isinstance(item, LifecycleEvent) and item.process_uid == which.uid:
+                    state = str(item.state)
+                    if wait.is_over(item):
+                        return wait.outcome((yield from summary(which, insists=True)), item)
+    except TimeoutError:
+        raise TimeoutError(f"procedure {which.uid} ({which.script}) is {state} after {timeout:g} s") from None
+
+
+def events(since: int | None, which: Which | None = None, *, progress: bool = False) -> Steps[None]:
+    """Give the lifecycle events after a number (None: from now on); of one procedure, until it has ended."""
+    if which is not None and since is None and (yield from summary(which)).state.is_terminal:
+        return
+    last: int = (yield Read(("lifecycleSequence",)))[0] if since is None else since
+    reported, is_complete = _Reported(), False
+    while True:
+        news: list[LifecycleEvent] = []
+        if not is_complete:
+            news = [LifecycleEvent.of(data) for data in (yield from insist(Ask("LifecycleEvents", last)))]
+            is_complete = not news
+        else:
+            item: Item = yield Next()
+            if isinstance(item, LifecycleEvent):
+                is_complete = item.sequence <= last + 1
+                news = [item] if item.sequence == last + 1 else []
+            elif isinstance(item, Reconnected):
+                is_complete, last = False, min(last, item.sequence)
+                if which is not None:
+                    yield from summary(which, insists=True)
+            if progress and (report := (yield from reported.news(item))):
+                yield Give(report)
+        for event in news:
+            last = event.sequence
+            if which is None or event.process_uid == which.uid:
+                yield Give(event)
+                if which is not None and event.state.is_terminal:
+                    return
+
+
+def progress(which: Which) -> Steps[None]:
+    """Give what a script reports of itself, as it changes, until its procedure has ended."""
+    reported = _Reported()
+    item: Item = Reconnected(0)
+    while True:
+        report = yield from reported.news(item)
+        if report is not None and report.process_uid == which.uid:
+            yield Give(Progress(report.percent, report.activity))
+        if isinstance(item, Reconnected) and (yield from summary(which, insists=True)).state.is_terminal:
+            return
+        item = yield Next()
+        if isinstance(item, LifecycleEvent) and item.process_uid == which.uid and item.state.is_terminal:
+            return
+
+
+class _Reported:
+    """What the active procedure reports of itself, put together from three attributes."""
+
+    def __init__(self) -> None:
+        self._known: ProgressEvent | None = None
+
+    def news(self, item: Item) -> Steps[ProgressEvent | None]:
+        """Return what is reported now, if an item tells that it is something else than before."""
+        known = self._known
+        if isinstance(item, Value) and item.attribute in PROGRESS:
+            if known is None or item.attribute == "activeProcedureId":
+                known = known if known and item.value == known.process_uid else (yield from self._read())
+            elif item.attribute == "activeProgress":
+                known = ProgressEvent(known.process_uid, item.value, known.activity)
+            else:
+                known = ProgressEvent(known.process_uid, known.percent, item.value or "")
+        elif isinstance(item, Reconnected):
+            known = yield from self._read()
+        is_new = known != self._known
+        self._known = known
+        return known if is_new else None
+
+    def _read(self) -> Steps[ProgressEvent | None]:
+        try:
+            uid, percent, activity = yield Read(PROGRESS)
+        except UnreachableError:
+            yield Doubt()
+            return self._known
+        return ProgressEvent(uid, percent, activity or "")
+
+
+def output(which: Which, *, follow: bool) -> Steps[None]:
+    """Give what a procedure has printed; `follow`: until it has ended."""
+    offset = 0
+    while True:
+        ask = Ask("Output", json.dumps({"process_uid": which.uid, "offset": offset, "limit": _PAGE}))
+        page = (yield from insist(ask)) if follow else (yield ask)
+        offset = page["next_offset"]
+        if page["text"]:
+            yield Give(page["text"])
+        if page["complete"] or not (page["text"] or follow):
+            return
+        while not page["text"] and not _may_have_printed(which, (yield Next())):
+            pass
+
+
+def _may_have_printed(which: Which, item: Item) -> bool:
+    if isinstance(item, LifecycleEvent):
+        return item.process_uid == which.uid
+    return isinstance(item, (Look, Reconnected)) or (isinstance(item, Value) and item.attribute in OUTPUT)
+
+
+def check(asked: dict[str, Any], timeout: float | None) -> Steps[CheckReport]:
+    """Have a script checked, and wait for the report; once more, if a restart of the server has lost it."""
+    argument = requests.to_json(asked)
+    check_id = (yield Ask("Check", argument))["check_id"]
+    try:
+        while True:
+            try:
+                report = yield from insist(Ask("CheckReport", check_id))
+            except UnknownCheck:
+                check_id = (yield from insist(Ask("Check", argument)))["check_id"]
+                continue
+            if report["complete"]:
+                return CheckReport.of(report)
+            while isinstance((yield Next()), LifecycleEvent):
+                pass
+    except TimeoutError:
+        raise TimeoutError(f"check {check_id} has no report after {timeout:g} s") from None

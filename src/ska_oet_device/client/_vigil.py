@@ -1,0 +1,131 @@
+"""Whether a device server is still there: a TCP connection that carries nothing, and ends with it.
+
+The kernel ends it at once, whatever has ended the server.  Tango's own heartbeat takes up to ten seconds to tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+
+import tango
+
+_CONNECT = 5.0  # seconds
+_CLOSE_CONNECTION = 5  # GIOP's message type
+_TYPE_AT = 7  # where it stands in a message
+_SHORT = 1.0  # seconds: who ends connections that soon is no device server
+_IIOP = 0  # the tag of a profile with host and port
+
+
+def endpoint_of(proxy: tango.DeviceProxy) -> tuple[str, int] | None:
+    """Return host and port of a device's server, None if they cannot be had; raises DevFailed."""
+    if not proxy.is_dbase_used():
+        return proxy.get_dev_host(), int(proxy.get_dev_port())
+    return _endpoint_in(str(proxy.get_device_db().import_device(proxy.dev_name()).ior))
+
+
+def _endpoint_in(ior: str) -> tuple[str, int] | None:
+    """Return the host and the port of the first IIOP profile of an object reference."""
+    try:
+        whole = _Cdr(bytes.fromhex(ior.removeprefix("IOR:")))
+        whole.octets()  # the type
+        for _ in range(whole.number("I")):
+            tag, data = whole.number("I"), whole.octets()
+            if tag == _IIOP:
+                profile = _Cdr(data)
+                profile.position += 2  # the version
+                return profile.octets().rstrip(b"\0").decode("ascii"), profile.number("H")
+    except (ValueError, struct.error):
+        pass
+    return None
+
+
+class _Cdr:
+    """Reads what CORBA has encapsulated: the first octet is the byte order, and numbers are aligned."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._order, self.position = data, "<" if data[:1] == b"\1" else ">", 1
+
+    def number(self, kind: str) -> int:
+        size = struct.calcsize(kind)
+        self.position += -self.position % size
+        (value,) = struct.unpack_from(self._order + kind, self._data, self.position)
+        self.position += size
+        return int(value)
+
+    def octets(self) -> bytes:
+        length = self.number("I")
+        self.position += length
+        return self._data[self.position - length : self.position]
+
+
+class Vigil:
+    """Watches one server, in a thread of its own, until `close`.
+
+    A server that ends connections which say nothing, as Tango's do after some minutes, says so first; then another one
+    is made.
+
+    :param gone: called once, in that thread, when the server's process has ended
+    """
+
+    def __init__(self, endpoint: tuple[str, int], gone: Callable[[], None]) -> None:
+        self._endpoint = endpoint
+        self._gone = gone
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="oet-client-vigil", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection, and the thread; may be called twice."""
+        with self._lock:
+            self._is_closed = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+        if self._thread is not threading.current_thread():
+            self._thread.join(_CONNECT)
+
+    def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                with socket.create_connection(self._endpoint, _CONNECT) as connection:
+                    if not self._adopt(connection):
+                        return
+                    says_goodbye = _read_to_its_end(connection)
+                    self._socket = None
+            except ConnectionRefusedError:
+                says_goodbye = False
+            except OSError:
+                return  # a network that lets nobody through: Tango's heartbeat remains
+            if self._is_closed:
+                return
+            if not says_goodbye:
+                self._gone()
+                return
+            if time.monotonic() < began + _SHORT:
+                return
+
+    def _adopt(self, connection: socket.socket) -> bool:
+        with self._lock:
+            if not self._is_closed:
+                connection.settimeout(None)
+                self._socket = connection
+            return not self._is_closed
+
+
+def _read_to_its_end(connection: socket.socket) -> bool:
+    """Wait until the other side ends the connection; say whether it said so before."""
+    message = b""
+    try:
+        while data := connection.recv(64):
+            message = (message + data)[:64]
+    except ConnectionResetError:
+        return False
+    return message.startswith(b"GIOP") and message[_TYPE_AT : _TYPE_AT + 1] == bytes([_CLOSE_CONNECTION])
