@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all install-postgresql install-outside test-faults bench bench-quick check lint types coverage format clean
+.PHONY: help demo up test test-all install-postgresql install-outside test-faults bench bench-quick check lint types coverage schemas format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -78,6 +78,9 @@ lint: $(STAMP)  ## check format, style, and the direction of imports
 
 types: $(STAMP)  ## check types
 	$(BIN)/mypy
+
+schemas: $(STAMP)  ## write the JSON Schemas anew, after a change of what clients ask or are answered
+	PYTHONPATH=tests $(BIN)/python -m support.schemas
 
 format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff format .

@@ -13,7 +13,7 @@ from ska_oet_device.procedure.application import ArgCapture, ProcedureHistory, P
 from ska_oet_device.procedure.domain import FileSystemScript, GitScript, ProcedureInput, ProcedureState
 from ska_oet_device.procedure.gitmanager import GitArgs
 from ska_oet_device.procedure.ui import _brief
-from ska_oet_device.procedure.ui._answers import summary_data
+from ska_oet_device.procedure.ui._answers import brief_summary_data
 from ska_oet_device.procedure.ui._brief import LARGEST_LIST, LARGEST_SUMMARY, BriefSummaries, brief_json
 from ska_oet_device.procedure.ui._devstring import to_json
 
@@ -58,7 +58,7 @@ def _brief_data(summary: ProcedureSummary):
 
 def test_a_short_summary_is_whole_but_for_its_stack_trace():
     summary = _summary(3, ProcedureInput("sbi-1", subarray_id=1, receivers=["MKT001", "MKT002"]))
-    assert _brief_data(summary) == json.loads(to_json(summary_data(summary, stacktrace=False)))
+    assert _brief_data(summary) == json.loads(to_json(brief_summary_data(summary)))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from ..application import ArgCapture, ProcedureHistory, ProcedureSummary, Snapshot
-from ._answers import capture_data, summary_data
+from ._answers import brief_summary_data, capture_data
 from ._devstring import to_json
 from ._summaries import SummaryViews
 
@@ -99,7 +99,7 @@ class _Shortener:
         calls = self._newest("script_args", summary.script_args)
         requests = self._newest("requested_by", summary.requested_by)
         few = replace(summary, script_args=(), requested_by=requests, history=self._history(summary.history))
-        data: dict[str, Any] = self._short(summary_data(few, stacktrace=False), 0)
+        data: dict[str, Any] = self._short(brief_summary_data(few), 0)
         data["provenance"] = self._if_small("provenance", data["provenance"])
         data["history"]["exit"] = self._ending(summary.history.exit, data["history"]["exit"])
         data["script_args"] = [self._call(call) for call in calls]

@@ -21,6 +21,7 @@ from ..messages import LONGEST_STOP_REASON
 from ..script import ExecutableScript, FileSystemScript, GitScript, ProcedureInput
 from ..state import ProcedureState
 from ._problems import DEEPEST, explain, shorten
+from ._shapes import StateName
 
 _LONGEST_USER = 128  # characters
 _LONGEST_FUNCTION = 255
@@ -29,7 +30,7 @@ _LONGEST_RUN_ID = 36
 _LOOKED_AT = 10_000  # characters
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
@@ -39,33 +40,43 @@ def _named(name: str) -> str:
     return name
 
 
-def _without_default(schema: JsonDict) -> None:
-    schema.pop("default", None)
-
-
-_Function = Annotated[str, Field(min_length=1, max_length=_LONGEST_FUNCTION), AfterValidator(_named)]
-_Uid = Annotated[int, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
-_NO_ID: Any = Field(default=None, json_schema_extra=_without_default)
-"""A key that may be left out; null is refused: somebody has meant a procedure, and has lost its id."""
-
-
 def _finite(number: float) -> float:
     if not math.isfinite(number):
         raise ValueError("must be a finite number")
     return number
 
 
+def _without_default(schema: JsonDict) -> None:
+    schema.pop("default", None)
+
+
+def _says(text: str, default: Any = ..., **more: Any) -> Any:
+    """Return a key whose description in the JSON Schema is `text`; `more` are limits, which are looked at here."""
+    return Field(default, description=text, **more)
+
+
+def _looks_like(text: str, **form: Any) -> Any:
+    """Return a key of which the JSON Schema tells the form; whoever uses it looks at that, and says more of it."""
+    return Field(description=text, json_schema_extra=form)
+
+
+def _no_id(text: str) -> Any:
+    """Return an id that may be left out; null is refused: somebody has meant a procedure, and has lost its id."""
+    return Field(default=None, description=text, json_schema_extra=_without_default)
+
+
+_Function = Annotated[str, Field(min_length=1, max_length=_LONGEST_FUNCTION), AfterValidator(_named)]
+_Uid = Annotated[int, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 _Time = Annotated[float, AfterValidator(_finite)]
 _Part = Annotated[str, Field(max_length=_LONGEST_PART)]
-_StateName = Literal[
-    "UNKNOWN", "CREATING", "IDLE", "PREP_ENV", "LOADING", "INITIALISING", "READY", "RUNNING", "COMPLETE", "STOPPED",
-    "FAILED",
-]  # fmt: skip
+_FUNCTION = "a Python name that the script defines itself, or lists in its __all__"
 
 
-class _Input(_Model):
-    args: list[JsonValue] = []
-    kwargs: dict[str, JsonValue] = {}
+class Input(Model):
+    """The arguments of a function; of a request at most 1 MiB, 50,000 values, and 200 levels of lists and objects."""
+
+    args: list[JsonValue] = _says("by position", [])
+    kwargs: dict[str, JsonValue] = _says("by name", {})
 
     @field_validator("args", "kwargs")
     @classmethod
@@ -78,25 +89,37 @@ class _Input(_Model):
         return ProcedureInput(*self.args, **self.kwargs)
 
 
-class _FileSystemScript(_Model):
+class FileScript(Model):
+    """A script on the file system, below one of the device's ScriptRoots."""
+
     script_type: Literal["filesystem"]
-    script_uri: str
+    script_uri: str = _looks_like(
+        "file:///folder/name.py, or file://name.py below any of ScriptRoots; percent-encoded", pattern="^file://."
+    )
 
     def script(self) -> ExecutableScript:
         return FileSystemScript(self.script_uri)
 
 
-class _GitArgs(_Model):
-    git_repo: str
-    git_branch: str | None = None
-    git_commit: str | None = None
+class GitSource(Model):
+    """Where a script in git comes from; the commit goes before the branch, and that before the remote's default."""
+
+    git_repo: str = _looks_like(
+        "https, http, ssh, git or file URL, or user@host:path, without a password; below one of GitRepositories",
+        minLength=1,
+        maxLength=1024,
+    )
+    git_branch: Annotated[str, _looks_like("a branch or a tag", minLength=1, maxLength=1024)] | None = None
+    git_commit: Annotated[str, _looks_like("4 to 40 hexadecimal digits", pattern="^[0-9A-Fa-f]{4,40}$")] | None = None
 
 
-class _GitScript(_Model):
+class GitSourceScript(Model):
+    """A script in a git repository."""
+
     script_type: Literal["git"]
-    script_uri: str
-    git_args: _GitArgs
-    create_env: bool = False
+    script_uri: str = _looks_like("git:// and its path in the repository; percent-encoded", pattern="^git://[^/]")
+    git_args: GitSource
+    create_env: bool = _says("whether it runs in an environment made of the project's requirements", False)
 
     def script(self) -> ExecutableScript:
         arguments = self.git_args
@@ -107,65 +130,65 @@ class _GitScript(_Model):
         )
 
 
-_Script = Annotated[Union[_FileSystemScript, _GitScript], Field(discriminator="script_type")]  # noqa: UP007
+_Script = Annotated[Union[FileScript, GitSourceScript], Field(discriminator="script_type")]  # noqa: UP007
 
 
-class _Request(_Model):
-    user: str | None = Field(None, max_length=_LONGEST_USER)
+class Request(Model):
+    user: str | None = _says("on whose behalf; kept in requested_by and in Requests", None, max_length=_LONGEST_USER)
 
 
-class _Prepare(_Request):
+class Prepare(Request):
     script: _Script
-    init_args: _Input = _Input()
+    init_args: Input = _says("what init is given", Input())
 
 
-class _Run(_Prepare):
-    fn_name: _Function = "main"
-    run_args: _Input = _Input()
+class Run(Prepare):
+    fn_name: _Function = _says(f"what is started when the procedure is READY: {_FUNCTION}", "main")
+    run_args: Input = _says("what it is given", Input())
 
 
-class _Check(_Prepare):
-    fn_name: _Function | None = None
-    run_args: _Input | None = None
+class Check(Prepare):
+    fn_name: _Function | None = _says(f"looked at as of Run: {_FUNCTION}", None)
+    run_args: Input | None = _says("what it would be given", None)
 
 
-class _Start(_Request):
-    process_uid: _Uid = _NO_ID
-    fn_name: _Function = "main"
-    run_args: _Input = _Input()
-    force_start: bool = False
+class Start(Request):
+    process_uid: _Uid = _no_id("an id; without this key the newest procedure that is READY")
+    fn_name: _Function = _says(_FUNCTION, "main")
+    run_args: Input = _says("what it is given", Input())
+    force_start: bool = _says("ahead of time: it is called when the procedure is READY", False)
 
 
-class _Stop(_Request):
-    process_uid: _Uid = _NO_ID
-    run_abort: bool | None = None
-    reason: str = Field("", max_length=LONGEST_STOP_REASON)
+class Stop(Request):
+    process_uid: _Uid = _no_id("an id; without this key the active procedure")
+    run_abort: bool | None = _says("whether the abort script follows; null: if the device has one", None)
+    reason: str = _says("why; kept in exit.stop_reason and in Requests", "", max_length=LONGEST_STOP_REASON)
 
 
-class _Output(_Request):
+class Output(Request):
     process_uid: _Uid
-    offset: int = Field(0, ge=0, le=LARGEST_NUMBER)
-    limit: int = Field(65536, ge=1)
+    offset: int = _says("bytes", 0, ge=0, le=LARGEST_NUMBER)
+    limit: int = _says("bytes; never more than 512 KiB are told", 65536, ge=1)
 
 
-class _Requests(_Request):
-    before: int = Field(0, ge=0, le=LARGEST_NUMBER)
-    limit: int = Field(100, ge=1, le=1000)
+class Requests(Request):
+    before: int = _says("requests with a lower number; 0: from the newest", 0, ge=0, le=LARGEST_NUMBER)
+    limit: int = _says("at most so many", 100, ge=1, le=1000)
 
 
-class _History(_Model):
-    since: _Time | None = None
-    until: _Time | None = None
-    script: _Part = ""
-    state: _StateName | None = None
-    user: _Part = ""
-    text: _Part = ""
-    before: int = Field(0, ge=0, le=LARGEST_NUMBER)
-    limit: int = Field(100, ge=1, le=1000)
-    run_id: str = Field("", max_length=_LONGEST_RUN_ID)
+class History(Model):
+    since: _Time | None = _says("created at this time or later (Unix seconds)", None)
+    until: _Time | None = _says("created before this time (Unix seconds)", None)
+    script: _Part = _says("a part of the script's URI", "")
+    state: StateName | None = _says("the state that it is in", None)
+    user: _Part = _says("a part of the user, or of the client, of an accepted request for it; not who asks", "")
+    text: _Part = _says("a part of script, functions, arguments, reasons, stack trace, or of who asked", "")
+    before: int = _says("procedures with a lower id; 0: from the newest", 0, ge=0, le=LARGEST_NUMBER)
+    limit: int = _says("at most so many", 100, ge=1, le=1000)
+    run_id: str = _says("exactly this procedure", "", max_length=_LONGEST_RUN_ID)
 
 
-_R = TypeVar("_R", bound=_Model)
+_R = TypeVar("_R", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -203,19 +226,19 @@ def parse_prepare(text: str) -> tuple[PrepareProcessCommand, str | None]:
     :raises InvalidArgumentError: it is neither; says where
     :raises TooLargeError: it is longer than a request may be
     """
-    request = _parse(_Prepare, text, _bare_script)
+    request = _parse(Prepare, text, _bare_script)
     return _prepare_command(request), request.user
 
 
 def parse_run(text: str) -> tuple[RunRequest, str | None]:
     """Parse the argument of Run: JSON, or a bare script URI; raises as `parse_prepare`."""
-    request = _parse(_Run, text, _bare_script)
+    request = _parse(Run, text, _bare_script)
     return RunRequest(_prepare_command(request), request.fn_name, request.run_args.input()), request.user
 
 
 def parse_check(text: str) -> tuple[CheckCommand, str | None]:
     """Parse the argument of Check: JSON, or a bare script URI; raises as `parse_prepare`."""
-    request = _parse(_Check, text, _bare_script)
+    request = _parse(Check, text, _bare_script)
     prepare = _prepare_command(request)
     run_args = request.run_args.input() if request.run_args is not None else None
     return CheckCommand(prepare.script, prepare.init_args, request.fn_name, run_args), request.user
@@ -223,26 +246,26 @@ def parse_check(text: str) -> tuple[CheckCommand, str | None]:
 
 def parse_start(text: str) -> tuple[StartProcessCommand, str | None]:
     """Parse the argument of Start: JSON, a bare procedure id, or nothing at all; raises as `parse_prepare`."""
-    request = _parse(_Start, text, _bare_id_or_nothing)
+    request = _parse(Start, text, _bare_id_or_nothing)
     command = StartProcessCommand(request.process_uid, request.fn_name, request.run_args.input(), request.force_start)
     return command, request.user
 
 
 def parse_stop(text: str) -> tuple[StopProcessCommand, str | None]:
     """Parse the argument of Stop: JSON, a bare procedure id, or nothing at all; raises as `parse_prepare`."""
-    request = _parse(_Stop, text, _bare_id_or_nothing)
+    request = _parse(Stop, text, _bare_id_or_nothing)
     return StopProcessCommand(request.process_uid, request.run_abort, request.reason), request.user
 
 
 def parse_output(text: str) -> tuple[OutputRequest, str | None]:
     """Parse the argument of Output: JSON, or a bare procedure id; raises as `parse_prepare`."""
-    request = _parse(_Output, text, _bare_id)
+    request = _parse(Output, text, _bare_id)
     return OutputRequest(request.process_uid, request.offset, request.limit), request.user
 
 
 def parse_requests(text: str) -> tuple[RequestsRequest, str | None]:
     """Parse the argument of Requests: JSON, or nothing at all for the newest; raises as `parse_prepare`."""
-    request = _parse(_Requests, text.strip() or "{}", _nothing_bare)
+    request = _parse(Requests, text.strip() or "{}", _nothing_bare)
     return RequestsRequest(request.before, request.limit), request.user
 
 
@@ -251,7 +274,7 @@ def parse_history(text: str) -> tuple[HistoryQuery, str | None]:
 
     Its user is whom it looks for, and not who asks.
     """
-    request = _parse(_History, text.strip() or "{}", _nothing_bare)
+    request = _parse(History, text.strip() or "{}", _nothing_bare)
     state = ProcedureState[request.state] if request.state is not None else None
     wanted = ProcedureFilter(
         request.since, request.until, request.script, state, request.user, request.text, request.run_id
@@ -271,7 +294,7 @@ def script_of_uri(uri: str) -> ExecutableScript:
         raise InvalidArgumentError(f"{error}{hint}") from None
 
 
-def _prepare_command(request: _Prepare) -> PrepareProcessCommand:
+def _prepare_command(request: Prepare) -> PrepareProcessCommand:
     try:
         return PrepareProcessCommand(request.script.script(), request.init_args.input())
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -10,7 +9,8 @@ from typing import Any, ClassVar
 import tango
 from tango.server import command
 
-from ._answers import check_data, event_data, page_data, request_data
+from . import _schemas as schemas
+from ._answers import check_data, environment_data, event_data, page_data, request_data
 from ._attributes import DeviceAttributes
 from ._boundary import Request
 from ._clients import ClientNames
@@ -233,7 +233,15 @@ class OetDevice(DeviceAttributes, DeviceProperties):
     def Environments(self) -> str:
         """Return what is known of the environments of scripts, the least recently used first."""
         with self._request("Environments") as request:
-            return request.answer(to_json([dataclasses.asdict(info) for info in self._service.environments()]))
+            return request.answer(to_json([environment_data(info) for info in self._service.environments()]))
+
+    @command(
+        dtype_out=str, doc_out="JSON Schemas of all that is JSON, by <Command>.argument, <Command>.answer, <attribute>"
+    )
+    def Schemas(self) -> str:
+        """Return the JSON Schemas of arguments, answers, attributes and events."""
+        with self._request("Schemas") as request:
+            return request.answer(schemas.written())
 
     @command(dtype_in=str, doc_in="Id of an environment")
     def RemoveEnvironment(self, env_id: str) -> None:
