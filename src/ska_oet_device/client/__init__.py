@@ -15,6 +15,8 @@ from ._answers import (
     RequestedBy,
     Summary,
 )
+from ._async_client import AsyncOetClient
+from ._async_procedure import AsyncProcedure
 from ._client import OetClient
 from ._device import NoDevice
 from ._errors import (
@@ -45,6 +47,8 @@ from ._requests import Arguments, GitScript, Script, arguments
 
 __all__ = [
     "Arguments",
+    "AsyncOetClient",
+    "AsyncProcedure",
     "Busy",
     "Call",
     "CheckReport",

@@ -52,7 +52,8 @@ class OetClient:
         self._connection = Connection(self.device, timeout)
         self._feed = Feed(functools.partial(make_proxy, self.device, timeout), self._connection.forget)
         self._driver = Driver(self._connection, self._feed)
-        self._finalizer = weakref.finalize(self, self._feed.close, waits=False)
+        # At the end of the interpreter the feed closes itself, and waits until it is.
+        weakref.finalize(self, self._feed.close, waits=False).atexit = False
 
     def __repr__(self) -> str:
         return f"<OetClient of {self.device}>"

@@ -67,7 +67,7 @@ class Connection:
         self.timeout = timeout
         self._pid = this_process()
         self._proxy: tango.DeviceProxy | None = None
-        self._is_closed = False
+        self.is_closed = False
 
     def call(self, command: str, argument: Any = None) -> Any:
         """Call a command, and return what its JSON says.
@@ -89,7 +89,7 @@ class Connection:
     def check(self) -> None:
         """Make sure that it may be used: raises ForkedError or ClosedError."""
         check_process(self._pid)
-        if self._is_closed:
+        if self.is_closed:
             raise ClosedError("this client was closed")
 
     def forget(self) -> None:
@@ -98,7 +98,7 @@ class Connection:
 
     def close(self) -> None:
         """Call nothing any more."""
-        self._is_closed, self._proxy = True, None
+        self.is_closed, self._proxy = True, None
 
     def _on_proxy(self, use: Callable[[tango.DeviceProxy], T], command: str | None) -> T:
         self.check()

@@ -8,12 +8,14 @@ says.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,8 +33,18 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between attempts to reach a 
 _LOOKS_AFTER = (0.05, 0.2, 0.5, 1.0)  # seconds behind a subscription: Tango may connect only after it has returned
 # And behind a restart, until something is pushed: Tango's client may hold on to the server that has gone until its own
 # heartbeat tells, if somebody else in this process has subscribed there, too.
-_LOOKS_AFTER_RESTART = (*_LOOKS_AFTER, *(0.5 * count for count in range(3, 31)))
+_LOOKS_AFTER_RESTART = (*_LOOKS_AFTER, 2.0, 4.0, 8.0, 12.0)
 _JOIN = 5.0  # seconds
+
+
+_running: weakref.WeakSet[Feed] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End the threads of all clients: none may be in Tango when the interpreter ends."""
+    for feed in list(_running):
+        feed.close()
 
 
 class _Wanted:
@@ -96,6 +108,7 @@ class Feed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="oet-client", daemon=True)
                 self._thread.start()
+                _running.add(self)
 
     def wait_until_up(self, timeout: float | None) -> bool:
         """Wait until the device's events are subscribed to; say whether they are."""

@@ -10,10 +10,11 @@ from . import _requests as requests
 from ._answers import CheckReport, LifecycleEvent, Progress, ProgressEvent, Summary
 from ._errors import Deadlock, UnknownCheck, UnreachableError
 from ._items import Item, Look, Reconnected, Value
-from ._steps import Ask, Doubt, Give, Next, Read, Steps, Which, insist, summary
+from ._steps import PROGRESS, Ask, Doubt, Give, Next, Read, Steps, Which, insist, summary
 from ._watch import Wait
 
-PROGRESS = ("activeProcedureId", "activeProgress", "activeActivity")
+__all__ = ["CHECK", "OUTPUT", "PROGRESS", "check", "events", "outcome", "output", "progress"]
+
 OUTPUT = ("scriptOutput",)
 CHECK = ("checkReport",)
 

@@ -22,6 +22,7 @@ class Procedure:
 
     def __init__(self, client: OetClient, summary: Summary, since: int | None = None) -> None:
         self._client = client
+        self._driver = client._driver
         self._which = Which(summary.id, summary.run_id, summary.script)
         self._since = since
         self._dropped = len(summary.dropped_starts)
@@ -40,15 +41,14 @@ class Procedure:
     @property
     def progress(self) -> Progress:
         """What the script reports of itself now; nothing if another procedure is the active one."""
-        active, percent, activity = self._client._connection.read(*following.PROGRESS)
-        return Progress(percent, activity or "") if active == self.id else Progress(None, "")
+        return self._driver.finish(steps.progress(self._which))
 
     def summary(self) -> Summary:
         """Return what is known of it now.
 
         :raises UnknownProcedure: the device has lost its history
         """
-        return self._client._driver.finish(steps.summary(self._which))
+        return self._driver.finish(steps.summary(self._which))
 
     def start(self, fn: str = "main", *args: Any, **kwargs: Any) -> Procedure:
         """Call a function of the script, as soon as it is READY; does not wait.  Returns this procedure.
@@ -85,7 +85,7 @@ class Procedure:
         :raises UnknownProcedure: the device has lost its history
         """
         waiting = following.outcome(self._which, Wait(self.id, states, self._dropped), timeout)
-        return self._client._driver.finish(waiting, (), timeout)
+        return self._driver.finish(waiting, (), timeout)
 
     def events(self, *, timeout: float | None = None) -> Iterator[LifecycleEvent]:
         """Yield its lifecycle events, until it has ended.
@@ -95,7 +95,7 @@ class Procedure:
         :param timeout: seconds
         :raises TimeoutError: they are over
         """
-        return self._client._driver.iterate(following.events(self._since, self._which), (), timeout)
+        return self._driver.iterate(following.events(self._since, self._which), (), timeout)
 
     def follow_progress(self, *, timeout: float | None = None) -> Iterator[Progress]:
         """Yield what the script reports of itself, first what stands, then as it changes, until it has ended.
@@ -103,7 +103,7 @@ class Procedure:
         :param timeout: seconds
         :raises TimeoutError: they are over
         """
-        return self._client._driver.iterate(following.progress(self._which), following.PROGRESS, timeout)
+        return self._driver.iterate(following.progress(self._which), following.PROGRESS, timeout)
 
     def output(self, *, follow: bool = False, timeout: float | None = None) -> Iterator[str]:
         """Yield what the script and its children have printed, in pieces of whole characters.
@@ -116,4 +116,4 @@ class Procedure:
         :raises TimeoutError: they are over
         """
         printed = following.output(self._which, follow=follow)
-        return self._client._driver.iterate(printed, following.OUTPUT if follow else None, timeout)
+        return self._driver.iterate(printed, following.OUTPUT if follow else None, timeout)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+from ._json import plain
 
 _SAFE = "/!$&'()*+,;=:@-._~#?"  # what a path may hold unchanged behind file://
 
@@ -33,7 +34,8 @@ class GitScript:
 Script = str | os.PathLike[str] | GitScript
 """A path, a file:// URI, or a GitScript.
 
-A path without a leading /, ./, ../ or ~ is looked up below the device's ScriptRoots; others are of this machine.
+A text without a leading /, ./, ../ or ~ is looked up below the device's ScriptRoots; others, and a pathlib.Path, are
+paths of this machine.
 """
 
 
@@ -44,9 +46,14 @@ class Arguments:
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] | None = None
 
-    def as_data(self) -> dict[str, Any]:
-        """Return them as the contract writes them."""
-        return {"args": list(self.args), "kwargs": dict(self.kwargs or {})}
+    def as_data(self, function: str) -> dict[str, Any]:
+        """Return them as the contract writes them.
+
+        :raises ValueError, TypeError: a value that JSON does not know; names it
+        """
+        args = [plain(value, f"argument {number} of {function}") for number, value in enumerate(self.args, 1)]
+        kwargs = {key: plain(value, f"argument {key} of {function}") for key, value in (self.kwargs or {}).items()}
+        return {"args": args, "kwargs": kwargs}
 
 
 def arguments(*args: Any, **kwargs: Any) -> Arguments:
@@ -74,42 +81,44 @@ def script_uri(script: str | os.PathLike[str]) -> str:
 
     :raises ValueError: it is empty
     """
-    text = os.fspath(script)
+    text = os.fsdecode(script)
     if not text:
         raise ValueError("the script has no name")
-    if "://" in text:
-        return text
-    if text.startswith("~"):
-        text = os.path.expanduser(text)
-    if text.split("/")[0] in (".", ".."):
-        text = os.path.abspath(text)
+    if isinstance(script, str):
+        if "://" in text:
+            return text
+        is_here = text.startswith("~") or text.split("/")[0] in (".", "..")
+    else:
+        is_here = True
+    if is_here:
+        text = os.path.abspath(os.path.expanduser(text))
     return f"file://{_quoted(text)}"
 
 
 def _quoted(path: str) -> str:
-    return quote(path, safe=_SAFE)
+    return quote(os.fsencode(path), safe=_SAFE)
 
 
 def prepare_data(script: Script, init: Arguments, user: str | None) -> dict[str, Any]:
     """Return the argument of Prepare."""
-    return {"script": script_data(script), "init_args": init.as_data(), **_user(user)}
+    return {"script": script_data(script), "init_args": init.as_data("init"), **_user(user)}
 
 
 def run_data(script: Script, fn: str, run: Arguments, init: Arguments, user: str | None) -> dict[str, Any]:
     """Return the argument of Run."""
-    return {**prepare_data(script, init, user), "fn_name": fn, "run_args": run.as_data()}
+    return {**prepare_data(script, init, user), "fn_name": fn, "run_args": run.as_data(fn)}
 
 
 def check_data(
     script: Script, fn: str | None, run: Arguments | None, init: Arguments, user: str | None
 ) -> dict[str, Any]:
     """Return the argument of Check."""
-    return {**prepare_data(script, init, user), **given(fn_name=fn, run_args=run and run.as_data())}
+    return {**prepare_data(script, init, user), **given(fn_name=fn, run_args=run and run.as_data(fn or "main"))}
 
 
 def start_data(uid: int, fn: str, run: Arguments, user: str | None) -> dict[str, Any]:
     """Return the argument of Start: the function is called when the procedure is READY."""
-    return {"process_uid": uid, "fn_name": fn, "run_args": run.as_data(), "force_start": True, **_user(user)}
+    return {"process_uid": uid, "fn_name": fn, "run_args": run.as_data(fn), "force_start": True, **_user(user)}
 
 
 def stop_data(uid: int | None, abort: bool | None, reason: str, user: str | None) -> dict[str, Any]:
@@ -120,15 +129,6 @@ def stop_data(uid: int | None, abort: bool | None, reason: str, user: str | None
 def given(**values: Any) -> dict[str, Any]:
     """Return those values that are not None."""
     return {key: value for key, value in values.items() if value is not None}
-
-
-def to_json(data: Any) -> str:
-    """Return JSON as a DevString takes it: ASCII.
-
-    :raises ValueError: NaN or infinity, which are not JSON
-    :raises TypeError: a value that JSON does not know
-    """
-    return json.dumps(data, allow_nan=False)
 
 
 def _user(user: str | None) -> dict[str, str]:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from . import _requests as requests
-from ._answers import Environment, Health, Request, Summary
+from ._answers import Environment, Health, Progress, Request, Summary
 from ._errors import UnknownProcedure, UnreachableError
 from ._items import Reconnected
 
+PROGRESS = ("activeProcedureId", "activeProgress", "activeActivity")
+_HEALTH = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
 _ROWS = 100  # of the history or the audit, a call
 
 
@@ -108,6 +110,12 @@ def active() -> Steps[Summary | None]:
     return (yield from by_id(int(uid))) if uid else None
 
 
+def progress(which: Which) -> Steps[Progress]:
+    """Return what a script reports of itself now."""
+    active, percent, activity = yield Read(PROGRESS)
+    return Progress(percent, activity or "") if active == which.uid else Progress(None, "")
+
+
 def summaries(command: str, argument: Any) -> Steps[list[Summary]]:
     """Return the procedures that a command answers."""
     return [Summary.of(data) for data in (yield Ask(command, argument))]
@@ -144,7 +152,4 @@ def environments() -> Steps[list[Environment]]:
 def health() -> Steps[Health]:
     """Return how the device is."""
     health, state, status = yield Read(("healthState", "State", "Status"))
-    return Health(HEALTH[health], str(state), status)
-
-
-HEALTH = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
+    return Health(_HEALTH[health], str(state), status)

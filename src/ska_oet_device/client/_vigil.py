@@ -17,7 +17,7 @@ import tango
 _CONNECT = 5.0  # seconds
 _CLOSE_CONNECTION = 5  # GIOP's message type
 _TYPE_AT = 7  # where it stands in a message
-_SHORT = 1.0  # seconds: who ends connections that soon is no device server
+_LEAST = 1.0  # seconds from one connection to the next
 _IIOP = 0  # the tag of a profile with host and port
 
 
@@ -77,14 +77,14 @@ class Vigil:
         self._gone = gone
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._is_closed = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="oet-client-vigil", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End the connection, and the thread; may be called twice."""
         with self._lock:
-            self._is_closed = True
+            self._closing.set()
             if self._socket is not None:
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
@@ -92,7 +92,7 @@ class Vigil:
             self._thread.join(_CONNECT)
 
     def _run(self) -> None:
-        while True:
+        while not self._closing.is_set():
             began = time.monotonic()
             try:
                 with socket.create_connection(self._endpoint, _CONNECT) as connection:
@@ -104,20 +104,19 @@ class Vigil:
                 says_goodbye = False
             except OSError:
                 return  # a network that lets nobody through: Tango's heartbeat remains
-            if self._is_closed:
+            if self._closing.is_set():
                 return
             if not says_goodbye:
                 self._gone()
                 return
-            if time.monotonic() < began + _SHORT:
-                return
+            self._closing.wait(max(0.0, began + _LEAST - time.monotonic()))
 
     def _adopt(self, connection: socket.socket) -> bool:
         with self._lock:
-            if not self._is_closed:
+            if not self._closing.is_set():
                 connection.settimeout(None)
                 self._socket = connection
-            return not self._is_closed
+            return not self._closing.is_set()
 
 
 def _read_to_its_end(connection: socket.socket) -> bool:
