@@ -43,7 +43,7 @@ install-postgresql:
 	  sh tests/support/install_postgresql.sh || echo "PostgreSQL cannot be installed: its tests are skipped" >&2; fi
 
 install-outside:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb; do \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb cpp; do \
 	  sh tests/support/install_$$each.sh || echo "install_$$each.sh has failed: the tests that need it are skipped" >&2; \
 	done; fi
 
