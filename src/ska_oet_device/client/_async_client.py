@@ -18,6 +18,7 @@ from ._client import TIMEOUT
 from ._connection import Connection, make_proxy
 from ._device import device_name
 from ._feed import Feed
+from ._json import to_json
 from ._requests import Arguments, Script
 
 _NONE = Arguments()
@@ -156,7 +157,7 @@ class AsyncOetClient:
     # -- for the rest of this package
 
     async def _new(self, command: str, asked: dict[str, Any]) -> AsyncProcedure:
-        argument = requests.to_json(asked)
+        argument = to_json(asked)
         since = await self._mark()
         return AsyncProcedure(
             self, Summary.of(await self._driver.call(self._connection.call, command, argument)), since
@@ -171,5 +172,5 @@ class AsyncOetClient:
         return last
 
     async def _stop(self, asked: dict[str, Any]) -> list[AsyncProcedure]:
-        found = await self._driver.finish(steps.summaries("Stop", requests.to_json(asked)))
+        found = await self._driver.finish(steps.summaries("Stop", to_json(asked)))
         return [AsyncProcedure(self, summary) for summary in found]

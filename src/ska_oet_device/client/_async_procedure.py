@@ -9,6 +9,7 @@ from . import _following as following
 from . import _requests as requests
 from . import _steps as steps
 from ._answers import LifecycleEvent, ProcedureState, Progress, Summary
+from ._json import to_json
 from ._requests import Arguments
 from ._steps import Which
 from ._watch import Wait
@@ -47,7 +48,7 @@ class AsyncProcedure:
 
     async def start(self, fn: str = "main", *args: Any, **kwargs: Any) -> AsyncProcedure:
         """Call a function of the script, as soon as it is READY, as `Procedure.start`."""
-        asked = requests.to_json(requests.start_data(self.id, fn, Arguments(args, kwargs), self._client.user))
+        asked = to_json(requests.start_data(self.id, fn, Arguments(args, kwargs), self._client.user))
         await self._client._mark()
         answer = await self._driver.call(self._client._connection.call, "Start", asked)
         self._dropped = len(Summary.of(answer).dropped_starts)

@@ -25,6 +25,7 @@ from ._connection import Connection, make_proxy
 from ._device import device_name
 from ._driver import Driver
 from ._feed import Feed
+from ._json import to_json
 from ._procedure import Procedure
 from ._requests import Arguments, Script
 
@@ -205,7 +206,7 @@ class OetClient:
     # -- for the rest of this package
 
     def _new(self, command: str, asked: dict[str, Any]) -> Procedure:
-        argument = requests.to_json(asked)
+        argument = to_json(asked)
         since = self._mark()
         return Procedure(self, Summary.of(self._connection.call(command, argument)), since)
 
@@ -218,5 +219,5 @@ class OetClient:
         return last
 
     def _stop(self, asked: dict[str, Any]) -> list[Procedure]:
-        found = self._driver.finish(steps.summaries("Stop", requests.to_json(asked)))
+        found = self._driver.finish(steps.summaries("Stop", to_json(asked)))
         return [Procedure(self, summary) for summary in found]

@@ -6,10 +6,10 @@ import json
 import os
 from typing import Any
 
-from . import _requests as requests
 from ._answers import CheckReport, LifecycleEvent, Progress, ProgressEvent, Summary
 from ._errors import Deadlock, UnknownCheck, UnreachableError
 from ._items import Item, Look, Reconnected, Value
+from ._json import to_json
 from ._steps import PROGRESS, Ask, Doubt, Give, Next, Read, Steps, Which, insist, summary
 from ._watch import Wait
 
@@ -141,7 +141,7 @@ def _may_have_printed(which: Which, item: Item) -> bool:
 
 def check(asked: dict[str, Any], timeout: float | None) -> Steps[CheckReport]:
     """Have a script checked, and wait for the report; once more, if a restart of the server has lost it."""
-    argument = requests.to_json(asked)
+    argument = to_json(asked)
     check_id = (yield Ask("Check", argument))["check_id"]
     try:
         while True:

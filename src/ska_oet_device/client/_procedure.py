@@ -9,6 +9,7 @@ from . import _following as following
 from . import _requests as requests
 from . import _steps as steps
 from ._answers import LifecycleEvent, ProcedureState, Progress, Summary
+from ._json import to_json
 from ._requests import Arguments
 from ._steps import Which
 from ._watch import Wait
@@ -56,7 +57,7 @@ class Procedure:
         :raises InvalidState: it has ended
         :raises Busy: it is READY, and another procedure has the turn
         """
-        asked = requests.to_json(requests.start_data(self.id, fn, Arguments(args, kwargs), self._client.user))
+        asked = to_json(requests.start_data(self.id, fn, Arguments(args, kwargs), self._client.user))
         self._client._mark()
         self._dropped = len(Summary.of(self._client._connection.call("Start", asked)).dropped_starts)
         return self

@@ -10,10 +10,10 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from . import _requests as requests
 from ._answers import Environment, Health, Progress, Request, Summary
 from ._errors import UnknownProcedure, UnreachableError
 from ._items import Reconnected
+from ._json import to_json
 
 PROGRESS = ("activeProcedureId", "activeProgress", "activeActivity")
 _HEALTH = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
@@ -98,7 +98,7 @@ def by_id(which: int | str) -> Steps[Summary]:
     """Return what is known of a procedure, by its id or its run id; raises UnknownProcedure."""
     if isinstance(which, int):
         return Summary.of((yield Ask("Summarise", [which]))[0])
-    found = yield Ask("History", requests.to_json({"run_id": which}))
+    found = yield Ask("History", to_json({"run_id": which}))
     if not found:
         raise UnknownProcedure(f"there is no procedure with the run id {which!r}", "OET_UnknownProcedure")
     return Summary.of(found[0])
@@ -135,7 +135,7 @@ def _paged(command: str, asked: dict[str, Any], key: str, limit: int | None, mak
     before, left = 0, limit
     while left is None or left > 0:
         length = _ROWS if left is None else min(left, _ROWS)
-        page = yield Ask(command, requests.to_json({**asked, "before": before, "limit": length}))
+        page = yield Ask(command, to_json({**asked, "before": before, "limit": length}))
         for data in page:
             yield Give(make(data))
         if not page:
