@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from . import cost, floors, latency, peers, subscribers, throughput
+from . import checks, cost, floors, latency, peers, subscribers, throughput
 from .figures import Report, machine, report_of
 from .goals import markdown_goals, met_goals
 from .stack import Stack
 from .table import comparison, markdown
 
-PARTS = ("latency", "throughput", "subscribers", "cost", "history", "peers")
+PARTS = ("latency", "throughput", "checks", "subscribers", "cost", "history", "peers")
 FULL, QUICK = 300, 40  # rounds
 
 
@@ -43,6 +43,8 @@ def main() -> int:
             latency.measure(report, stack, rounds)
         if "throughput" in parts:
             throughput.measure(report, stack, quick=options.quick)
+        if "checks" in parts:
+            checks.measure(report, stack, quick=options.quick)
         if "subscribers" in parts:
             subscribers.measure(report, stack, quick=options.quick)
         if "cost" in parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import cost, floors, subscribers, throughput
+from . import checks, cost, floors, subscribers, throughput
 from .figures import Report, number
 
 
@@ -114,6 +114,7 @@ GOALS = (
         _at_most(10),
         "MB",
     ),
+    Goal("100 checks of 100 scripts", "5 s", _value(checks.HUNDRED), _at_most(5000)),
     Goal("script messages", "50,000/s", _value(throughput.MESSAGES), _at_least(50_000), "1/s"),
     Goal("script messages", "none lost", _value(throughput.LOST_MESSAGES), _at_most(0), "lost"),
     # Main asks the device server for an answer every 2 s (decision 21).

@@ -15,6 +15,8 @@ from ska_oet_device.mptools import FrameReader, NotPlainError, dumps
 from ska_oet_device.procedure.messages import (
     FROM_WORKER,
     LONGEST_REASON,
+    CheckFindings,
+    CheckStep,
     EnvironmentReady,
     FilledIn,
     Finished,
@@ -33,6 +35,9 @@ RIGHT = [
     Finished("failed", 1.5, "ValueError: why", "Traceback"),
     Finished("completed", 1.5, "completed"),
     FilledIn({"subarray_id": 2}),
+    CheckStep("imports", False, "ValueError: why", 1.5),
+    CheckFindings("Observes.", {"main": {"signature": "()", "docstring": None, "parameters": {"type": "object"}}}),
+    CheckStep("found", True, None, 1.5),
 ]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -79,6 +84,18 @@ def test_what_a_worker_sends_is_believed(message):
         (RIGHT[5], "arguments", {"subarray_id": 2**100}),
         (RIGHT[5], "arguments", {"subarray_id": 2, "scans": 3}),
         (RIGHT[5], "arguments", ["subarray_id"]),
+        (RIGHT[6], "step", "guessed"),
+        (RIGHT[6], "step", ["found"]),
+        (RIGHT[6], "ok", 0),
+        (RIGHT[6], "reason", None),
+        (RIGHT[6], "reason", "x" * (LONGEST_REASON + 1)),
+        (RIGHT[6], "time", math.nan),
+        (RIGHT[7], "docstring", 5),
+        (RIGHT[7], "functions", ["main"]),
+        (RIGHT[7], "functions", {"main": {"signature": "()"}}),
+        (RIGHT[7], "functions", {"main": {"signature": "()", "docstring": 5, "parameters": {}}}),
+        (RIGHT[7], "functions", {"main": {"signature": "()", "docstring": "", "parameters": None}}),
+        (RIGHT[7], "functions", {"main": {"signature": "x" * 100_000, "docstring": "", "parameters": {}}}),
     ],
     ids=repr,
 )

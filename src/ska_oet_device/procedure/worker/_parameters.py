@@ -29,6 +29,7 @@ _ANY: Plain = {}
 _FILLED_IN = ("context", "subarray_id")
 """Parameters that the device gives where nobody else does."""
 
+_WARM_UPS = 10  # the interpreter adapts its code to what it does within some ten calls
 _REFERENCE = "#/$defs/{model}"
 
 
@@ -104,13 +105,46 @@ def parameters_schema(signature: inspect.Signature, scope: dict[str, Any]) -> Pl
 
 
 def warm_up() -> None:
-    """Import pydantic, if it can be had, and make it adapt to what it will do.  In the template of checks."""
+    """Import pydantic, if it can be had, with all that it imports when it needs it.  In the template of checks.
 
-    def function(text: str, number: int = 1, *values: float, flag: bool = True, names: list[str] | None = None) -> None:
-        """Do nothing."""
+    It makes the schema of one annotation of each kind, often enough for the interpreter to adapt its code to that.
+    """
+    import dataclasses
+    import datetime
+    import enum
+    import pathlib
 
-    for _ in range(3):
-        function_data(function)
+    class Kind(enum.Enum):
+        ONE = 1
+
+    @dataclasses.dataclass
+    class Data:
+        number: int = 1
+        numbers: list[float] = dataclasses.field(default_factory=list)
+
+    kinds: list[Any] = [
+        Any,
+        int,
+        str,
+        Kind,
+        Data,
+        list[Data],
+        dict[str, float],
+        tuple[int, ...],
+        set[str],
+        pathlib.Path,
+    ]
+    kinds += [typing.Optional[str], typing.Literal["a", 1], datetime.datetime, datetime.timedelta, "int | None"]  # noqa: UP045
+    parameters = [
+        inspect.Parameter(f"p{number}", inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=None)
+        for number, kind in enumerate(kinds)
+    ]
+    module = ModuleType("warm_up")
+    module.f = lambda: None  # type: ignore[attr-defined]
+    module.f.__signature__ = inspect.Signature(parameters)
+    module.__all__ = ["f"]  # type: ignore[attr-defined]
+    for _ in range(_WARM_UPS):
+        findings_of(module)
 
 
 def _with_default(schema: Plain, default: Any) -> Plain:
