@@ -83,7 +83,7 @@ def test_what_an_import_has_started_is_killed_and_told(oet, script, tmp_path, th
     assert report["ok"] is not bool(then)
     reason = next(step["reason"] for step in report["steps"] if step["step"] == "imports")
     assert "what it had started was killed: process" in reason
-    assert all(str(pid) in reason for pid in pids)
+    assert str(pids[0]) in reason  # the other one, in the worker's own group, may be dead before anybody looks
     assert not oet.server.workers()
 
 
@@ -120,6 +120,8 @@ def test_what_an_import_publishes_is_heard_by_nobody(oet, script):
 def test_a_report_is_an_event(oet, kind):
     recorder = EventRecorder(oet.proxy, ("checkReport",), getattr(tango.EventType, kind))
     try:
+        first = asked(oet, "good.py")  # Tango may still be making the connection: what stands is pushed once more
+        recorder.wait_for("checkReport", lambda value: json.loads(value).get("check_id") == first)
         ids = [asked(oet, "good.py") for _ in range(3)]
         for check_id in ids:
             event = recorder.wait_for(

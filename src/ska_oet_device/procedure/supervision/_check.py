@@ -147,6 +147,8 @@ class CheckedScript(SupervisedScript):
     is killed without any grace, and what it has left behind after it, as after a procedure.
     """
 
+    _patience_for_worker = 60.0  # the first one waits for a template, which has much to import
+
     def __init__(self, request: Check, shared: Shared, on_end: Callable[[CheckedScript], None]) -> None:
         self.findings = Findings(request, lambda: on_end(self))
         self.is_awaited = True

@@ -34,12 +34,17 @@ class Deadline:
         self._timer: Allowance | None = None
         self._reason = ""
 
-    def enter(self, state: ProcedureState) -> None:
-        """Begin the phase of a state, if it has a deadline."""
+    def enter(self, state: ProcedureState, at_least: float = 0.0) -> None:
+        """Begin the phase of a state, if it has a deadline.
+
+        :param at_least: seconds that it has, however short the device's property is
+        """
         self.cancel()
         limit = _PHASES.get(state)
         seconds = self._timeouts.get(limit, 0.0) if limit else 0.0
-        if seconds > 0:
+        if 0 < seconds < at_least:
+            self._set(at_least, f"{state.name} took longer than {at_least:g} s")
+        elif seconds > 0:
             self._set(seconds, f"{state.name} took longer than {limit} ({seconds:g} s)")
 
     def call(self, fn_name: str) -> None:

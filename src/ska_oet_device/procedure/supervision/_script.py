@@ -135,6 +135,9 @@ class SupervisedScript:
     What is `guarded` is what others call.  A fault in it ends this procedure, and is not the caller's.
     """
 
+    _patience_for_worker = 0.0
+    """Seconds that it has for getting a worker, however short LoadTimeout is."""
+
     def __init__(self, request: Load, shared: Shared) -> None:
         self.key: Key = (request.device, request.process_uid)
         self.name = f"procedure {request.device}#{request.process_uid}"
@@ -167,7 +170,7 @@ class SupervisedScript:
     @guarded
     def begin(self) -> None:
         """Have a worker load the script."""
-        self._deadline.enter(self._state)
+        self._deadline.enter(self._state, self._patience_for_worker)
         self._workers.take()
         limit = self._request.max_memory
         self._shared.memory_watch.add(self, limit, lambda: self._workers.pid, lambda: self._is_ending, self._fail)
