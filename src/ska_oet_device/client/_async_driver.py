@@ -86,7 +86,8 @@ class AsyncDriver:
         if isinstance(step, Ask):
             return await self.call(self.connection.call, step.command, step.argument)
         if isinstance(step, Read):
-            return await self.call(self.connection.read, *step.attributes)
+            read = self.connection.read_timed if step.timed else self.connection.read
+            return await self.call(read, *step.attributes)
         if isinstance(step, Doubt):
             return self.feed.doubt()
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())

@@ -83,8 +83,12 @@ class Connection:
 
     def read(self, *attributes: str) -> list[Any]:
         """Return values of attributes, of one moment; None for one that is INVALID.  Raises as `call`."""
-        values = self._on_proxy(lambda proxy: proxy.read_attributes(attributes), None)
-        return [None if value.is_empty or value.has_failed else value.value for value in values]
+        return [value for value, _ in self.read_timed(*attributes)]
+
+    def read_timed(self, *attributes: str) -> list[tuple[Any, float]]:
+        """Return values, as `read`, and the time of each in Unix seconds."""
+        read = self._on_proxy(lambda proxy: proxy.read_attributes(attributes), None)
+        return [(None if item.is_empty or item.has_failed else item.value, item.time.totime()) for item in read]
 
     def check(self) -> None:
         """Make sure that it may be used: raises ForkedError or ClosedError."""

@@ -69,7 +69,7 @@ class Driver:
         if isinstance(step, Ask):
             return self.connection.call(step.command, step.argument)
         if isinstance(step, Read):
-            return self.connection.read(*step.attributes)
+            return (self.connection.read_timed if step.timed else self.connection.read)(*step.attributes)
         if isinstance(step, Doubt):
             return self.feed.doubt()
         try:

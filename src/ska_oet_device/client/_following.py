@@ -92,30 +92,39 @@ class _Reported:
 
     def __init__(self) -> None:
         self._known: ProgressEvent | None = None
+        self._read_at: dict[str, float] = {}
 
     def news(self, item: Item) -> Steps[ProgressEvent | None]:
         """Return what is reported now, if an item tells that it is something else than before."""
         known = self._known
-        if isinstance(item, Value) and item.attribute in PROGRESS:
-            if known is None or item.attribute == "activeProcedureId":
-                known = known if known and item.value == known.process_uid else (yield from self._read())
-            elif item.attribute == "activeProgress":
-                known = ProgressEvent(known.process_uid, item.value, known.activity)
-            else:
-                known = ProgressEvent(known.process_uid, known.percent, item.value or "")
-        elif isinstance(item, Reconnected):
+        if isinstance(item, Reconnected):
             known = yield from self._read()
+        elif isinstance(item, Value) and item.attribute in PROGRESS:
+            if known is None or (item.attribute == PROGRESS[0] and item.value != known.process_uid):
+                known = yield from self._read()
+            elif item.time > self._read_at.get(item.attribute, 0.0):  # else it was under way when it was read
+                known = _changed(known, item)
         is_new = known != self._known
         self._known = known
         return known if is_new else None
 
     def _read(self) -> Steps[ProgressEvent | None]:
         try:
-            uid, percent, activity = yield Read(PROGRESS)
+            read = yield Read(PROGRESS, timed=True)
         except UnreachableError:
             yield Doubt()
             return self._known
+        self._read_at = {name: time for name, (_, time) in zip(PROGRESS, read, strict=True)}
+        (uid, _), (percent, _), (activity, _) = read
         return ProgressEvent(uid, percent, activity or "")
+
+
+def _changed(known: ProgressEvent, item: Value) -> ProgressEvent:
+    if item.attribute == "activeProgress":
+        return ProgressEvent(known.process_uid, item.value, known.activity)
+    if item.attribute == "activeActivity":
+        return ProgressEvent(known.process_uid, known.percent, item.value or "")
+    return known
 
 
 def output(which: Which, *, follow: bool) -> Steps[None]:

@@ -30,9 +30,10 @@ class Ask:
 
 @dataclass(frozen=True)
 class Read:
-    """Read attributes; sent are their values, None for one that is INVALID."""
+    """Read attributes; sent are their values, None for one that is INVALID; `timed`: each with its time."""
 
     attributes: tuple[str, ...]
+    timed: bool = False
 
 
 @dataclass(frozen=True)
