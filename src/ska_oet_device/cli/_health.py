@@ -18,26 +18,40 @@ _BEGAN = time.monotonic()
 _LONGEST = 3600.0  # seconds
 _MARGIN = 0.05  # seconds that the beginning and the end of this process take
 _SETTLING = 0.02  # seconds after which the device knows what its first look has brought
+_USUAL = "mid-oet/subarray/01"
 _NAMES = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; does not return."""
+SUMMARY = "Say how healthy a device is; made for probes."
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "oet") -> None:
+    """Run the command; does not return.
+
+    :param arguments: those behind `health`
+    """
     gc.disable()  # it would look through all that Tango brings along, and find nothing
-    asked = _parser().parse_args(arguments)
-    _leave(*_health(asked.device, asked.timeout))
+    asked = _parser(program).parse_args(arguments)
+    device = asked.device or asked.option or os.environ.get("OET_DEVICE")
+    name, device, text = _health(device, asked.timeout)
+    status = 0 if name in ("OK", "DEGRADED") else 1
+    if asked.as_json:
+        import json
+
+        _leave(json.dumps({"device": device, "health": name, "status": text}), status)
+    _leave(f"{name} {device}: {text}", status)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="oet", description="Ask an OetDevice.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    health = commands.add_parser(
-        "health",
-        help="say how healthy a device is",
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"{program} health",
         description="Say how healthy a device is; exit status 0 for OK and DEGRADED, 1 for anything else.",
     )
-    health.add_argument("device", nargs="?", default="mid-oet/subarray/01", help="Tango name of the device")
-    health.add_argument("--timeout", type=_seconds, default=3.0, help="seconds within which there is an answer: 3")
+    of_device = f"else $OET_DEVICE, else the only OetDevice of the Tango database, else {_USUAL}"
+    parser.add_argument("device", nargs="?", help=f"Tango name of the device; {of_device}")
+    parser.add_argument("--device", "-d", dest="option", metavar="NAME", help="the same")
+    parser.add_argument("--timeout", type=_seconds, default=3.0, help="seconds within which there is an answer: 3")
+    parser.add_argument("--json", dest="as_json", action="store_true", help="say it as an object of JSON")
     return parser
 
 
@@ -54,9 +68,9 @@ def _seconds(text: str) -> float:
 class _Look(threading.Thread):
     """Looks at a device, in a thread that may be left where it hangs: at a server that is stopped, say."""
 
-    def __init__(self, device: str, timeout: float) -> None:
+    def __init__(self, device: str | None, timeout: float) -> None:
         super().__init__(daemon=True)
-        self._device = device
+        self.device = device
         self._timeout = timeout
         self.at = "the Tango client library"
         self.answer: tuple[str, str] | None = None
@@ -76,7 +90,10 @@ class _Look(threading.Thread):
         import tango
 
         self.at = f"the Tango database {os.environ.get('TANGO_HOST', '')}, or from the device server,"
-        proxy = tango.DeviceProxy(self._device)
+        if self.device is None:
+            known = list(tango.Database().get_device_name("*", "OetDevice").value_string)
+            self.device = known[0] if len(known) == 1 and known[0] else _USUAL
+        proxy = tango.DeviceProxy(self.device)
         self.at = "the device"
         proxy.set_timeout_millis(math.ceil(self._timeout * 1000))
         proxy.read_attribute("healthState")
@@ -91,13 +108,13 @@ def _text_of(error: Exception) -> str:
     return " ".join(": ".join(dict.fromkeys([found[-1].strip(), found[0].strip()])).split())
 
 
-def _health(device: str, timeout: float) -> tuple[str, int]:
-    """Return a sentence about the device's health, and the exit status."""
+def _health(device: str | None, timeout: float) -> tuple[str, str, str]:
+    """Return the name of the device's health, the device, and a sentence about it."""
     look = _Look(device, timeout)
     look.start()
     look.join(max(0.0, _BEGAN + timeout - _MARGIN - time.monotonic()))
     name, text = look.answer or ("FAILED", f"no answer from {look.at} within {timeout:g} s")
-    return f"{name} {device}: {text}", 0 if name in ("OK", "DEGRADED") else 1
+    return name, look.device or _USUAL, text
 
 
 def _leave(sentence: str, status: int) -> None:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from ._health import main as health
+import os
+import sys
 
 
 def main() -> None:
     """Run the command; does not return."""
-    health()
+    program, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy, which comes with Tango, needs none of its threads
+    if arguments[:1] == ["health"]:
+        from ._health import main as health
+
+        health(arguments[1:], program=program)
+    else:
+        from ._program import main as others
+
+        others(program, arguments)

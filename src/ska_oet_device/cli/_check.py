@@ -1,0 +1,1 @@
+"""`oet check`: how scripts would fare, without anything of them being called."""

@@ -1,0 +1,132 @@
+"""What a shell offers when Tab is pressed: procedures, scripts and devices; nothing if they cannot be had at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from ..client import OetClient
+
+Item = tuple[str, str]
+"""What is offered, and what is said of it."""
+
+_PATIENCE = 0.9  # seconds behind which nobody waits any more: nothing is offered then
+_MOST_SCRIPTS = 1000
+_MOST_LOOKED_AT = 20_000  # entries of folders
+_EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+_TERMINAL = ("COMPLETE", "STOPPED", "FAILED", "UNKNOWN")
+
+
+def ids(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Return the procedures that live, and the newest that have ended: of each its id, and script and state."""
+    return _in_time(lambda: _procedures(_client(ctx), incomplete, living=False))
+
+
+def living_ids(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Return the procedures that live."""
+    return _in_time(lambda: _procedures(_client(ctx), incomplete, living=True))
+
+
+def scripts(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Return scripts below the device's ScriptRoots, as far as these are folders of this machine.
+
+    What looks like a path is left to the shell, which completes names of files where nothing is offered.
+    """
+    if incomplete.startswith(("/", ".", "~")) or "://" in incomplete:
+        return []
+    return _in_time(lambda: [(name, "") for name in _scripts(_device(ctx)) if name.startswith(incomplete)])
+
+
+def devices(incomplete: str) -> list[Item]:
+    """Return the OetDevices of the Tango database."""
+
+    def find() -> list[Item]:
+        from ._reach import devices as known
+
+        return [(name, "") for name in known() if name.startswith(incomplete)]
+
+    return _in_time(find)
+
+
+def states(incomplete: str) -> list[Item]:
+    """Return the states of a procedure."""
+    names = ("CREATING", "IDLE", "PREP_ENV", "LOADING", "INITIALISING", "READY", "RUNNING", *_TERMINAL)
+    return [(name, "") for name in names if name.startswith(incomplete.upper())]
+
+
+def _in_time(look: Callable[[], list[Item]]) -> list[Item]:
+    """Return what is found; nothing if it takes too long, or fails: a message would stand in what somebody types."""
+    found: list[Item] = []
+
+    def find() -> None:
+        try:
+            found.extend(look())
+        except Exception:  # whatever it was, there is nothing to offer
+            pass
+
+    thread = threading.Thread(target=find, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    return list(found)
+
+
+def _procedures(client: OetClient, incomplete: str, *, living: bool) -> list[Item]:
+    from ._reach import summaries
+
+    return [
+        (str(each.id), _plain(f"{each.script.rpartition('/')[2]} {each.state}"))
+        for each in reversed(summaries(client))
+        if str(each.id).startswith(incomplete) and not (living and each.state in _TERMINAL)
+    ]
+
+
+def _scripts(device: str) -> Iterator[str]:
+    """Yield the names that scripts have below their roots, each once."""
+    import tango
+
+    roots = list(tango.Database().get_device_property(device, "ScriptRoots")["ScriptRoots"])
+    if not roots:
+        roots = list(tango.Database().get_class_property("OetDevice", "ScriptRoots")["ScriptRoots"])
+    found: dict[str, None] = {}
+    for root in roots or [_EXAMPLES]:
+        for name in _below(Path(root)):
+            if len(found) >= _MOST_SCRIPTS:
+                break
+            found.setdefault(name)
+    yield from sorted(found)
+
+
+def _below(root: Path) -> Iterator[str]:
+    looked_at = 0
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        looked_at += len(folders) + len(files)
+        if looked_at > _MOST_LOOKED_AT:
+            return
+        for name in sorted(files):
+            if name.endswith(".py") and not name.startswith(("_", ".")):
+                yield str((Path(folder) / name).relative_to(root))
+
+
+def _device(ctx: typer.Context) -> str:
+    """Return the device that is meant: the option may stand before the command, or behind it."""
+    return _client(ctx).device
+
+
+def _client(ctx: typer.Context) -> OetClient:
+    from ..client import OetClient
+
+    levels = [ctx, ctx.parent] if ctx.parent else [ctx]
+    return OetClient(next((str(level.params["device"]) for level in levels if level.params.get("device")), None))
+
+
+def _plain(text: str) -> str:
+    """Return a text without anything that a shell could take for more than a text."""
+    return re.sub(r"[^\w .,+=/@%-]", "?", text)

@@ -1,0 +1,67 @@
+"""The program: parses with typer, and ends with a status, and a line on standard error that says why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from . import _check, _health_command, _looks, _runs, _streams, _watch  # noqa: F401 - they add their commands
+from ._app import app
+from ._status import Ended, Status, ended_by, say
+
+
+def main(program: str, arguments: Sequence[str]) -> None:
+    """Run the command; does not return."""
+    _prepare_output()
+    as_json = "--json" in arguments
+    try:
+        status = _run(program, arguments)
+    except Exception as error:  # the top of the program: a line says what it was
+        ended = ended_by(error)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        say(ended, program, as_json=as_json)
+        status = ended.status
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    _leave(status)
+
+
+def _run(program: str, arguments: Sequence[str]) -> int:
+    command: Any = typer.main.get_command(app)
+    try:
+        result = command.main(args=list(arguments) or ["--help"], prog_name=program, standalone_mode=False)
+    except SystemExit as ended:  # as typer's completion ends
+        result = ended.code
+    except typer.Abort:
+        raise Ended(Status.INTERRUPTED, "left", "") from None
+    return int(result or 0)
+
+
+def _prepare_output() -> None:
+    """Have every text written, whatever the locale: what it does not know is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            is_ascii = stream.isatty() and _is_c_locale()
+            reconfigure(errors="backslashreplace", **({"encoding": "ascii"} if is_ascii else {}))
+
+
+def _is_c_locale() -> bool:
+    """Say whether the terminal was said to know ASCII alone; Python takes it for UTF-8 all the same."""
+    name = next(filter(None, (os.environ.get(each) for each in ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
+    return name in ("C", "POSIX")
+
+
+def _leave(status: int) -> None:
+    """End at once: to take Tango apart would take longer than what was asked for."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        status = status or Status.PIPE_CLOSED
+    os._exit(status)

@@ -1,0 +1,118 @@
+"""What the `oet` command needs of a client beyond its public methods, in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tango
+
+from ..client import Arguments, LifecycleEvent, OetClient, Procedure, Summary, UnreachableError
+
+_PATIENCE = 10.0  # seconds until the device's events are subscribed to: Tango may need some in a large system
+PAGE = 256 * 1024  # bytes of output a call
+_OURS = 20  # requests of others that may have come in between
+
+
+def devices() -> list[str]:
+    """Return the names of the OetDevices of the Tango database; raises DevFailed."""
+    return [str(name) for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
+
+
+def summaries(client: OetClient) -> list[Summary]:
+    """Return what is known of the procedures that live, and of the newest that have ended, oldest first."""
+    return [Summary.of(data) for data in client._call("Summarise", [])]
+
+
+def start_any(client: OetClient, fn: str, run: Arguments) -> Summary:
+    """Start the procedure that the device means where none is named: the newest that is READY, or will be."""
+    asked = {"fn_name": fn, "run_args": run.as_data(), "force_start": True, **_user(client)}
+    return Summary.of(client._call("Start", _json(asked)))
+
+
+def stop_any(client: OetClient, reason: str, abort: bool | None) -> tuple[int | None, list[Summary]]:
+    """Stop the procedure that the device means where none is named; returns its id, and the abort script's summary.
+
+    The answer names the abort script alone; the audit has the other.
+    """
+    asked = {"run_abort": abort, "reason": reason, **_user(client)}
+    answer = client._call("Stop", _json(asked))
+    ours = f"pid {os.getpid()} "
+    for request in client.requests(_OURS):
+        if request.command == "Stop" and ours in f"{request.client} ":
+            return request.process_uid, [Summary.of(data) for data in answer]
+    return None, [Summary.of(data) for data in answer]
+
+
+def stop(client: OetClient, procedure: Procedure, reason: str, abort: bool | None) -> list[Summary]:
+    """Stop a procedure; returns the abort script's summary, if there is one."""
+    return [each.summary() for each in procedure.stop(reason, abort=abort)]
+
+
+def environments(client: OetClient) -> list[dict[str, Any]]:
+    """Return the environments of the device, as the contract has them."""
+    return list(client._call("Environments"))
+
+
+def newest_sequence(client: OetClient) -> int:
+    """Return the number of the newest lifecycle event."""
+    return int(client._connection.read("lifecycleSequence")[0])
+
+
+def events_after(client: OetClient, sequence: int) -> Iterator[LifecycleEvent]:
+    """Yield the lifecycle events that came after the one with this number."""
+    while True:
+        page = client._call("LifecycleEvents", sequence)
+        if not page:
+            return
+        yield from map(LifecycleEvent.of, page)
+        sequence = page[-1]["sequence"]
+
+
+def page_of_output(client: OetClient, uid: int, offset: int) -> dict[str, Any]:
+    """Return a page of what a procedure has printed, as the contract has it."""
+    page: dict[str, Any] = client._call("Output", _json({"process_uid": uid, "offset": offset, "limit": PAGE}))
+    return page
+
+
+def check(client: OetClient, asked: dict[str, Any]) -> int:
+    """Ask for a check; returns its id."""
+    return int(client._call("Check", _json(asked))["check_id"])
+
+
+def check_report(client: OetClient, check_id: int) -> dict[str, Any]:
+    """Return a report, as the contract has it."""
+    report: dict[str, Any] = client._call("CheckReport", check_id)
+    return report
+
+
+@contextlib.contextmanager
+def listening(client: OetClient, put: Callable[[Any], None], *attributes: str) -> Iterator[None]:
+    """Have `put` called with lifecycle events, and with values of attributes, in a thread of the client's.
+
+    What is pushed after this has begun arrives.
+
+    :raises UnreachableError: the device does not answer
+    """
+    newest_sequence(client)  # says at once why it cannot be reached
+    with client._feed.listening(put, *attributes):
+        if not client._feed.wait_until_up(_PATIENCE):
+            raise UnreachableError(f"the events of {client.device} cannot be subscribed to")
+        yield
+
+
+def value_of(item: Any) -> tuple[str, Any] | None:
+    """Return name and value of an attribute that was pushed; None if it is something else."""
+    name = getattr(item, "attribute", None)
+    return None if name is None else (name, item.value)
+
+
+def _user(client: OetClient) -> dict[str, str]:
+    return {} if client.user is None else {"user": client.user}
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, allow_nan=False)
