@@ -179,7 +179,7 @@ def test_errors_are_json_where_json_is_asked_for(oet):
 
 def test_a_run_in_json_is_summary_events_progress_output_and_summary(oet, tidy):
     objects = oet("run", "-f", "--json", "prints_a_line.py", check=True).objects
-    assert objects[0]["state"] == "CREATING"
+    assert objects[0]["script"]["script_uri"] == "file://prints_a_line.py"
     assert [each["state"] for each in objects if "sequence" in each] == tidy.recorder.states(objects[0]["id"])
     assert "".join(each.get("output", "") for each in objects) == "a line\n"
     assert objects[-1] == tidy.summary(objects[0]["id"])

@@ -103,21 +103,19 @@ def environments(shell: Shell) -> None:
 
     Exit status: 0 done, 5 unreachable.
     """
-    from ._reach import environments as known
-
-    found = known(shell.client)
+    found = shell.client.environments()
     if shell.as_json:
         for each in found:
-            shell.data(each)
+            shell.data(each.data)
         return
     rows = [
         (
-            each["env_id"],
-            each["state"],
-            f"{(each['size'] or 0) / 1e6:.0f} MB",
-            shell.time(each["last_used"]) if each["last_used"] else "",
-            "yes" if each["in_use"] else "no",
-            each["reason"] or each["description"],
+            each.env_id,
+            each.state,
+            f"{(each.size or 0) / 1e6:.0f} MB",
+            shell.time(each.last_used) if each.last_used else "",
+            "yes" if each.in_use else "no",
+            each.reason or each.description,
         )
         for each in found
     ]

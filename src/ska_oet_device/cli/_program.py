@@ -32,7 +32,14 @@ def main(program: str, arguments: Sequence[str]) -> None:
     _leave(status)
 
 
+_ORDER = (
+    *("run", "prepare", "start", "stop", "check", "list", "describe", "output", "events", "watch"),
+    *("history", "requests", "environments", "health"),
+)
+
+
 def _run(program: str, arguments: Sequence[str]) -> int:
+    app.registered_commands.sort(key=lambda each: _ORDER.index(str(each.name)))
     command: Any = typer.main.get_command(app)
     try:
         result = command.main(args=list(arguments) or ["--help"], prog_name=program, standalone_mode=False)

@@ -24,13 +24,13 @@ def devices() -> list[str]:
 
 def summaries(client: OetClient) -> list[Summary]:
     """Return what is known of the procedures that live, and of the newest that have ended, oldest first."""
-    return [Summary.of(data) for data in client._call("Summarise", [])]
+    return [Summary.of(data) for data in client._connection.call("Summarise", [])]
 
 
 def start_any(client: OetClient, fn: str, run: Arguments) -> Summary:
     """Start the procedure that the device means where none is named: the newest that is READY, or will be."""
-    asked = {"fn_name": fn, "run_args": run.as_data(), "force_start": True, **_user(client)}
-    return Summary.of(client._call("Start", _json(asked)))
+    asked = {"fn_name": fn, "run_args": run.as_data(fn), "force_start": True, **_user(client)}
+    return Summary.of(client._connection.call("Start", _json(asked)))
 
 
 def stop_any(client: OetClient, reason: str, abort: bool | None) -> tuple[int | None, list[Summary]]:
@@ -38,23 +38,17 @@ def stop_any(client: OetClient, reason: str, abort: bool | None) -> tuple[int | 
 
     The answer names the abort script alone; the audit has the other.
     """
-    asked = {"run_abort": abort, "reason": reason, **_user(client)}
-    answer = client._call("Stop", _json(asked))
+    aborts = [each.summary() for each in client.stop(reason, abort=abort)]
     ours = f"pid {os.getpid()} "
     for request in client.requests(_OURS):
         if request.command == "Stop" and ours in f"{request.client} ":
-            return request.process_uid, [Summary.of(data) for data in answer]
-    return None, [Summary.of(data) for data in answer]
+            return request.process_uid, aborts
+    return None, aborts
 
 
 def stop(client: OetClient, procedure: Procedure, reason: str, abort: bool | None) -> list[Summary]:
     """Stop a procedure; returns the abort script's summary, if there is one."""
     return [each.summary() for each in procedure.stop(reason, abort=abort)]
-
-
-def environments(client: OetClient) -> list[dict[str, Any]]:
-    """Return the environments of the device, as the contract has them."""
-    return list(client._call("Environments"))
 
 
 def newest_sequence(client: OetClient) -> int:
@@ -65,7 +59,7 @@ def newest_sequence(client: OetClient) -> int:
 def events_after(client: OetClient, sequence: int) -> Iterator[LifecycleEvent]:
     """Yield the lifecycle events that came after the one with this number."""
     while True:
-        page = client._call("LifecycleEvents", sequence)
+        page = client._connection.call("LifecycleEvents", sequence)
         if not page:
             return
         yield from map(LifecycleEvent.of, page)
@@ -74,19 +68,10 @@ def events_after(client: OetClient, sequence: int) -> Iterator[LifecycleEvent]:
 
 def page_of_output(client: OetClient, uid: int, offset: int) -> dict[str, Any]:
     """Return a page of what a procedure has printed, as the contract has it."""
-    page: dict[str, Any] = client._call("Output", _json({"process_uid": uid, "offset": offset, "limit": PAGE}))
+    page: dict[str, Any] = client._connection.call(
+        "Output", _json({"process_uid": uid, "offset": offset, "limit": PAGE})
+    )
     return page
-
-
-def check(client: OetClient, asked: dict[str, Any]) -> int:
-    """Ask for a check; returns its id."""
-    return int(client._call("Check", _json(asked))["check_id"])
-
-
-def check_report(client: OetClient, check_id: int) -> dict[str, Any]:
-    """Return a report, as the contract has it."""
-    report: dict[str, Any] = client._call("CheckReport", check_id)
-    return report
 
 
 @contextlib.contextmanager
@@ -108,6 +93,11 @@ def value_of(item: Any) -> tuple[str, Any] | None:
     """Return name and value of an attribute that was pushed; None if it is something else."""
     name = getattr(item, "attribute", None)
     return None if name is None else (name, item.value)
+
+
+def has_been_away(item: Any) -> bool:
+    """Say whether the device can be reached again, and what was known of it may be out of date."""
+    return type(item).__name__ == "Reconnected"
 
 
 def _user(client: OetClient) -> dict[str, str]:

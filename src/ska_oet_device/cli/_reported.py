@@ -23,7 +23,7 @@ class Reported:
     def take(self, name: str, value: object) -> None:
         """Take the value of an attribute that was pushed; of activeProcedureId, activeProgress, activeActivity."""
         if name == "activeProcedureId":
-            self._active = int(str(value))
+            self._active = int(str(value)) if value is not None else None
         elif self._active == self._uid:
             percent, activity = self._now
             if name == "activeProgress":

@@ -54,22 +54,23 @@ class _View:
     def take(self, item: Any) -> int | None:
         """Take what was pushed; returns the id of the procedure that it concerns, None if it concerns none."""
         from ..client import LifecycleEvent
-        from ._reach import value_of
+        from ._reach import has_been_away, value_of
 
         if isinstance(item, LifecycleEvent):
             self.summaries[item.process_uid] = self._shell.client.summary(item.process_uid)
             return item.process_uid
         value = value_of(item)
-        if value is None:
-            self.look()  # the device was away
-            return None
-        return self._value(*value)
+        if value is not None:
+            return self._value(*value)
+        if has_been_away(item):
+            self.look()
+        return None
 
     def _value(self, name: str, value: Any) -> int | None:
         if name == "activeProcedureId":
-            if int(value) != self.active:
+            if value != self.active:
                 self.percent, self.activity = None, ""
-            self.active = int(value)
+            self.active = int(value or 0)
         elif name == "activeProgress":
             self.percent = None if value is None else float(value)
         elif name == "activeActivity":
