@@ -72,7 +72,12 @@ def test_the_packaged_examples_are_well(oet, folder, name):
         ("import os\nos.kill(os.getpid(), 9)" + MAIN, "imports", "ended with signal 9 (SIGKILL) in LOADING"),
         ("import os\nos.kill(os.getpid(), 15)" + MAIN, "imports", "SIGTERM from outside"),
         ("import time\nwhile True:\n    time.sleep(1)" + MAIN, "imports", "LOADING took longer than LoadTimeout (3 s)"),
-        ("import signal, time\nsignal.signal(15, 1)\ntime.sleep(99)" + MAIN, "imports", "LOADING took longer"),
+        pytest.param(
+            "import signal, time\nsignal.signal(15, 1)\ntime.sleep(99)" + MAIN,
+            "imports",
+            "LOADING took longer",
+            marks=pytest.mark.long,
+        ),
         ("a = []\nwhile True:\n    a.append(bytes(10 << 20))" + MAIN, "imports", "MaxMemory is 300 MiB"),
         (
             "from ska_oet_device import scripting\nscripting.stop('clouds')" + MAIN,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tango
-from support.checks import asked, checked
+from support.checks import asked, checked, report_of
 from support.tango_server import SCRIPTS, Database, Oet, Server, is_alive, reason_of
 from support.waiting import wait_until
 
@@ -81,6 +81,19 @@ def test_checks_end_with_the_device_server_that_was_asked_for_them_and_with_the_
     _, pids = under_way(oet, tmp_path, "second")
     assert oet.server.stop() == 0  # and nothing of it is left
     assert not any(map(is_alive, pids))
+
+
+@pytest.mark.long
+def test_a_template_that_is_killed_is_replaced_and_what_was_under_way_goes_on(own, tmp_path):
+    oet = own("check-template")
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(1)\ndef main():\n    pass\n")
+    assert checked(oet, "good.py")["ok"]
+    ids = [asked(oet, "slow.py") for _ in range(3)]
+    wait_until(oet.server.workers, 10, "an import has begun")
+    for process in oet.server.tree():
+        if "oet-template" in " ".join(process.cmdline()):
+            process.kill()
+    assert [report_of(oet, check_id)["ok"] for check_id in ids] == [True] * 3
 
 
 @pytest.mark.long

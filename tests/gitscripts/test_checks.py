@@ -57,6 +57,7 @@ class TestAnEnvironment:
         assert report["functions"]["main"]["signature"] == "(duration: float = 1.0)"
         assert report["functions"]["main"]["parameters"]["required"] == []
 
+    @pytest.mark.long
     @pytest.mark.parametrize("version", ["1.10.0", "97.0"])
     def test_whose_pydantic_is_of_no_use_has_parameters_without_types(self, device, repository, version):
         repository.add(requirements_txt=f"pydantic=={version}\n")
@@ -85,6 +86,7 @@ class TestAnEnvironment:
         assert step == "environment"
         assert "no-such-package" in reason
 
+    @pytest.mark.long
     def test_whose_template_ends_is_told(self, device, repository):
         repository.add(requirements_txt="setproctitle==98.0\n")
         repository.commit(observe=SCRIPT)

@@ -65,7 +65,14 @@ class Station:
             nobody,
         )
         self.checks = CheckSupervisor(shared, self.told.append, "", ())
-        pool: Any = SimpleNamespace(take=self.kernel.take, note_activity=lambda: None, problems=())
+        self.closed: list[str] = []
+        pool: Any = SimpleNamespace(
+            take=self.kernel.take,
+            note_activity=lambda: None,
+            problems=(),
+            configure=lambda spares, preload: self.closed.append(f"{spares} {preload}"),
+            close=lambda: self.closed.append("closed"),
+        )
         self.checks._pool = pool
 
     def ask(self, check_id: int, **more: Any) -> Process | None:
@@ -168,6 +175,29 @@ def test_two_run_at_once_and_the_others_wait_for_their_turn(station):
     assert len(station.kernel.processes) == 3
     station.end(second)
     assert len(station.kernel.processes) == 4
+
+
+def test_the_template_ends_when_nothing_has_been_checked_for_minutes(station):
+    process = station.ask(1)
+    loads(process)
+    process.say(*steps(*ALL))
+    station.end(process)
+    station.loop.move(200.0)
+    second = station.ask(2)
+    station.loop.move(200.0)
+    assert station.closed == []
+    loads(second)
+    second.say(*steps(*ALL))
+    station.end(second)
+    station.loop.move(299.0)
+    assert station.closed == []
+    station.loop.move(2.0)
+    assert station.closed == ["closed"]
+
+
+def test_what_is_imported_ahead_is_that_of_procedures(station):
+    station.checks.configure(["numpy"])
+    assert station.closed == ["0 ['numpy']"]
 
 
 def test_nobody_is_told_of_checks_whose_device_server_has_gone(station):

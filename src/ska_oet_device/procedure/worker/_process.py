@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -133,11 +134,14 @@ def _follow_forks(worker: ScriptWorker, connection: Connection, forked: ForkedPr
 
 def worker_main(sock: socket.socket) -> NoReturn:
     """Run a worker in a freshly forked process, from its birth as a spare to its end."""
-    run_worker(sock, ScriptWorker)
+    run_worker(sock, ScriptWorker, lambda: rehearse(SPARE_TITLE))
 
 
-def run_worker(sock: socket.socket, kind: type[ScriptWorker]) -> NoReturn:
-    """Be a worker of some kind, in a freshly forked process, to the end."""
+def run_worker(sock: socket.socket, kind: type[ScriptWorker], prepare: Callable[[], None]) -> NoReturn:
+    """Be a worker of some kind, in a freshly forked process, to the end.
+
+    :param prepare: does in advance what one that is not needed at once has the time for
+    """
     become_subreaper()  # until it ends, what the script leaves behind is not main's, which so knows whose it is
     _forget_exit_functions()
     gate = InterruptGate()
@@ -154,7 +158,7 @@ def run_worker(sock: socket.socket, kind: type[ScriptWorker]) -> NoReturn:
     _lose_no_interrupt(gate, work.finalisation)
     threading.Thread(target=work.read_for, args=(worker,), name="messages", daemon=True).start()
     flusher.start()
-    rehearse(SPARE_TITLE)
+    prepare()
     work.finalisation.note_own()
     connection.send(WORKER_READY, b"")
     worker.run()
