@@ -1,1 +1,5 @@
-"""Magic commands for itango: `%load_ext ska_oet_device.itango`."""
+"""Magic commands for itango and IPython: `%load_ext ska_oet_device.itango`."""
+
+from ._extension import load_ipython_extension, unload_ipython_extension
+
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]

@@ -1,0 +1,143 @@
+"""Which device the shell talks to, and what the magics ask of it beyond the client's own words."""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import tango
+from IPython.core.error import UsageError
+
+from ..client import OetClient, OetError, Procedure, Request, Summary
+from ..config import EXAMPLES
+
+_MOST_FILES = 2000  # that are offered for a name
+
+
+class Session:
+    """The device of a shell, and its client; made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._client: OetClient | None = None
+
+    @property
+    def client(self) -> OetClient:
+        """The client of the device.
+
+        :raises NoDevice: nobody has said which, and the Tango database does not have exactly one
+        :raises UnreachableError: the database does not answer
+        """
+        if self._client is None:
+            self._client = OetClient(user=_user())
+        return self._client
+
+    def use(self, device: str) -> OetClient:
+        """Talk to another device from now on.
+
+        :raises UnreachableError: it does not answer, and the shell stays with the one before
+        """
+        client = OetClient(device, user=_user())
+        state_of(client)
+        self.close()
+        self._client = client
+        return client
+
+    def close(self) -> None:
+        """End the client, if there is one; may be called twice."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def procedure(self, which: Any = None) -> Procedure:
+        """Return a procedure.
+
+        :param which: an id, a run id, a Procedure; None: the active one, else the one that has changed last
+        :raises UsageError: there is none yet
+        :raises UnknownProcedure: there is no such procedure
+        """
+        if isinstance(which, Procedure):
+            return which
+        if which is not None:
+            text = str(which)
+            return self.client.procedure(int(text) if text.isascii() and text.isdigit() else text)
+        uid = active_id(self.client)
+        if not uid:
+            raise UsageError(f"{self.client.device} has had no procedure yet")
+        return self.client.procedure(uid)
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the system does not know its name
+        return None
+
+
+# What the client has no word of its own for.
+
+
+def state_of(client: OetClient) -> tuple[str, str]:
+    """Return State and Status of the device."""
+    state, status = client._connection.read("State", "Status")
+    return str(state), str(status)
+
+
+def active_id(client: OetClient) -> int:
+    """Return the id of the procedure that is RUNNING, else of the one that changed last; 0 before the first."""
+    return int(client._connection.read("activeProcedureId")[0] or 0)
+
+
+def devices() -> list[str]:
+    """Return the OetDevices of the Tango database."""
+    return [str(name) for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
+
+
+def summaries(client: OetClient) -> list[Summary]:
+    """Return what is known of the procedures in the attributes, oldest first, in one call."""
+    return [Summary.of(data) for data in client._call("Summarise", [])]
+
+
+def stop_active(client: OetClient, reason: str) -> list[Procedure]:
+    """Stop the procedure that the device takes for the active one; returns the abort script's, if there is one."""
+    asked = {"reason": reason, **({"user": client.user} if client.user else {})}
+    return [Procedure(client, Summary.of(data)) for data in client._call("Stop", json.dumps(asked))]
+
+
+def newest_stop(client: OetClient, followers: list[Procedure]) -> Request | None:
+    """Return the newest Stop of this process in the audit, but for the abort script's; None where it cannot be told."""
+    try:
+        found = list(client.requests(limit=10))
+    except OetError:
+        return None
+    others = {0, *(follower.id for follower in followers)}
+    own = f"pid {os.getpid()} "
+    for request in found:
+        if request.command == "Stop" and own in f"{request.client} " and request.process_uid not in others:
+            return request
+    return None
+
+
+def scripts(client: OetClient) -> list[str]:
+    """Return the scripts in the device's ScriptRoots, as far as this machine has them, and those that it has run."""
+    found = {name for root in _script_roots(client.device) for name in _python_files(root)}
+    listed = client._connection.read("procedureScripts")[0] or ()
+    found |= {uri.removeprefix("file://") for uri in listed if uri.startswith("file://")}
+    return sorted(name for name in found if not Path(name).name.startswith("_"))
+
+
+def _script_roots(device: str) -> list[Path]:
+    proxy = tango.DeviceProxy(device)
+    values = list(proxy.get_property("ScriptRoots")["ScriptRoots"])
+    if not any(values):
+        values = list(proxy.get_device_db().get_class_property("OetDevice", "ScriptRoots")["ScriptRoots"])
+    return [Path(value) for value in values if value] or [Path(EXAMPLES)]
+
+
+def _python_files(root: Path) -> list[str]:
+    """Return the names of the scripts below a folder, as far as they can be listed at once."""
+    files = (path for path in root.rglob("*.py") if "/." not in str(path.relative_to(root)))
+    return [str(path.relative_to(root)) for path in itertools.islice(files, _MOST_FILES)]
