@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,30 +10,37 @@ from pathlib import Path
 import pytest
 import tango
 from support.pty_shell import PtyShell, pty_shell
-from support.tango_server import program
+from support.tango_server import TERMINAL, program
+from support.waiting import wait_until
 
-from ska_oet_device.client._interrupts import Interrupts
 from ska_oet_device.client._stack import Stack
 
 Terminal = Callable[..., AbstractContextManager[PtyShell]]
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with Interrupts() as interrupts, Stack(interrupts) as stack:
-        yield stack
+@pytest.fixture
+def device(up: Stack) -> tango.DeviceProxy:
+    return tango.DeviceProxy(up.device)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_lives(device: tango.DeviceProxy) -> Iterator[None]:
+    """Each test leaves the device with nothing alive."""
+
+    def living() -> list[int]:
+        return [found["id"] for found in json.loads(device.Summarise([])) if found["state"] not in TERMINAL]
+
+    yield
+    for uid in living():
+        device.Stop(json.dumps({"process_uid": uid, "run_abort": False}))
+    wait_until(lambda: not living(), what="nothing lives")
 
 
 @pytest.fixture
-def device(stack: Stack) -> tango.DeviceProxy:
-    return tango.DeviceProxy(stack.device)
-
-
-@pytest.fixture
-def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(up: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a user of the stack has: its database, and a home and settings of IPython that nobody else uses."""
     home = tmp_path_factory.mktemp("home")
-    return {"TANGO_HOST": stack.tango_host, "HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
+    return {"TANGO_HOST": up.tango_host, "HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
 
 @pytest.fixture(params=["itango", pytest.param("ipython", marks=pytest.mark.long)])

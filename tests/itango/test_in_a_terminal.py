@@ -38,8 +38,8 @@ def test_a_night_in_a_terminal(terminal: Terminal, device: tango.DeviceProxy) ->
         uid = device.activeProcedureId
         # Its progress is drawn in place; Ctrl-C leaves it running.
         shell.enter("%oet_watch")
-        shell.see(rf"\rprocedure {uid}  RUNNING  \[#*\.+\] +\d+ %  \d s  slewing to position 1 of 3")
-        shell.see(rf"\rprocedure {uid}  RUNNING  \[#+\.+\] +\d+ %  \d s  observing at position 1 of 3")
+        shell.see(rf"\rprocedure {uid}  RUNNING  \[#*\.+\] +\d+ %  slewing to position 1 of 3")
+        shell.see(rf"\rprocedure {uid}  RUNNING  \[#+\.+\] +\d+ %  observing at position 1 of 3")
         shell.type("\x03")
         shell.see(rf"\rprocedure {uid} goes on; %oet_stop {uid} stops it")
         shell.see(r"In \[3\]:")
@@ -67,7 +67,7 @@ def test_a_narrow_terminal_has_one_line_of_progress_that_fits(terminal: Terminal
     with terminal(columns=40) as shell:
         shell.see(r"In \[1\]:")
         shell.enter("%oet_run -w scan.py [[5,60],[0,60]]")
-        line = shell.see(r"\r(procedure \d+  RUNNING  \d+ %  0 s  slew[^\r\n]*)").group(1)
+        line = shell.see(r"\r(procedure \d+  RUNNING  \d+ %  slew[^\r\n]*)").group(1)
         assert len(line) == 39
         shell.see(r"\rprocedure \d+  file://scan.py  COMPLETE")
         shell.see(r"In \[2\]:")
@@ -92,6 +92,4 @@ def test_output_is_followed_until_ctrl_c_which_leaves_the_script_running(
         # The shell ends while its script runs, and while it has subscribed to the device.
         shell.enter("exit")
         assert shell.wait() == 0
-    uid = device.activeProcedureId
-    device.Stop(json.dumps({"process_uid": uid, "run_abort": False}))
-    wait_until(lambda: state_of(device, uid) == "STOPPED", what="it has gone")
+    assert state_of(device, device.activeProcedureId) == "RUNNING"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..client import Call, OetClient, OetError, Procedure, ProcedureState, RequestedBy, Summary
-from ._session import state_of
 
 _LONGEST = 60  # characters of a cell, but for the last one of a row
 _NEWEST = 12  # entries of a list that are shown
@@ -90,9 +89,8 @@ def line_of(summary: Summary, percent: float | None = None, activity: str = "") 
 
 def dropped_start(summary: Summary) -> str:
     """Return why the newest start came to nothing; empty where none was dropped, or another one was asked for since."""
-    newest = [state for state, _ in summary.states[-2:]]
-    dropped = summary.data["history"].get("dropped_starts") or []
-    return str(dropped[-1]["reason"]) if dropped and newest == [ProcedureState.READY] * 2 else ""
+    is_newest = [state for state, _ in summary.states[-2:]] == [ProcedureState.READY] * 2
+    return summary.dropped_starts[-1] if is_newest and summary.dropped_starts else ""
 
 
 def clock(seconds: float) -> str:
@@ -163,7 +161,8 @@ def _show_summary(summary: Summary, printer: Any, cycle: bool) -> None:
 def _show_client(client: OetClient, printer: Any, cycle: bool) -> None:
     """Show a device as it is now."""
     try:
-        text = ": ".join(state_of(client))
+        health = client.health()
+        text = f"{health.health}  {health.state}: {health.status}"
     except OetError as error:
         text = _one_line(str(error))
     printer.text(f"{client.device}  {text}")

@@ -11,7 +11,7 @@ from IPython.core.magic import no_var_expand
 from ..client import OetClient, Procedure, UnknownProcedure, arguments
 from ._arguments import parse_run, split, value_of
 from ._display import Description, Procedures, Stopped
-from ._session import Session, newest_stop, stop_active, summaries
+from ._session import Session, newest_stop, summaries
 from ._watch import show_output, watch
 
 _SHOWN = 20  # procedures of a list, unless all are asked for
@@ -73,7 +73,7 @@ class Magics:
         except (TypeError, ValueError) as error:  # what is no JSON, or no script
             raise UsageError(str(error)) from None
         if run.watch:
-            watch(procedure)
+            watch(self._session.client, procedure)
             return None
         return procedure
 
@@ -104,7 +104,7 @@ class Magics:
             followers = procedure.stop(rest.strip())
             return Stopped(procedure, followers[0] if followers else None)
         client = self._session.client
-        followers = stop_active(client, reason=line.strip())
+        followers = client.stop(line.strip())
         request = newest_stop(client, followers)
         stopped = self._session.procedure(request.process_uid) if request else None
         return Stopped(stopped, followers[0] if followers else None)
@@ -127,7 +127,7 @@ class Magics:
         %oet_watch               of the active one, or of the last one that was
         %oet_watch 3
         """
-        watch(self._session.procedure(self._one_of(split(line))))
+        watch(self._session.client, self._session.procedure(self._one_of(split(line))))
 
     @no_var_expand
     def oet_describe(self, line: str) -> Description:

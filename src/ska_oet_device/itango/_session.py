@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import itertools
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,10 @@ class Session:
     def use(self, device: str) -> OetClient:
         """Talk to another device from now on.
 
-        :raises UnreachableError: it does not answer, and the shell stays with the one before
+        :raises OetError: it does not answer, or is no OetDevice; the shell stays with the one before
         """
         client = OetClient(device, user=_user())
-        state_of(client)
+        list(client.requests(limit=1))  # which only an OetDevice answers
         self.close()
         self._client = client
         return client
@@ -64,10 +63,10 @@ class Session:
         if which is not None:
             text = str(which)
             return self.client.procedure(int(text) if text.isascii() and text.isdigit() else text)
-        uid = active_id(self.client)
-        if not uid:
+        active = self.client.active
+        if active is None:
             raise UsageError(f"{self.client.device} has had no procedure yet")
-        return self.client.procedure(uid)
+        return active
 
 
 def _user() -> str | None:
@@ -77,20 +76,6 @@ def _user() -> str | None:
         return None
 
 
-# What the client has no word of its own for.
-
-
-def state_of(client: OetClient) -> tuple[str, str]:
-    """Return State and Status of the device."""
-    state, status = client._connection.read("State", "Status")
-    return str(state), str(status)
-
-
-def active_id(client: OetClient) -> int:
-    """Return the id of the procedure that is RUNNING, else of the one that changed last; 0 before the first."""
-    return int(client._connection.read("activeProcedureId")[0] or 0)
-
-
 def devices() -> list[str]:
     """Return the OetDevices of the Tango database."""
     return [str(name) for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
@@ -98,13 +83,7 @@ def devices() -> list[str]:
 
 def summaries(client: OetClient) -> list[Summary]:
     """Return what is known of the procedures in the attributes, oldest first, in one call."""
-    return [Summary.of(data) for data in client._call("Summarise", [])]
-
-
-def stop_active(client: OetClient, reason: str) -> list[Procedure]:
-    """Stop the procedure that the device takes for the active one; returns the abort script's, if there is one."""
-    asked = {"reason": reason, **({"user": client.user} if client.user else {})}
-    return [Procedure(client, Summary.of(data)) for data in client._call("Stop", json.dumps(asked))]
+    return [Summary.of(data) for data in client._connection.call("Summarise", [])]
 
 
 def newest_stop(client: OetClient, followers: list[Procedure]) -> Request | None:
@@ -124,9 +103,8 @@ def newest_stop(client: OetClient, followers: list[Procedure]) -> Request | None
 def scripts(client: OetClient) -> list[str]:
     """Return the scripts in the device's ScriptRoots, as far as this machine has them, and those that it has run."""
     found = {name for root in _script_roots(client.device) for name in _python_files(root)}
-    listed = client._connection.read("procedureScripts")[0] or ()
-    found |= {uri.removeprefix("file://") for uri in listed if uri.startswith("file://")}
-    return sorted(name for name in found if not Path(name).name.startswith("_"))
+    found |= {summary.script.removeprefix("file://") for summary in summaries(client)}
+    return sorted(name for name in found if "://" not in name and not Path(name).name.startswith("_"))
 
 
 def _script_roots(device: str) -> list[Path]:
