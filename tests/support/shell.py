@@ -12,11 +12,11 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pexpect import EOF
+from pexpect import EOF, TIMEOUT
 from pexpect.fdpexpect import fdspawn
 
 from ska_oet_device.procedure.ui._terminal import as_shown
@@ -67,6 +67,17 @@ class Terminal:
         text = f"{self._spawn.before}{self._spawn.after}"
         self.said += text
         return text
+
+    def until(self, is_wanted: Callable[[str], object], seconds: float = 20.0) -> None:
+        """Wait until what a person sees is as it should be."""
+        self.said += str(self._spawn.buffer)
+        self._spawn.buffer = ""
+        deadline = time.monotonic() + seconds
+        while not is_wanted(self.shown):
+            try:
+                self.said += self._spawn.read_nonblocking(65536, max(0.0, deadline - time.monotonic()))
+            except TIMEOUT:
+                raise AssertionError(f"not within {seconds:g} s; the terminal shows\n{self.shown}") from None
 
     def send(self, text: str) -> None:
         """Type."""

@@ -46,6 +46,7 @@ class _Follower:
         self._shown = shown
         self._output = Output(shell, procedure.id, raw=shell.as_json)
         self._reported = Reported(procedure.id)
+        self._has_printed = False
 
     def follow(self) -> None:
         """Show what comes, until the end."""
@@ -57,14 +58,14 @@ class _Follower:
                 if item.process_uid == self._procedure.id and self._has_ended(item):
                     return
             elif (value := value_of(item)) is not None:
-                if value[0] == "scriptOutput":
-                    self._show_output()
-                else:
-                    self._reported.take(*value)
+                self._has_printed = self._has_printed or value[0] == "scriptOutput"
+                self._reported.take(*value)
 
     def _next(self) -> object:
-        """Wait for the next item, and show progress when it is due."""
+        """Wait for the next item, and show progress when it is due, and output behind the changes that came before."""
         while True:
+            if self._has_printed and self._items.empty():
+                self._show_output()
             due = self._reported.due_in
             if due == 0:
                 self._show_progress()
@@ -74,7 +75,8 @@ class _Follower:
 
     def _has_ended(self, event: LifecycleEvent) -> bool:
         self._show_progress()
-        self._show_output()
+        if event.previous == "RUNNING" or event.state.is_terminal:
+            self._show_output()
         self._shown.state(event)
         if event.is_dropped_start:
             text = f"procedure {event.process_uid} was not started, and is READY still: {event.reason}"
@@ -96,6 +98,7 @@ class _Follower:
             self._shown.progress(*self._reported.to_show())
 
     def _show_output(self) -> None:
+        self._has_printed = False
         while text := self._output.more():
             self._shown.output(text)
 

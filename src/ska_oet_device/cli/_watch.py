@@ -81,7 +81,7 @@ class _View:
 
     def row(self, summary: Summary) -> dict[str, Any]:
         """Return a procedure as a line of JSON has it."""
-        is_active = summary.id == self.active
+        is_active = summary.id == self.active and not summary.state.is_terminal
         return {
             "id": summary.id,
             "run_id": summary.run_id,
