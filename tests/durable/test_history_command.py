@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -132,10 +131,3 @@ def test_what_is_no_question_is_refused(made, argument, said):
     reason, description = reason_of(refused.value)
     assert reason == "OET_InvalidArgument"
     assert said in description
-
-
-def test_an_answer_takes_no_longer_than_a_command_may(made):
-    began = time.monotonic()
-    for _ in range(5):
-        history(made, text="no such text")
-    assert (time.monotonic() - began) / 5 < 0.2

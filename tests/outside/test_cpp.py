@@ -19,6 +19,8 @@ from ska_oet_device.config import EXAMPLES
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cpp"
 NAME = "mid-oet/subarray/cpp"
 
+pytestmark = pytest.mark.timeout(300)  # to compile it takes 20 s on a quiet machine
+
 Follow = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -87,7 +89,6 @@ def events_of(oet: Oet, uid: int, newest: int) -> list[tuple[int, str]]:
     return [(e["sequence"], e["state"]) for e in events if e["process_uid"] == uid and e["sequence"] <= newest]
 
 
-@pytest.mark.timeout(300)
 def test_it_prepares_starts_and_follows_to_complete(follow: Follow, oet: Oet) -> None:
     for _ in range(3):
         done = follow("run", "file://good.py", scans=2)

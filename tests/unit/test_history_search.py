@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect
 from support.owners import main_process
 
 from ska_oet_device.errors import HistoryError, TooLargeError
@@ -162,6 +162,7 @@ class TestTheDatabase:
         assert (found.ids, found.looked_to) == ((), 7)
 
     def test_looks_through_parts_of_any_size(self, kept, monkeypatch):
+        monkeypatch.setattr(_search, "BUDGET", 60.0)
         monkeypatch.setattr(_search, "_FIRST_PART", 1)
         monkeypatch.setattr(_search, "_LARGEST_PART", 2)
         assert kept.find(text="observe") == [7, 6, 4, 1]
@@ -237,32 +238,44 @@ class TestPages:
         assert past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter(), before=3))[0].id == 2
 
 
-def test_rows_of_an_earlier_version_are_found_like_new_ones(kept):
-    """Its tables had neither the columns nor the indexes by which procedures are looked for."""
+def test_procedures_of_an_earlier_version_are_found_like_new_ones(kept):
+    """It had no table by which procedures are looked for."""
     engine = kept.history._writer.engine
     with engine.begin() as connection:
-        for index in ("procedure_created", "procedure_run"):
-            connection.exec_driver_sql(f"DROP INDEX {index}")
-        for column in ("created", "script_uri", "stop_reason"):
-            connection.exec_driver_sql(f"ALTER TABLE procedure DROP COLUMN {column}")
+        connection.exec_driver_sql("DROP TABLE lookup")
     engine.dispose()
-    began = time.monotonic()
     kept.history.introduce()
-    assert time.monotonic() - began < 10
     for asked, found in QUESTIONS:
         assert kept.find(**asked) == found, asked
-    names = {index["name"] for index in inspect(engine).get_indexes("procedure")}
-    assert {"procedure_created", "procedure_run"} <= names
+    kept.history.introduce()
+    assert kept.find() == [7, 6, 5, 4, 3, 2, 1]
 
 
-def test_what_is_looked_for_by_time_or_run_is_read_from_an_index(tmp_path: Path):
+@pytest.mark.parametrize("condition", ["created >= 1", "run_id = 'x'"])
+def test_what_is_looked_for_by_time_or_run_is_read_from_an_index(tmp_path: Path, condition: str):
     store = HistoryStore(main_process())
     try:
         history, _ = store.open(DEVICE, "", tmp_path)
+        assert isinstance(history, SqlHistory)
         with history._writer.engine.connect() as connection:
             told = connection.exec_driver_sql(
-                "EXPLAIN QUERY PLAN SELECT min(id), max(id) FROM procedure WHERE device = 'x' AND created >= 1"
+                f"EXPLAIN QUERY PLAN SELECT min(id + 0), max(id + 0) FROM lookup WHERE device = 'x' AND {condition}"
             ).all()
-        assert "COVERING INDEX procedure_created" in str(told)
+        assert re.search(r"USING (COVERING )?INDEX lookup_(created|run) ", str(told))
+    finally:
+        store.close()
+
+
+def test_what_is_forgotten_is_not_found(tmp_path: Path):
+    store = HistoryStore(main_process())
+    try:
+        history, _ = store.open(DEVICE, "", tmp_path)
+        assert isinstance(history, SqlHistory)
+        kept, now = Kept(history), time.time()
+        kept.add(file("file:///old.py"), now - 1000, S.COMPLETE, "completed")
+        kept.add(file("file:///new.py"), now, S.COMPLETE, "completed")
+        history.forget_before(now - 500)
+        assert history.wait(10)
+        assert kept.find() == [2]
     finally:
         store.close()

@@ -97,7 +97,7 @@ def _fitting(
     """Return those that fit, and the id below which none has been looked at; 0: all have been."""
     found: list[ProcedureSummary] = []
     for count, summary in enumerate(summaries):
-        if count % _LOOKED_AT_TOGETHER == 0 and clock.monotonic() > deadline:
+        if count and count % _LOOKED_AT_TOGETHER == 0 and clock.monotonic() > deadline:
             return found, summary.id + 1
         if _fits(summary, query.wanted):
             found.append(summary)

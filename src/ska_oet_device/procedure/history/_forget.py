@@ -42,6 +42,8 @@ def forget_before(device: str, time: float, batch: Batch) -> None:
             request.c.device == device, _is_old(request, device, request.c.time, request.c.number, time)
         )
     )
+    lookup = schema.lookup
+    connection.execute(delete(lookup).where(lookup.c.device == device, lookup.c.id.in_(old.scalar_subquery())))
     connection.execute(delete(procedure).where(procedure.c.device == device, procedure.c.id.in_(old.scalar_subquery())))
 
 

@@ -12,11 +12,14 @@ from pathlib import Path
 
 from ._connect import connect
 
+_WITH_NEWER_EVENTS = (
+    "l.device = :device AND l.id IN (SELECT process_uid FROM lost.lifecycle WHERE device = :device AND sequence > "
+    "(SELECT coalesce(max(sequence), 0) FROM main.lifecycle WHERE device = :device))"
+)
 _NEWER = (
     # What has a number is newer than the highest there is; a procedure goes with its newer events.
-    "INSERT OR REPLACE INTO main.procedure SELECT * FROM lost.procedure AS l WHERE l.device = :device AND l.id IN "
-    "(SELECT process_uid FROM lost.lifecycle WHERE device = :device AND sequence > "
-    "(SELECT coalesce(max(sequence), 0) FROM main.lifecycle WHERE device = :device))",
+    f"INSERT OR REPLACE INTO main.procedure SELECT * FROM lost.procedure AS l WHERE {_WITH_NEWER_EVENTS}",
+    f"INSERT OR REPLACE INTO main.lookup SELECT * FROM lost.lookup AS l WHERE {_WITH_NEWER_EVENTS}",
     "INSERT INTO main.lifecycle SELECT * FROM lost.lifecycle AS l WHERE l.device = :device AND l.sequence > "
     "(SELECT coalesce(max(sequence), 0) FROM main.lifecycle WHERE device = :device)",
     "INSERT INTO main.request SELECT * FROM lost.request AS l WHERE l.device = :device AND l.number > "

@@ -19,10 +19,6 @@ _TEXT_FIELDS = ("stacktrace", "function", "uri")
 def columns_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of StoredProcedure as columns of its table."""
     columns = dict(values)
-    if "script" in columns:
-        columns["script_uri"] = readable(columns["script"].get("script_uri", ""))
-    if "exit" in columns:
-        columns["stop_reason"] = readable((columns["exit"] or {}).get("stop_reason"))
     for name in _JSON_FIELDS:
         if columns.get(name) is not None:
             columns[name] = _json(columns[name])
@@ -51,9 +47,27 @@ def row_of_procedure(device: str, procedure: StoredProcedure, changed: float) ->
             "function": procedure.function,
             "abort_of": procedure.abort_of,
             "changed": changed,
-            "created": procedure.states[0][1] if procedure.states else changed,
         }
     )
+
+
+def row_of_lookup(device: str, procedure: StoredProcedure, changed: float) -> dict[str, Any]:
+    return {
+        "device": device,
+        "id": procedure.id,
+        "run_id": procedure.run_id,
+        "created": procedure.states[0][1] if procedure.states else changed,
+        "script_uri": uri_in(procedure.script),
+        "stop_reason": stop_reason_in(procedure.exit),
+    }
+
+
+def uri_in(script: Mapping[str, Any]) -> str:
+    return readable(str(script.get("script_uri", "")))
+
+
+def stop_reason_in(exit_: Mapping[str, Any] | None) -> str | None:
+    return readable((exit_ or {}).get("stop_reason"))
 
 
 def row_of_event(device: str, event: LifecycleEvent) -> dict[str, Any]:

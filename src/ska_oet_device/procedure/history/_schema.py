@@ -72,15 +72,9 @@ procedure = Table(
     Column("function", Text, nullable=False),
     Column("abort_of", BigInteger),
     Column("changed", Float, nullable=False),
-    # What is looked for, as plain columns: when it was created (Unix seconds), and what other columns have as JSON.
-    Column("created", Float),
-    Column("script_uri", Text),
-    Column("stop_reason", Text),
     # An index on the state finds the few that live among a hundred thousand that have ended.
     Index("procedure_state", "device", "state", "id"),
     Index("procedure_changed", "changed"),
-    Index("procedure_created", "device", "created", "id"),
-    Index("procedure_run", "run_id"),
 )
 
 
@@ -94,6 +88,20 @@ def left_unknown() -> ColumnElement[bool]:
         procedure.c.state == int(ProcedureState.UNKNOWN), or_(procedure.c.exit.is_(None), not_(names_survivors))
     )
 
+
+# By what procedures are looked for, in small rows: those of `procedure` are large, and hold it as JSON.
+lookup = Table(
+    "lookup",
+    metadata,
+    Column("device", String(255), primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("run_id", String(36), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("script_uri", Text),
+    Column("stop_reason", Text),
+    Index("lookup_created", "device", "created", "id"),
+    Index("lookup_run", "run_id"),
+)
 
 lifecycle = Table(
     "lifecycle",
@@ -145,7 +153,7 @@ mark = Table(
 
 
 def prepare_tables(connection: Connection) -> None:
-    """Make the tables that are missing, and the columns and indexes that tables of an earlier version lack.
+    """Make the tables that are missing, and the columns that tables of an earlier version lack.
 
     :raises sqlalchemy.exc.SQLAlchemyError: the database refuses
     """
@@ -157,8 +165,6 @@ def prepare_tables(connection: Connection) -> None:
             if column.name not in present:
                 made = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {made}"))
-        for index in sorted(table.indexes, key=lambda index: index.name or ""):
-            index.create(connection, checkfirst=True)
 
 
 def open_engine(url: str) -> Engine:

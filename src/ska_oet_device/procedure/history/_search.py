@@ -19,7 +19,8 @@ from ._records import LARGEST_NUMBER, readable
 BUDGET = 0.1  # seconds for one search: the device answers nobody else meanwhile
 _FIRST_PART, _LARGEST_PART = 500, 64_000  # procedures
 _FOR_A_PART = BUDGET / 4
-_procedure, _call, _lifecycle, _request = schema.procedure, schema.call, schema.lifecycle, schema.request
+_lookup, _procedure = schema.lookup, schema.procedure
+_call, _lifecycle, _request = schema.call, schema.lifecycle, schema.request
 
 
 class Search:
@@ -68,38 +69,41 @@ class Search:
         wanted = self._wanted
         if wanted.since is None and wanted.until is None and not wanted.run_id:
             return 0, LARGEST_NUMBER - 1
-        ids = select(func.min(_procedure.c.id), func.max(_procedure.c.id)).where(_procedure.c.device == self._device)
+        number = _lookup.c.id + 0  # the number alone would have PostgreSQL look through all, in the order of the key
+        ids = select(func.min(number), func.max(number)).where(_lookup.c.device == self._device)
         lowest, highest = self._connection.execute(ids.where(*self._indexed())).one()
         return (lowest, highest) if lowest is not None else (0, -1)
 
     def _first_of_part(self, size: int) -> int:
         """Return the id with which a part of so many procedures begins; 0: it is the last part."""
-        ids = select(_procedure.c.id).where(_procedure.c.device == self._device, _procedure.c.id < self.highest)
-        return self._connection.scalar(ids.order_by(_procedure.c.id.desc()).limit(1).offset(size - 1)) or 0
+        ids = select(_lookup.c.id).where(_lookup.c.device == self._device, _lookup.c.id < self.highest)
+        return self._connection.scalar(ids.order_by(_lookup.c.id.desc()).limit(1).offset(size - 1)) or 0
 
     def _look_at(self, first: int, most: int) -> list[int]:
-        query = select(_procedure.c.id).where(
-            *self._ours(_procedure, "id", first), *self._indexed(), *self._conditions(first)
-        )
-        return list(self._connection.scalars(query.order_by(_procedure.c.id.desc()).limit(most)))
+        table, query = _lookup, select(_lookup.c.id)
+        if self._wanted.state is not None:  # the index on it has the few that live among all others, in their order
+            table = _procedure
+            both = and_(table.c.device == _lookup.c.device, table.c.id == _lookup.c.id)
+            is_in_it = table.c.state == int(self._wanted.state)
+            query = select(table.c.id).join_from(table, _lookup, both).where(is_in_it)
+        conditions = (*self._ours(table, "id", first), *self._indexed(), *self._conditions(first))
+        return list(self._connection.scalars(query.where(*conditions).order_by(table.c.id.desc()).limit(most)))
 
     # -- conditions
 
     def _indexed(self) -> Iterator[ColumnElement[bool]]:
         wanted = self._wanted
         if wanted.since is not None:
-            yield _procedure.c.created >= wanted.since
+            yield _lookup.c.created >= wanted.since
         if wanted.until is not None:
-            yield _procedure.c.created < wanted.until
+            yield _lookup.c.created < wanted.until
         if wanted.run_id:
-            yield _procedure.c.run_id == readable(wanted.run_id)
+            yield _lookup.c.run_id == readable(wanted.run_id)
 
     def _conditions(self, first: int) -> Iterator[ColumnElement[bool]]:
         wanted = self._wanted
-        if wanted.state is not None:
-            yield _procedure.c.state == int(wanted.state)
         if wanted.script:
-            yield self._holds(_procedure.c.script_uri, wanted.script)
+            yield self._holds(_lookup.c.script_uri, wanted.script)
         if wanted.user:
             yield self._asked_by(first, wanted.user)
         if wanted.text:
@@ -115,27 +119,26 @@ class Search:
             return column.contains(part, autoescape=True)
         return column.icontains(part, autoescape=True)
 
-    def _with_row(self, table: Table, first: int, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    def _with_row(self, table: Table, number: str, first: int, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
         """Return the condition for a procedure of the part that has such a row in another table."""
-        return _procedure.c.id.in_(
-            select(table.c.process_uid).where(*self._ours(table, "process_uid", first), *conditions)
-        )
+        return _lookup.c.id.in_(select(table.c[number]).where(*self._ours(table, number, first), *conditions))
 
     def _asked_by(self, first: int, user: str) -> ColumnElement[bool]:
         of_user = or_(self._holds(_request.c.user, user), self._holds(_request.c.client, user))
-        return self._with_row(_request, first, _request.c.answer.startswith("accepted"), of_user)
+        return self._with_row(_request, "process_uid", first, _request.c.answer.startswith("accepted"), of_user)
 
     def _has_text(self, first: int, text: str) -> ColumnElement[bool]:
-        plain = (self._holds(_procedure.c[name], text) for name in ("script_uri", "stop_reason", "stacktrace"))
         script = _procedure.c.script
         of_git = and_(script.startswith('{"script_type": "git"'), self._holds(script, in_json(text)))
+        of_procedure = or_(self._holds(_procedure.c.stacktrace, text), of_git)
         arguments = func.replace(func.substr(_call.c.fn_args, len('{"args": ') + 1), BETWEEN_ARGUMENTS, "")
         of_call = or_(self._holds(_call.c.fn, text), self._holds(arguments, in_json(text)))
         of_state = and_(_lifecycle.c.reason.is_not(None), self._holds(_lifecycle.c.reason, text))
         return or_(
-            *plain,
-            of_git,
-            self._with_row(_call, first, of_call),
-            self._with_row(_lifecycle, first, of_state),
+            self._holds(_lookup.c.script_uri, text),
+            self._holds(_lookup.c.stop_reason, text),
+            self._with_row(_procedure, "id", first, of_procedure),
+            self._with_row(_call, "process_uid", first, of_call),
+            self._with_row(_lifecycle, "process_uid", first, of_state),
             self._asked_by(first, text),
         )

@@ -15,7 +15,7 @@ from . import _schema as schema
 from ._calls import CallTexts
 from ._database_file import make_file, path_of
 from ._device_row import DeviceRow
-from ._earlier_rows import complete_rows
+from ._earlier_rows import complete_lookup
 from ._filter import Found, ProcedureFilter
 from ._forget import forget_before
 from ._loader import ProcedureLoader
@@ -30,8 +30,10 @@ from ._rows import (
     request_of,
     row_of_call,
     row_of_event,
+    row_of_lookup,
     row_of_procedure,
     row_of_request,
+    stop_reason_in,
 )
 from ._search import Search
 from ._writer import Batch, HistoryWriter
@@ -45,8 +47,12 @@ _MOST_AT_ONCE = 10_000  # rows that are read for one answer, besides those of a 
 # Made once: a statement that is made anew for each change costs more than its execution.
 _INSERT_PROCEDURE, _INSERT_LIFECYCLE = insert(schema.procedure), insert(schema.lifecycle)
 _INSERT_CALL, _INSERT_REQUEST = insert(schema.call), insert(schema.request)
+_INSERT_LOOKUP = insert(schema.lookup)
 _UPDATE_PROCEDURE = update(schema.procedure).where(
     schema.procedure.c.device == bindparam("of_device"), schema.procedure.c.id == bindparam("of_id")
+)
+_UPDATE_LOOKUP = update(schema.lookup).where(
+    schema.lookup.c.device == bindparam("of_device"), schema.lookup.c.id == bindparam("of_id")
 )
 
 
@@ -100,7 +106,7 @@ class SqlHistory(MemoryHistory):
             make_file(path)
         with self._writer.engine.begin() as connection:
             schema.prepare_tables(connection)
-            complete_rows(connection)
+            complete_lookup(connection)
             found = self._row.claim(connection, self._given)
         with self._lock:
             late = self._is_late
@@ -153,10 +159,12 @@ class SqlHistory(MemoryHistory):
 
     def add_procedure(self, procedure: StoredProcedure, event: LifecycleEvent, then: Then) -> None:
         columns = row_of_procedure(self.device, procedure, event.time)
+        lookup = row_of_lookup(self.device, procedure, event.time)
         rows = [self._row_of_call(procedure.id, call) for call in procedure.calls]
 
         def write(batch: Batch) -> None:
             batch.insert(_INSERT_PROCEDURE, columns)
+            batch.insert(_INSERT_LOOKUP, lookup)
             for row in rows:
                 batch.insert(_INSERT_CALL, row)
             batch.insert(_INSERT_LIFECYCLE, row_of_event(self.device, event))
@@ -168,9 +176,12 @@ class SqlHistory(MemoryHistory):
         columns = row_of_procedure(self.device, procedure, procedure.states[-1][1])
         values = {name: columns[name] for name in ("state", "changed")}
 
+        lookup = row_of_lookup(self.device, procedure, procedure.states[0][1])
+
         def add(connection: Connection, newest: dict[str, Any]) -> None:
             known = {name: value for name, value in newest.items() if name in schema.procedure.c}
             connection.execute(_INSERT_PROCEDURE, {**columns, **known})
+            connection.execute(_INSERT_LOOKUP, lookup)
 
         def write(batch: Batch) -> None:
             batch.update(_UPDATE_PROCEDURE, self._which(procedure.id), values, add)
@@ -186,10 +197,13 @@ class SqlHistory(MemoryHistory):
         kept: Then | None = None,
     ) -> None:
         columns = columns_of({**values, "changed": event.time})
+        stop_reason = stop_reason_in(values.get("exit"))
 
         def write(batch: Batch) -> None:
             batch.insert(_INSERT_LIFECYCLE, row_of_event(self.device, event))
             batch.update(_UPDATE_PROCEDURE, self._which(event.process_uid), columns)
+            if stop_reason:
+                batch.update(_UPDATE_LOOKUP, self._which(event.process_uid), {"stop_reason": stop_reason})
             self._count(batch, last_sequence=event.sequence, **self._number(number))
 
         self._writer.submit(write, partial(self._kept, event, then), kept)
