@@ -6,12 +6,13 @@ same steps, and how one waits is for each of them to know.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ._answers import Environment, Health, Progress, Request, Summary
-from ._errors import UnknownProcedure, UnreachableError
+from ._errors import TooLarge, UnknownProcedure, UnreachableError
 from ._items import Reconnected
 from ._json import to_json
 
@@ -136,13 +137,25 @@ def _paged(command: str, asked: dict[str, Any], key: str, limit: int | None, mak
     before, left = 0, limit
     while left is None or left > 0:
         length = _ROWS if left is None else min(left, _ROWS)
-        page = yield Ask(command, to_json({**asked, "before": before, "limit": length}))
+        try:
+            page = yield Ask(command, to_json({**asked, "before": before, "limit": length}))
+        except TooLarge as refusal:
+            before = _goes_on_with(refusal)
+            continue
         for data in page:
             yield Give(make(data))
         if not page:
             return
         before = page[-1][key]
         left = None if left is None else left - len(page)
+
+
+def _goes_on_with(refusal: TooLarge) -> int:
+    """Return where to go on, if nothing was found in that part of a long history that one call looks through."""
+    found = re.search(r'go on with "before": (\d+)', str(refusal))
+    if found is None:
+        raise refusal
+    return int(found[1])
 
 
 def environments() -> Steps[list[Environment]]:
