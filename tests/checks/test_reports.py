@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -206,14 +208,40 @@ def test_parameters_have_the_schemas_of_their_annotations(oet, script):
 
 
 def test_a_report_of_many_large_functions_is_no_larger_than_an_event_may_be(oet, script):
-    text = "\n".join(f"def f{i}(a: int = {i}):\n    '''{'a' * 3000}'''\n" for i in range(200))
+    text = "\n".join(f"def f{i}(a: int = {i}):\n    '''{'a' * 3000}'''\n" for i in range(150))
     report = checked(oet, script(f"'''{'ö' * 9000}'''\n{text}\ndef main():\n    pass\n"))
     assert report["ok"]
     assert len(json.dumps(report)) <= 64 * 1024
     assert len(report["docstring"]) > 100
-    assert len(report["functions"]) == 201
+    assert steps_of(report) == WELL
+    assert len(report["functions"]) == 151
     assert report["functions"]["f0"]["docstring"]
-    assert report["functions"]["f199"]["docstring"] is None
+    assert report["functions"]["f149"]["docstring"] is None
+
+
+LARGE = """
+'''{text}'''
+{functions}
+def main(a={text!r}):
+    pass
+"""
+
+
+def test_a_report_is_no_larger_than_an_event_may_be_whatever_its_reason_and_its_path(oet, folder):
+    deep = os.fsencode(folder)
+    for _ in range(14):  # a path has 4,095 bytes at most
+        deep += b"/" + "é".encode() * 125
+        os.mkdir(deep)
+    functions = "\n".join(f"def f{i}(a: int = {i}):\n    {'😀' * 300!r}\n" for i in range(150))
+    Path(os.fsdecode(deep), "a.py").write_text(LARGE.format(text="😀" * 9000, functions=functions))
+    uri = "file://" + urllib.parse.quote(deep + b"/a.py")
+    report = checked(oet, {"script_type": "filesystem", "script_uri": uri}, run_args={"args": [1, 2]})
+    step, reason = failure(report)
+    assert step == "arguments", reason[-300:]
+    assert len(reason) == 1000
+    assert report["functions"]["f0"]
+    assert len(os.fsencode(report["provenance"]["path"])) > 3500
+    assert 50 * 1024 < len(json.dumps(report)) <= 64 * 1024
 
 
 def test_what_a_script_prints_goes_nowhere(oet, script):

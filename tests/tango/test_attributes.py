@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 import tango
+from support.checks import checked
 from support.tango_server import PUSHED, SCRIPTS, EventRecorder, Oet, Server
 from support.waiting import wait_until
 
@@ -170,6 +171,7 @@ def _change_everything(oet):
     oet.recorder.wait_for("activeProgress", lambda value: value == 42.5)
     oet.stop(running)
     oet.recorder.wait_for_end(running)
+    checked(oet, "good.py")
 
 
 def test_every_attribute_that_changes_pushes_change_events(oet):

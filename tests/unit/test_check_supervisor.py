@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,18 +12,21 @@ from support.modelled import Clock, IdleUndertaker, Kernel, Process
 from ska_oet_device.mptools import ExitStatus
 from ska_oet_device.procedure.messages import (
     CHECK_STEPS,
+    LONGEST_REASON,
     Check,
     CheckDone,
     CheckFindings,
     CheckStep,
     Finished,
+    LifecycleMessage,
+    Load,
     ScriptLoaded,
     StateEntered,
 )
 from ska_oet_device.procedure.state import ProcedureState
 from ska_oet_device.procedure.supervision import _checks
 from ska_oet_device.procedure.supervision._checks import CheckSupervisor
-from ska_oet_device.procedure.supervision._script import Shared
+from ska_oet_device.procedure.supervision._script import Shared, SupervisedScript
 from ska_oet_device.procedure.supervision._shared_memory import SharedMemoryWatch
 
 KILLED = ExitStatus(None, 9)
@@ -245,6 +249,37 @@ def test_a_fault_of_this_program_fails_the_check_alone(station, monkeypatch, cap
     assert station.told[0].steps["found"]["reason"] == "internal fault of OET: ZeroDivisionError: our fault"
     assert station.ask(2) is not None
     assert "check 1 of d cannot be made" in caplog.text
+
+
+def test_what_was_killed_is_told_however_long_the_reason_is(station):
+    process = station.ask(1)
+    loads(process)
+    process.say(*steps("found", "compiles"), CheckStep("imports", False, "x" * LONGEST_REASON, 1.0))
+    station.checks._running[0].findings.announce(
+        LifecycleMessage(0, ProcedureState.FAILED, exit={"reaped": [4711, 4712]})
+    )
+    reason = station.checks._running[0].findings.report().steps["imports"]["reason"]
+    assert len(reason) == 1000
+    assert reason.endswith("…; what it had started was killed: process 4711, 4712")
+
+
+def test_a_procedure_s_worker_checks_nothing(station):
+    told = []
+    ears = SimpleNamespace(announce=told.append, ended=lambda script: None)
+    shared = replace(
+        station.checks._shared,
+        announcer=ears,
+        neighbourhood=ears,
+        pool=SimpleNamespace(take=station.kernel.take, note_activity=lambda: None),
+    )
+    SupervisedScript(Load(1, "run", {}, "/a.py", [], {}, {}, {}, 5.0, device="d"), shared).begin()
+    (process,) = station.kernel.processes.values()
+    process.silence = lambda: None
+    loads(process)
+    process.say(*steps("found"))
+    station.kernel.end(process, KILLED)
+    assert told[-1].new_state is ProcedureState.FAILED
+    assert "its pipe is broken: nothing of it is being checked" in told[-1].reason
 
 
 def test_the_environment_is_the_step_under_way_only_where_there_is_one():

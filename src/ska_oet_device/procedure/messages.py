@@ -50,6 +50,9 @@ CHECK_STEPS = ("found", "compiles", "environment", "imports", "functions", "argu
 LARGEST_FINDINGS = 36 * 1024
 """Bytes of JSON of what a check tells of a script's functions, its docstring among them."""
 
+LONGEST_CHECK_REASON = 1000
+"""Characters of the reason of a step: with findings and a path as long as they may be a report has less than 64 KiB."""
+
 Plain = dict[str, Any]
 
 _BY_NAME: dict[str, type] = {}

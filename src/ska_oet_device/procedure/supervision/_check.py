@@ -10,6 +10,7 @@ from typing import Any
 from ...mptools import Frame
 from ..messages import (
     CHECK_STEPS,
+    LONGEST_CHECK_REASON,
     Announcement,
     Check,
     CheckDone,
@@ -26,6 +27,7 @@ from ._worker_messages import Told, require
 
 _MAY_ENTER = (ProcedureState.IDLE, ProcedureState.PREP_ENV, ProcedureState.LOADING)
 _DONE = "the check is done"
+_LONGEST_PIDS = 300  # characters, of some forty processes
 
 
 class Findings:
@@ -118,13 +120,13 @@ class Findings:
         which = "imports" if "imports" in self._steps else list(self._steps)[-1]
         step, exit_record = self._steps[which], end.exit or {}
         if end.new_state is ProcedureState.UNKNOWN:
-            step["ok"], step["reason"] = False, _joined(step["reason"], end.reason or "")
+            step["ok"], step["reason"] = False, _joined(end.reason, step["reason"])
         elif exit_record.get("reaped"):
             pids = ", ".join(map(str, exit_record["reaped"]))
-            step["reason"] = _joined(step["reason"], f"what it had started was killed: process {pids}")
+            step["reason"] = _joined(f"what it had started was killed: process {pids}"[:_LONGEST_PIDS], step["reason"])
 
     def _note(self, step: str, ok: bool, reason: str | None, when: float) -> None:
-        self._steps[step] = {"ok": ok, "reason": reason, "time": when}
+        self._steps[step] = {"ok": ok, "reason": _cut(reason), "time": when}
 
     @property
     def _under_way(self) -> str:
@@ -136,8 +138,14 @@ class Findings:
         return CHECK_STEPS[begun]
 
 
-def _joined(*reasons: str | None) -> str:
-    return "; ".join(filter(None, reasons))
+def _joined(more: str | None, reason: str | None) -> str | None:
+    """Return a reason, and one more; as the shorter one, which says what is still there, that is told whole."""
+    known = _cut(reason, LONGEST_CHECK_REASON - len(more or "") - 2)
+    return _cut("; ".join(filter(None, (known, more))))
+
+
+def _cut(reason: str | None, longest: int = LONGEST_CHECK_REASON) -> str | None:
+    return reason if reason is None or len(reason) <= longest else f"{reason[: max(0, longest - 1)]}…"
 
 
 class CheckedScript(SupervisedScript):
