@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+import time
 
 import pytest
 import tango
@@ -49,6 +51,15 @@ def is_complete(made) -> None:
     for event in told:
         assert by_number[event["sequence"]] == event
     assert len(told) == len({event["sequence"] for event in told})
+    assert found_again(made) == {event["process_uid"] for event in events}
+
+
+def found_again(made) -> set[int]:
+    """Return the ids that the command History tells, page by page."""
+    found: list[int] = []
+    while page := json.loads(made.proxy.History(json.dumps({"before": found[-1] if found else 0}))):
+        found += [summary["id"] for summary in page]
+    return set(found)
 
 
 class TestFullDisk:
@@ -98,7 +109,12 @@ class TestPostgreSQL:
         falls(made, "does not answer")
         with pytest.raises(tango.DevFailed, match=r"UnknownProcedure|cannot be read"):
             made.oet.stop(10_000)
-        goes_on(made)
+        (known,) = json.loads(made.proxy.Summarise([goes_on(made)]))
+        began = time.monotonic()
+        with pytest.raises(tango.DevFailed, match="cannot be read"):
+            made.proxy.History("")
+        assert time.monotonic() - began < 2.5  # 1.2 on a quiet machine
+        assert json.loads(made.proxy.History(json.dumps({"run_id": known["run_id"]}))) == [known]
         postgresql.signal(signal.SIGCONT)
         recovers(made)
         is_complete(made)
