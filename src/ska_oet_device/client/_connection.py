@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import tango
 
+from . import _gate
 from ._errors import ClosedError, ForkedError, OetError, UnreachableError, translate
 
 T = TypeVar("T")
@@ -113,9 +114,11 @@ class Connection:
             error = translate(failure)
             if not isinstance(error, UnreachableError):
                 raise error from None
-            self.forget()
+            has_lost = _has_lost_connection(failure)
+            if has_lost:  # not where it is slow: to connect anew takes longer than `timeout`
+                self.forget()
             is_safe = command is None or command in _REPEATABLE or _was_not_sent(failure)
-            if known is None or not is_safe or not _has_lost_connection(failure):
+            if known is None or not is_safe or not has_lost:
                 raise (error if is_safe else _unclear(error, command)) from None
         try:  # at once: the server has been started anew since the last call
             return self._once(use, None)
@@ -124,16 +127,17 @@ class Connection:
             raise translate(failure) from None
 
     def _once(self, use: Callable[[tango.DeviceProxy], T], known: tango.DeviceProxy | None) -> T:
-        proxy = known
-        if proxy is None:
-            proxy = self._proxy = make_proxy(self.device, self.timeout)
-        return use(proxy)
+        with _gate.call():
+            proxy = known
+            if proxy is None:
+                proxy = self._proxy = make_proxy(self.device, self.timeout)
+            return use(proxy)
 
 
 def _has_lost_connection(failure: tango.DevFailed) -> bool:
-    return failure.args[0].reason in _LOST_CONNECTION and not any(
-        "TimedOut" in error.reason or "imeout" in error.desc for error in failure.args
-    )
+    texts = [f"{error.reason} {error.desc}".lower() for error in failure.args]
+    is_slow = any("timedout" in text or "timeout" in text for text in texts)
+    return failure.args[0].reason in _LOST_CONNECTION and not is_slow
 
 
 def _was_not_sent(failure: tango.DevFailed) -> bool:

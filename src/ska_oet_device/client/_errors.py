@@ -161,5 +161,5 @@ def translate(failure: tango.DevFailed) -> OetError:
             return kind(error.desc.removesuffix(f" [{error.reason}]"), error.reason)
     text = str(failure.args[0].desc).strip()
     if any(reason.startswith(_UNREACHABLE) for reason in reasons):
-        return UnreachableError(text)
+        return UnreachableError(text.splitlines()[0] if text else reasons[0])
     return RefusedError(text, reasons[0])

@@ -21,6 +21,7 @@ from typing import Any
 
 import tango
 
+from . import _gate
 from ._answers import LifecycleEvent
 from ._connection import check_process, this_process
 from ._errors import ClosedError, OetError
@@ -43,8 +44,9 @@ _running: weakref.WeakSet[Feed] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     """End the threads of all clients: none may be in Tango when the interpreter ends."""
+    _gate.shut(_JOIN)
     for feed in list(_running):
-        feed.close()
+        feed.close(tells=False)  # threads that wait are no longer there to be told
 
 
 class _Wanted:
@@ -139,14 +141,19 @@ class Feed:
                 with self._lock:
                     del self._listeners[key]
 
-    def close(self, *, waits: bool = True) -> None:
-        """End the thread, and the subscriptions; may be called twice, also at the end of the interpreter."""
+    def close(self, *, waits: bool = True, tells: bool = True) -> None:
+        """End the thread, and the subscriptions; may be called twice.
+
+        :param waits: until the thread has ended
+        :param tells: those who listen that there is nothing to come
+        """
         if this_process() != self._pid:
             return
         with self._lock:
             self._closing.set()
             thread = self._thread
-        self._tell(Closed())
+        if tells:
+            self._tell(Closed())
         self._inbox.put(None)
         if waits and thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN)
@@ -173,7 +180,6 @@ class Feed:
                 self._handle(self._next())
             except (tango.DevFailed, OetError) as failure:
                 _LOG.info("the device cannot be reached any more: %s", failure)
-                self._lost()
                 return
 
     def _next(self) -> Any:
@@ -192,12 +198,14 @@ class Feed:
                 self._take(item)
         elif isinstance(item, Gone):
             if item.by is self._subscriptions:
+                self._lost()
                 raise OetError("its process has ended")
         elif isinstance(item, _Wanted):
             if self._subscriptions.want(self._wanted()):
                 self._look_after(_LOOKS_AFTER)
         elif isinstance(item, _Doubted):
-            self._tell(Reconnected(self._newest()))
+            self._catch_up()
+            self._tell(Reconnected())
         elif isinstance(item, _Due):
             self._catch_up()
             self._tell(Look())
@@ -212,7 +220,8 @@ class Feed:
                 self._subscriptions = Subscriptions(proxy, self._inbox.put)
                 self._subscriptions.want(self._wanted())
                 newest = self._newest()
-                if self._last is None or newest < self._last:  # a history that was lost begins anew
+                begins_anew = newest if self._is_another_history(newest) else None
+                if self._last is None or begins_anew is not None:
                     self._last = newest
                 self._catch_up()
             except (tango.DevFailed, OetError):
@@ -221,7 +230,7 @@ class Feed:
             else:
                 self._look_after(_LOOKS_AFTER_RESTART if self._was_up else _LOOKS_AFTER)
                 self._was_up = True
-                self._tell(Reconnected(newest))
+                self._tell(Reconnected(begins_anew))
                 return True
         return False
 
@@ -241,6 +250,14 @@ class Feed:
     def _newest(self) -> int:
         assert self._subscriptions is not None
         return int(self._subscriptions.proxy.read_attribute("lifecycleSequence").value)
+
+    def _is_another_history(self, newest: int) -> bool:
+        """Say whether the device does not know any more what it has told; `newest` alone may be a little behind."""
+        return self._last is not None and newest < self._last and not self._events_after(self._last - 1)
+
+    def _events_after(self, sequence: int) -> list[dict[str, Any]]:
+        assert self._subscriptions is not None
+        return list(json.loads(self._subscriptions.proxy.command_inout("LifecycleEvents", sequence)))
 
     def _take(self, pushed: Pushed) -> None:
         data = pushed.data
@@ -273,12 +290,8 @@ class Feed:
 
     def _catch_up(self) -> None:
         """Fetch the events that did not arrive, and tell them."""
-        assert self._subscriptions is not None
         assert self._last is not None
-        while True:
-            missed = json.loads(self._subscriptions.proxy.command_inout("LifecycleEvents", self._last))
-            if not missed:
-                return
+        while missed := self._events_after(self._last):
             for change in missed:
                 self._last = change["sequence"]
                 self._tell(LifecycleEvent.of(change))

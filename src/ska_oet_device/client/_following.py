@@ -59,7 +59,8 @@ def events(since: int | None, which: Which | None = None, *, progress: bool = Fa
                 is_complete = item.sequence <= last + 1
                 news = [item] if item.sequence == last + 1 else []
             elif isinstance(item, Reconnected):
-                is_complete, last = False, min(last, item.sequence)
+                is_complete = False
+                last = last if item.begins_anew is None else item.begins_anew
                 if which is not None:
                     yield from summary(which, insists=True)
             if progress and (report := (yield from reported.news(item))):
@@ -75,7 +76,7 @@ def events(since: int | None, which: Which | None = None, *, progress: bool = Fa
 def progress(which: Which) -> Steps[None]:
     """Give what a script reports of itself, as it changes, until its procedure has ended."""
     reported = _Reported()
-    item: Item = Reconnected(0)
+    item: Item = Reconnected()
     while True:
         report = yield from reported.news(item)
         if report is not None and report.process_uid == which.uid:

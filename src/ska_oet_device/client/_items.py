@@ -22,10 +22,10 @@ class Value:
 class Reconnected:
     """The device can be reached, for the first time or again: what was known of it may be out of date.
 
-    :param sequence: the number of its newest lifecycle event
+    :param begins_anew: it has lost its history, and counts its lifecycle events anew, behind this number
     """
 
-    sequence: int
+    begins_anew: int | None = None
 
 
 @dataclass(frozen=True)
