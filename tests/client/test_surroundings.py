@@ -168,7 +168,7 @@ class TestFork:
                 told = [tried(use) for use in uses]
                 client.close()
                 print("child", len(told), set(told))
-                os._exit(0)  # as multiprocessing does: after a subscription Tango itself fails a fork that ends otherwise
+                os._exit(0)  # as multiprocessing does: Tango itself fails the end of a fork
             _, status = os.waitpid(child, 0)
             print("status", status)
             print(procedure.wait(timeout=20).state)
