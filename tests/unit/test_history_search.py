@@ -25,6 +25,7 @@ from ska_oet_device.procedure.history import (
     SqlHistory,
     StoredCall,
     StoredProcedure,
+    _reader,
     _search,
 )
 
@@ -76,6 +77,12 @@ class Kept:
 
 
 def nothing() -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with something else may take its time for an answer."""
+    monkeypatch.setattr(_reader, "_PATIENCE", 60.0)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -236,6 +243,13 @@ class TestPages:
         found = past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter()))
         assert [each.id for each in found] == [7]
         assert past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter(), before=3))[0].id == 2
+
+    @pytest.mark.parametrize("gone", [{5}, {7, 6, 5, 4, 3, 2, 1}], ids=["one", "all"])
+    def test_what_is_forgotten_while_it_is_looked_for_is_left_out(self, kept, monkeypatch, gone):
+        real = kept.history.procedures
+        monkeypatch.setattr(kept.history, "procedures", lambda ids, longest: real(set(ids) - gone, longest))
+        found = past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter()))
+        assert [each.id for each in found] == [pid for pid in range(7, 0, -1) if pid not in gone]
 
 
 def test_procedures_of_an_earlier_version_are_found_like_new_ones(kept):

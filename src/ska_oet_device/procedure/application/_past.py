@@ -74,19 +74,19 @@ class Past:
             older = [pid for pid in part if pid not in here]
             if older and found and clock.monotonic() > deadline:
                 break
-            stored = self._load(older, room_for(len(ids)))
-            last = min(stored) if len(stored) < len(older) else 0
+            read, stored = self._load(older, room_for(len(ids)))
+            last = read[-1] if len(read) < len(older) else 0
             summaries = {**here, **{pid: summary_of(each) for pid, each in stored.items()}}
             found.extend(summaries[pid] for pid in part if pid in summaries and pid >= last)
             if last:
                 break
         return share_room(found)
 
-    def _load(self, ids: Sequence[int], longest: int) -> dict[int, StoredProcedure]:
-        """Return the first of the ids from the history: fewer where they have too many entries; one it always reads."""
+    def _load(self, ids: Sequence[int], longest: int) -> tuple[Sequence[int], dict[int, StoredProcedure]]:
+        """Return as many of the first ids as the history reads together, one at least, and what it has of them."""
         while True:
             try:
-                return self._history.procedures(ids, longest)
+                return ids, self._history.procedures(ids, longest)
             except TooLargeError:
                 ids = ids[: len(ids) // 2]
 
