@@ -16,10 +16,12 @@ class PtyShell:
     """A program in a terminal of a certain width, and the text that it has written there, without escape sequences."""
 
     def __init__(self, command: list[str], environment: dict[str, str], columns: int = 100) -> None:
+        # Which would go before what the terminal says.
+        own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self._process = pexpect.spawn(
             command[0],
             command[1:],
-            env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
+            env={**own, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
             encoding="utf-8",
             codec_errors="replace",
             dimensions=(30, columns),

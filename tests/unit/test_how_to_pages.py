@@ -9,7 +9,7 @@ import pytest
 from support.recipes import EXAMPLES, python_blocks
 
 PAGES = ("write-a-script.md", "recipes.md")
-BLOCKS = [(page, block) for page in PAGES for block in python_blocks(page) if not block.startswith("oet.")]
+BLOCKS = [(page, block) for page in PAGES for block in python_blocks(page)]
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,14 @@ _HOW_TO = """\
 The device {device} runs. In another terminal:
 
     export TANGO_HOST={host}
-    {itango}
+    {programs}/oet run scan.py --follow
+    {programs}/itango
 
-and there, for instance:
+and in itango, for instance:
 
-    oet = DeviceProxy("{device}")
-    oet.Run("file://scan.py")
-    oet.activeProcedureState, oet.activeProgress, oet.activeActivity
+    %load_ext ska_oet_device.itango
+    p = %oet_run scan.py
+    %oet_watch
 
 Logs: {logs}
 Ctrl-C ends it."""
@@ -40,9 +41,10 @@ def main() -> int:
     with Interrupts() as interrupts:
         try:
             with Stack(interrupts) as stack:
-                itango = f"{sys.prefix}/bin/itango"
+                programs = f"{sys.prefix}/bin"
                 print(
-                    _HOW_TO.format(device=DEVICE, host=stack.tango_host, itango=itango, logs=stack.folder), flush=True
+                    _HOW_TO.format(device=DEVICE, host=stack.tango_host, programs=programs, logs=stack.folder),
+                    flush=True,
                 )
                 _stay(stack, interrupts)
         except Interrupted:
