@@ -168,8 +168,10 @@ class TestTheDatabase:
         found = kept.history.find(ProcedureFilter(text="observe_1000"), 7, 10)
         assert (found.ids, found.looked_to) == ((), 7)
 
-    def test_looks_through_parts_of_any_size(self, kept, monkeypatch):
+    @pytest.mark.parametrize("pace", [0.0, 1000.0], ids=["slow", "quick"])
+    def test_looks_through_parts_of_any_size(self, kept, monkeypatch, pace):
         monkeypatch.setattr(_search, "BUDGET", 60.0)
+        monkeypatch.setattr(_search, "_FOR_A_PART", pace)
         monkeypatch.setattr(_search, "_FIRST_PART", 1)
         monkeypatch.setattr(_search, "_LARGEST_PART", 2)
         assert kept.find(text="observe") == [7, 6, 4, 1]

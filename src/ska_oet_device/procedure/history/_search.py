@@ -61,7 +61,7 @@ class Search:
                 return Found(tuple(found[:limit]), found[limit - 1])
             self.highest = first
             quickness = _FOR_A_PART / max(clock.monotonic() - began, 0.001)
-            size = min(int(size * max(0.5, min(quickness, 4.0))), _LARGEST_PART)
+            size = max(1, min(int(size * max(0.5, min(quickness, 4.0))), _LARGEST_PART))
         return Found(tuple(found))
 
     def _bounds(self) -> tuple[int, int]:
