@@ -114,7 +114,6 @@ class OetCommand:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self._terminals: list[Terminal] = []
 
     def __call__(self, *arguments: str, check: bool = False, **more: str) -> Done:
         """Call it with pipes; `more` is for its environment."""
@@ -129,7 +128,16 @@ class OetCommand:
     def environment(self, **more: str) -> dict[str, str]:
         unwanted = ("OET_DEVICE", "NO_COLOR", "LC_ALL", "COLUMNS", "LINES", "FORCE_COLOR")
         kept = {key: value for key, value in os.environ.items() if key not in unwanted}
-        return {**kept, "TANGO_HOST": self.host, "TERM": "xterm-256color", "LANG": "C.UTF-8", "TZ": "UTC", **more}
+        path = f"{os.path.dirname(program('oet'))}:{os.environ.get('PATH', os.defpath)}"
+        return {
+            **kept,
+            "PATH": path,
+            "TANGO_HOST": self.host,
+            "TERM": "xterm-256color",
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            **more,
+        }
 
     @contextlib.contextmanager
     def begun(self, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
@@ -150,9 +158,11 @@ class OetCommand:
                     process.send_signal(signal.SIGKILL)
 
     @contextlib.contextmanager
-    def terminal(self, *arguments: str, columns: int = 100, rows: int = 30, **more: str) -> Iterator[Terminal]:
-        """Have it run in a terminal of this size."""
-        terminal = Terminal([program("oet"), *arguments], self.environment(**more), columns, rows)
+    def terminal(
+        self, *arguments: str, columns: int = 100, rows: int = 30, command: list[str] | None = None, **more: str
+    ) -> Iterator[Terminal]:
+        """Have it, or another command, run in a terminal of this size."""
+        terminal = Terminal(command or [program("oet"), *arguments], self.environment(**more), columns, rows)
         try:
             yield terminal
         finally:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Item = tuple[str, str]
 """What is offered, and what is said of it."""
 
-_PATIENCE = 0.9  # seconds behind which nobody waits any more: nothing is offered then
+_PATIENCE = 0.5  # seconds for the database and the device, once Tango is loaded; then nothing is offered
 _MOST_SCRIPTS = 1000
 _MOST_LOOKED_AT = 20_000  # entries of folders
 _EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -64,6 +64,7 @@ def states(incomplete: str) -> list[Item]:
 def _in_time(look: Callable[[], list[Item]]) -> list[Item]:
     """Return what is found; nothing if it takes too long, or fails: a message would stand in what somebody types."""
     found: list[Item] = []
+    from . import _reach  # noqa: F401 - Tango takes its time, which is not that of somebody who does not answer
 
     def find() -> None:
         try:

@@ -40,6 +40,9 @@ _ORDER = (
 
 def _run(program: str, arguments: Sequence[str]) -> int:
     app.registered_commands.sort(key=lambda each: _ORDER.index(str(each.name)))
+    if f"_{program.upper().replace('-', '_')}_COMPLETE" in os.environ:
+        # typer would have rich render what is said of each offer: that takes long, and knows markup.
+        sys.modules["rich"] = None  # type: ignore[assignment]
     command: Any = typer.main.get_command(app)
     try:
         result = command.main(args=list(arguments) or ["--help"], prog_name=program, standalone_mode=False)

@@ -1,0 +1,84 @@
+"""Which device is meant, and what the shell offers when Tab is pressed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from support.shell import OetCommand
+from support.tango_server import program
+from support.waiting import wait_until
+
+
+def test_the_device_may_be_named_before_or_behind_the_command_or_by_the_environment(oet, device):
+    for arguments, more in (
+        (["-d", device.name, "list"], {}),
+        (["list", f"--device={device.name}"], {}),
+        (["list"], {"OET_DEVICE": device.name}),
+        (["list", "-d", device.name], {"OET_DEVICE": "no/such/device"}),
+    ):
+        assert oet(*arguments, **more).status == 0
+
+
+def test_an_unknown_device_is_told_with_those_there_are(oet, device):
+    done = oet("list", "-d", "no/such/device")
+    assert (done.status, done.err.count("\n")) == (5, 1)
+    assert "no/such/device not defined in the database" in done.err
+    assert done.err.endswith(f"; the OetDevices there are: {device.name}\n")
+
+
+def test_of_several_devices_one_must_be_named(oet, device):
+    device.database.add_server("never-started", {"mid-oet/cli/other": {}})
+    try:
+        done = oet("list")
+        assert (done.status, done.err.count("\n")) == (2, 1)
+        assert f"has 2 OetDevices: say which ({device.name}, mid-oet/cli/other)" in done.err
+        done = oet("list", "-d", "mid-oet/cli/other")
+        assert (done.status, done.err.count("\n")) == (5, 1)
+    finally:
+        device.database.tango.delete_server("OetDevice/never-started")
+
+
+def test_the_program_has_two_names():
+    for name in ("oet", "oet-device"):
+        done = subprocess.run([program(name), "run", "--help"], capture_output=True, text=True, env=os.environ)
+        assert (done.returncode, done.stdout.startswith(f"Usage: {name} run [OPTIONS]")) == (0, True), done
+
+
+# -- completion
+
+
+def _offers(oet: OetCommand, words: str, **more: str) -> list[str]:
+    done = oet(COMP_WORDS=words, COMP_CWORD=str(words.count(" ")), _OET_COMPLETE="complete_bash", **more)
+    assert (done.status, done.err) == (0, "")
+    return done.out.split()
+
+
+def test_scripts_devices_states_and_ids_are_offered(oet, device):
+    uid = device.ready("good.py")
+    wait_until(lambda: {"good.py", "deaf.py"} <= set(_offers(oet, "oet run ")), 60, "on a busy machine at last")
+    assert _offers(oet, "oet check prog") == ["progress.py"]
+    assert _offers(oet, "oet run ./") == [], "files are the shell's"
+    assert _offers(oet, "oet list -d ") == [device.name]
+    assert _offers(oet, "oet history --state F") == ["FAILED"]
+    assert str(uid) in (_offers(oet, "oet describe "))
+    assert _offers(oet, f"oet -d {device.name} stop ") == [str(uid)]
+    done = oet(_TYPER_COMPLETE_ARGS="oet stop ", _OET_COMPLETE="complete_zsh")
+    assert done.out.strip() == f"""_arguments '*: :(("{uid}":"good.py READY"))'"""
+    device.tidy()
+
+
+def test_nothing_is_offered_and_nothing_said_where_there_is_no_database(oet):
+    assert _offers(oet, "oet describe ", TANGO_HOST="127.0.0.1:1") == []
+    assert _offers(oet, "oet run ", TANGO_HOST="nonsense") == []
+
+
+def test_a_shell_completes_with_what_the_command_writes(oet, device):
+    """As the how-to page has it: in a bash of its own, which nobody's files are read for."""
+    with oet.terminal(command=["bash", "--norc", "--noprofile", "-i"], PS1="> ") as bash:
+        bash.send('eval "$(oet --show-completion)"; echo loa""ded\n')
+        bash.expect("loaded")
+        bash.send("oet check sle\t")
+        bash.expect("sleepy.py ")
+        bash.send("\x15exit\n")
+        assert bash.wait() == 0
