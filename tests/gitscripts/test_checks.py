@@ -61,13 +61,13 @@ class TestAnEnvironment:
     @pytest.mark.parametrize("version", ["1.10.0", "97.0"])
     def test_whose_pydantic_is_of_no_use_has_parameters_without_types(self, device, repository, version):
         repository.add(requirements_txt=f"pydantic=={version}\n")
-        repository.commit(observe=SCRIPT)
+        repository.commit(observe="def main(duration: float = 1.0, band: str | None = None):\n    pass\n")
         report = checked(device.oet, repository.script(create_env=True), seconds=60)
         assert report["ok"], report
-        assert report["functions"]["main"]["signature"] == "(duration: float = 1.0)"
+        assert report["functions"]["main"]["signature"] == "(duration: float = 1.0, band: str | None = None)"
         assert report["functions"]["main"]["parameters"] == {
             "type": "object",
-            "properties": {"duration": {"default": 1.0}},
+            "properties": {"duration": {"type": "number", "default": 1.0}, "band": {"default": None}},
             "required": [],
             "additionalProperties": False,
         }

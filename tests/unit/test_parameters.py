@@ -9,9 +9,10 @@ import sys
 from types import ModuleType
 
 import pytest
+from pydantic import TypeAdapter
 
 from ska_oet_device.procedure.messages import LARGEST_FINDINGS
-from ska_oet_device.procedure.worker._parameters import findings_of, function_data
+from ska_oet_device.procedure.worker._parameters import _SCALARS, findings_of, function_data
 
 ANY: dict[str, object] = {}
 
@@ -50,6 +51,11 @@ def test_a_parameter_has_the_schema_of_its_annotation(parameter, schema):
     assert told["properties"] == {"a": schema}
     assert told["required"] == ([] if "=" in parameter else ["a"])
     assert told["additionalProperties"] is False
+
+
+def test_scalars_have_the_schemas_that_pydantic_has_for_them():
+    for kind, schema in _SCALARS.items():
+        assert TypeAdapter(kind).json_schema() == schema
 
 
 def test_one_that_cannot_be_said_in_json_leaves_the_others_their_schemas():
@@ -157,16 +163,16 @@ def test_without_pydantic_any_value_is_said_to_fit():
     code = (
         "import sys, json\nsys.modules['pydantic'] = None\n"
         "from ska_oet_device.procedure.worker._parameters import function_data, warm_up\n"
-        "def f(a: int, b: str = 'x'): 'Do it.'\n"
+        "def f(a: list[int], b: str = 'x'): 'Do it.'\n"
         "warm_up()\nprint(json.dumps(function_data(f)))\n"
     )
     told = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60).stdout)
     assert told == {
-        "signature": "(a: int, b: str = 'x')",
+        "signature": "(a: list[int], b: str = 'x')",
         "docstring": "Do it.",
         "parameters": {
             "type": "object",
-            "properties": {"a": {}, "b": {"default": "x"}},
+            "properties": {"a": {}, "b": {"type": "string", "default": "x"}},
             "required": ["a"],
             "additionalProperties": False,
         },

@@ -21,4 +21,4 @@ def prepare_template() -> None:
 
 def check_main(sock: socket.socket) -> NoReturn:
     """Run the worker of a check in a freshly forked process, to its end."""
-    _process.run_worker(sock, CheckWorker, lambda: None)  # it is needed at once
+    _process.run_worker(sock, CheckWorker, lambda end: None)  # it is needed at once, and has no end but a sudden one

@@ -57,8 +57,9 @@ class CheckWorker(ScriptWorker):
             if isinstance(error, MemoryError):
                 use_memory_reserve()
             self._fail("the check", error)
-        if not self.shutdown_event.is_set():
-            _wait_to_be_killed()
+        if self.shutdown_event.is_set():  # it has made the environment, in which another worker goes on
+            os._exit(0)
+        _wait_to_be_killed()
 
     def _go_through(self, message: Check) -> None:
         if message.source is not None and "prepared" in message.source:  # by another worker, which has read the script

@@ -1,7 +1,8 @@
 """What a client may know of a script's functions: signature, docstring, and the parameters as JSON Schema.
 
 Runs in the main thread of a worker of a check.  pydantic makes the schemas, which the template of checks has imported;
-where it cannot be had, as in an environment without it, or with another major version, any value is said to fit.
+where it cannot be had, as in an environment without it, or with another major version, any value is said to fit but
+for numbers, text and truth values.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ _LONGEST_SIGNATURE = 1000
 _ROOM_FOR_TEXT = 6 * 1024  # bytes of JSON of the script's docstring
 _ROOM = LARGEST_FINDINGS - _ROOM_FOR_TEXT - 1024  # of all functions together
 _ANY: Plain = {}
+_SCALARS: dict[Any, Plain] = {
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+}
+"""What pydantic says of what most parameters are: to ask it for that takes longer than all the rest of a check."""
 _FILLED_IN = ("context", "subarray_id")
 """Parameters that the device gives where nobody else does."""
 
@@ -173,6 +181,14 @@ def _annotation(annotation: Any, scope: dict[str, Any]) -> Any:
 
 def _schemas(annotations: Mapping[str, Any]) -> tuple[dict[str, Plain], Plain]:
     """Return the JSON Schema of each annotation that has one, and the definitions that these refer to."""
+    known = {name: _SCALARS[each] for name, each in annotations.items() if type(each) is type and each in _SCALARS}
+    if len(known) == len(annotations):
+        return known, {}
+    others, definitions = _pydantics({name: each for name, each in annotations.items() if name not in known})
+    return {**known, **others}, definitions
+
+
+def _pydantics(annotations: Mapping[str, Any]) -> tuple[dict[str, Plain], Plain]:
     try:
         from pydantic import TypeAdapter
     except Exception:  # what an environment has may be broken in any way

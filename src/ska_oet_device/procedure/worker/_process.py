@@ -134,13 +134,20 @@ def _follow_forks(worker: ScriptWorker, connection: Connection, forked: ForkedPr
 
 def worker_main(sock: socket.socket) -> NoReturn:
     """Run a worker in a freshly forked process, from its birth as a spare to its end."""
-    run_worker(sock, ScriptWorker, lambda: rehearse(SPARE_TITLE))
+    run_worker(sock, ScriptWorker, _use_spare_time)
 
 
-def run_worker(sock: socket.socket, kind: type[ScriptWorker], prepare: Callable[[], None]) -> NoReturn:
+def _use_spare_time(end: finalisation.Finalisation) -> None:
+    rehearse(SPARE_TITLE)
+    end.note_own()
+
+
+def run_worker(
+    sock: socket.socket, kind: type[ScriptWorker], prepare: Callable[[finalisation.Finalisation], None]
+) -> NoReturn:
     """Be a worker of some kind, in a freshly forked process, to the end.
 
-    :param prepare: does in advance what one that is not needed at once has the time for
+    :param prepare: does in advance what one that is not needed at once has the time for, and what its end needs
     """
     become_subreaper()  # until it ends, what the script leaves behind is not main's, which so knows whose it is
     _forget_exit_functions()
@@ -158,8 +165,7 @@ def run_worker(sock: socket.socket, kind: type[ScriptWorker], prepare: Callable[
     _lose_no_interrupt(gate, work.finalisation)
     threading.Thread(target=work.read_for, args=(worker,), name="messages", daemon=True).start()
     flusher.start()
-    prepare()
-    work.finalisation.note_own()
+    prepare(work.finalisation)
     connection.send(WORKER_READY, b"")
     worker.run()
     work.finalisation.run(worker.exit_status, worker.handlers.hand_over, worker.loop.close, worker.forget)
