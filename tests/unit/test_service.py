@@ -467,6 +467,31 @@ class TestStop:
         with Unchanged(service, link), pytest.raises(UnknownProcedureError):
             service.stop(StopProcessCommand(99))
 
+    def test_without_an_id_is_decided_where_nothing_can_change_any_more(self, service, link):
+        first, second = running(service, link), prepared(service, link)
+        lock, asked_for = service._procedures.lock, threading.Event()
+
+        class Watched:
+            def __enter__(self):
+                asked_for.set()
+                lock.acquire()
+
+            def __exit__(self, *error):
+                lock.release()
+
+        with lock:
+            service._procedures.lock = Watched()
+            stopping = threading.Thread(target=service.stop, args=(StopProcessCommand(None), ADA))
+            stopping.start()
+            assert asked_for.wait(10)
+            service._procedures.lock = lock
+            link.enter(first, S.READY, S.COMPLETE)
+            service.start(StartProcessCommand(second, "main", NONE))
+            link.enter(second, S.RUNNING)
+        stopping.join(10)
+        assert [each for each in link.asked if each[0] == "stop"] == [("stop", second)]
+        assert (service.requests(0, 1)[0].command, service.requests(0, 1)[0].process_uid) == ("Stop", second)
+
     def test_prepares_the_abort_script_to_run_when_the_first_has_ended(self, service, link):
         service.abort_script = ABORT
         pid = running(service, link)
