@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from . import checks, cost, floors, latency, peers, subscribers, throughput
+from . import checks, cost, floors, latency, peers, subscribers, throughput, typed_client
 from .figures import Report, machine, report_of
 from .goals import markdown_goals, met_goals
 from .stack import Stack
 from .table import comparison, markdown
 
-PARTS = ("latency", "throughput", "checks", "subscribers", "cost", "history", "peers")
+PARTS = ("latency", "client", "throughput", "checks", "subscribers", "cost", "history", "peers")
 FULL, QUICK = 300, 40  # rounds
 
 
@@ -41,6 +41,8 @@ def main() -> int:
         floors.measure(report, stack, rounds)
         if "latency" in parts:
             latency.measure(report, stack, rounds)
+        if "client" in parts:
+            typed_client.measure(report, stack, rounds)
         if "throughput" in parts:
             throughput.measure(report, stack, quick=options.quick)
         if "checks" in parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import checks, cost, floors, subscribers, throughput
+from . import checks, cost, floors, subscribers, throughput, typed_client
 from .figures import Report, number
 
 
@@ -50,6 +50,14 @@ def _ratio(first: str, second: str) -> Callable[[Report], float | None]:
     return ratio
 
 
+def _percent(part: str, whole: str) -> Callable[[Report], float | None]:
+    def percent(report: Report) -> float | None:
+        upper, lower = report.value(part), report.value(whole)
+        return 100 * upper / lower if upper is not None and lower else None
+
+    return percent
+
+
 def _all_delivered_at_full_rate(report: Report, value: float) -> bool:
     rate = report.value(throughput.changes(10))
     return value == 100 and rate is not None and rate >= 0.98 * throughput.RATE
@@ -86,6 +94,13 @@ GOALS = (
     ),
     Goal(
         "one client, Run → COMPLETE in sequence", "80 procedures/s", _value(throughput.ONE_CLIENT), _at_least(80), "1/s"
+    ),
+    Goal(
+        "OetClient, Run → COMPLETE",
+        "10 % more than a bare DeviceProxy",
+        _percent(typed_client.DIFFERENCE, typed_client.BARE),
+        _at_most(10),
+        "%",
     ),
     Goal(
         "the last hundred of them",

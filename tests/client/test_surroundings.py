@@ -123,8 +123,8 @@ class TestThreads:
             """
             procedure = client.run("sleepy.py", 30)
             procedure.wait("RUNNING")
-            print("waits")
             try:
+                print("waits")
                 procedure.wait()
             except KeyboardInterrupt:
                 print(time.monotonic())

@@ -35,10 +35,12 @@ class AsyncDriver:
             self._executor = AsyncioExecutor(loop)
         return await self._executor.delegate(function, *arguments)  # type: ignore[no-any-return]
 
-    async def finish(self, steps: Steps[T], listens: Listens = None, timeout: float | None = None) -> T:
+    async def finish(
+        self, steps: Steps[T], listens: Listens = None, timeout: float | None = None, since: int | None = None
+    ) -> T:
         """Take all steps, of which none gives anything, and return what they return."""
         returned: list[T] = []
-        async for _ in self._iterate(steps, listens, timeout, returned.append):
+        async for _ in self._iterate(steps, listens, timeout, since, returned.append):
             pass
         return returned[0]
 
@@ -46,10 +48,10 @@ class AsyncDriver:
         self, steps: Steps[None], listens: Listens = None, timeout: float | None = None
     ) -> AsyncGenerator[Any, None]:
         """Yield what the steps give; what it has begun ends with the generator."""
-        return self._iterate(steps, listens, timeout, lambda _: None)
+        return self._iterate(steps, listens, timeout, None, lambda _: None)
 
     async def _iterate(
-        self, steps: Steps[T], listens: Listens, timeout: float | None, returns: Callable[[T], None]
+        self, steps: Steps[T], listens: Listens, timeout: float | None, since: int | None, returns: Callable[[T], None]
     ) -> AsyncGenerator[Any, None]:
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -63,7 +65,7 @@ class AsyncDriver:
             stack.callback(steps.close)
             self.connection.check()
             if listens is not None:
-                stack.enter_context(self.feed.listening(put, *listens))
+                stack.enter_context(self.feed.listening(put, *listens, since=since))
             answer: Any = None
             failure: Exception | None = None
             while True:

@@ -25,7 +25,7 @@ class AsyncProcedure:
         self._client = client
         self._driver = client._driver
         self._which = Which(summary.id, summary.run_id, summary.script)
-        self._since = since
+        self._since = self._asked = since  # the numbers of lifecycle events before it was made, and asked for
         self._dropped = len(summary.dropped_starts)
         self.id = summary.id
         self.run_id = summary.run_id
@@ -49,9 +49,9 @@ class AsyncProcedure:
     async def start(self, fn: str = "main", *args: Any, **kwargs: Any) -> AsyncProcedure:
         """Call a function of the script, as soon as it is READY, as `Procedure.start`."""
         asked = to_json(requests.start_data(self.id, fn, Arguments(args, kwargs), self._client.user))
-        await self._client._mark()
+        asked_at = await self._client._mark()
         answer = await self._driver.call(self._client._connection.call, "Start", asked)
-        self._dropped = len(Summary.of(answer).dropped_starts)
+        self._dropped, self._asked = len(Summary.of(answer).dropped_starts), asked_at
         return self
 
     async def stop(self, reason: str = "", *, abort: bool | None = None) -> list[AsyncProcedure]:
@@ -60,8 +60,10 @@ class AsyncProcedure:
 
     async def wait(self, *states: ProcedureState | str, timeout: float | None = None) -> Summary:
         """Wait for states of it, none: for COMPLETE, as `Procedure.wait`, also across restarts."""
-        waiting = following.outcome(self._which, Wait(self.id, states, self._dropped), timeout)
-        return await self._driver.finish(waiting, (), timeout)
+        wait = Wait(self.id, states, self._dropped)
+        since = self._asked if wait.is_for_the_end else None
+        waiting = following.outcome(self._which, wait, timeout, is_told=since is not None)
+        return await self._driver.finish(waiting, (), timeout, since)
 
     def events(self, *, timeout: float | None = None) -> AsyncIterator[LifecycleEvent]:
         """Yield its lifecycle events, until it has ended, as `Procedure.events`."""

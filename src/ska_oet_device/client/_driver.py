@@ -26,9 +26,11 @@ class Driver:
         self.connection = connection
         self.feed = feed
 
-    def finish(self, steps: Steps[T], listens: Listens = None, timeout: float | None = None) -> T:
+    def finish(
+        self, steps: Steps[T], listens: Listens = None, timeout: float | None = None, since: int | None = None
+    ) -> T:
         """Take all steps, of which none gives anything, and return what they return."""
-        given = self.iterate(steps, listens, timeout)
+        given = self.iterate(steps, listens, timeout, since)
         try:
             while True:
                 next(given)
@@ -38,7 +40,7 @@ class Driver:
             given.close()
 
     def iterate(
-        self, steps: Steps[T], listens: Listens = None, timeout: float | None = None
+        self, steps: Steps[T], listens: Listens = None, timeout: float | None = None, since: int | None = None
     ) -> Generator[Any, None, T]:
         """Yield what the steps give; what it has begun ends with the generator."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -47,7 +49,7 @@ class Driver:
             stack.callback(steps.close)
             self.connection.check()
             if listens is not None:
-                stack.enter_context(self.feed.listening(items.put, *listens))
+                stack.enter_context(self.feed.listening(items.put, *listens, since=since))
             answer: Any = None
             failure: Exception | None = None
             while True:

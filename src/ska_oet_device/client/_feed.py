@@ -9,6 +9,7 @@ says.
 from __future__ import annotations
 
 import atexit
+import collections
 import contextlib
 import json
 import logging
@@ -35,6 +36,7 @@ _LOOKS_AFTER = (0.05, 0.2, 0.5, 1.0)  # seconds behind a subscription: Tango may
 # And behind a restart, until something is pushed: Tango's client may hold on to the server that has gone until its own
 # heartbeat tells, if somebody else in this process has subscribed there, too.
 _LOOKS_AFTER_RESTART = (*_LOOKS_AFTER, 2.0, 4.0, 8.0, 12.0)
+_RECENT = 200  # lifecycle events that are kept for those who begin to listen a moment later
 _JOIN = 5.0  # seconds
 
 
@@ -82,6 +84,7 @@ class Feed:
         self._closing = threading.Event()
         self._is_up = threading.Event()
         self._last: int | None = None
+        self._recent: collections.deque[LifecycleEvent] = collections.deque(maxlen=_RECENT)
         # The thread's own:
         self._subscriptions: Subscriptions | None = None
         self._looks: list[float] = []
@@ -122,13 +125,17 @@ class Feed:
         self._inbox.put(_Doubted())
 
     @contextlib.contextmanager
-    def listening(self, put: Put, *attributes: str) -> Iterator[None]:
+    def listening(self, put: Put, *attributes: str, since: int | None = None) -> Iterator[None]:
         """Have `put` called with what is pushed while the context lasts, in the feed's thread.
 
         :param attributes: of which values are wanted, beside the lifecycle events
+        :param since: the number of a lifecycle event: those after it that are known already are told at once; if they
+            are too many to be known any more, Reconnected is
         """
         self.begin()
         with self._lock:
+            if since is not None:
+                self._tell_again(put, since)
             key = self._next_key
             self._next_key += 1
             self._listeners[key] = (frozenset(attributes), put)
@@ -140,6 +147,13 @@ class Feed:
             if this_process() == self._pid:  # in a fork the lock may be held by a thread that is not there
                 with self._lock:
                     del self._listeners[key]
+
+    def _tell_again(self, put: Put, since: int) -> None:
+        known = [event for event in self._recent if event.sequence > since]
+        if self._last is not None and self._last - since > len(known):
+            put(Reconnected())
+        for event in known:
+            put(event)
 
     def close(self, *, waits: bool = True, tells: bool = True) -> None:
         """End the thread, and the subscriptions; may be called twice.
@@ -223,6 +237,7 @@ class Feed:
                 begins_anew = newest if self._is_another_history(newest) else None
                 if self._last is None or begins_anew is not None:
                     self._last = newest
+                    self._recent.clear()
                 self._catch_up()
             except (tango.DevFailed, OetError):
                 self._closing.wait(pause)
@@ -285,16 +300,20 @@ class Feed:
         if event.sequence > self._last + 1:
             self._catch_up()
         if event.sequence == self._last + 1:
-            self._last = event.sequence
-            self._tell(event)
+            self._tell_event(event)
 
     def _catch_up(self) -> None:
         """Fetch the events that did not arrive, and tell them."""
         assert self._last is not None
         while missed := self._events_after(self._last):
             for change in missed:
-                self._last = change["sequence"]
-                self._tell(LifecycleEvent.of(change))
+                self._tell_event(LifecycleEvent.of(change))
+
+    def _tell_event(self, event: LifecycleEvent) -> None:
+        with self._lock:  # who begins to listen now gets it from here, or from there
+            self._last = event.sequence
+            self._recent.append(event)
+            self._tell(event)
 
     def _tell(self, item: Item) -> None:
         with self._lock:

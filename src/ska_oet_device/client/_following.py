@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from ._answers import CheckReport, LifecycleEvent, Progress, ProgressEvent, Summary
+from ._answers import CheckReport, LifecycleEvent, ProcedureState, Progress, ProgressEvent, Summary
 from ._errors import Deadlock, UnknownCheck, UnreachableError
 from ._items import Item, Look, Reconnected, Value
 from ._json import to_json
@@ -22,22 +22,29 @@ _PAGE = 256 * 1024  # bytes of output a call
 _RUN_ID = "SKA_OET_RUN_ID"  # what a script's process is told
 
 
-def outcome(which: Which, wait: Wait, timeout: float | None) -> Steps[Summary]:
-    """Wait for the outcome of a procedure; returns its summary."""
-    state = "unknown, since the device does not answer"
+def outcome(which: Which, wait: Wait, timeout: float | None, *, is_told: bool = False) -> Steps[Summary]:
+    """Wait for the outcome of a procedure; returns its summary.
+
+    :param is_told: whether all that has happened since the start that is waited for is among the items
+    """
+    state = str(ProcedureState.CREATING) if is_told else "unknown, since the device does not answer"
     try:
         while True:
-            known = yield from summary(which, insists=True)
-            state = str(known.state)
-            if wait.is_over_by(known):
-                return wait.outcome(known)
+            if not is_told:
+                known = yield from summary(which, insists=True)
+                state = str(known.state)
+                if wait.is_over_by(known):
+                    return wait.outcome(known)
+            is_told = False
             if os.environ.get(_RUN_ID) == which.run_id:
                 raise Deadlock(f"procedure {which.uid} ({which.script}) is this script: it would wait for itself")
             while not isinstance((item := (yield Next())), Reconnected):
                 if isinstance(item, LifecycleEvent) and item.process_uid == which.uid:
                     state = str(item.state)
                     if wait.is_over(item):
-                        return wait.outcome((yield from summary(which, insists=True)), item)
+                        known = yield from summary(which, insists=True)
+                        if wait.is_over_by(known) or not item.is_dropped_start:  # else somebody has started it since
+                            return wait.outcome(known, item)
     except TimeoutError:
         raise TimeoutError(f"procedure {which.uid} ({which.script}) is {state} after {timeout:g} s") from None
 

@@ -25,7 +25,7 @@ class Procedure:
         self._client = client
         self._driver = client._driver
         self._which = Which(summary.id, summary.run_id, summary.script)
-        self._since = since
+        self._since = self._asked = since  # the numbers of lifecycle events before it was made, and asked for
         self._dropped = len(summary.dropped_starts)
         self.id = summary.id
         self.run_id = summary.run_id
@@ -58,8 +58,9 @@ class Procedure:
         :raises Busy: it is READY, and another procedure has the turn
         """
         asked = to_json(requests.start_data(self.id, fn, Arguments(args, kwargs), self._client.user))
-        self._client._mark()
+        asked_at = self._client._mark()
         self._dropped = len(Summary.of(self._client._connection.call("Start", asked)).dropped_starts)
+        self._asked = asked_at
         return self
 
     def stop(self, reason: str = "", *, abort: bool | None = None) -> list[Procedure]:
@@ -85,8 +86,10 @@ class Procedure:
         :raises Deadlock: it is the script that waits
         :raises UnknownProcedure: the device has lost its history
         """
-        waiting = following.outcome(self._which, Wait(self.id, states, self._dropped), timeout)
-        return self._driver.finish(waiting, (), timeout)
+        wait = Wait(self.id, states, self._dropped)
+        since = self._asked if wait.is_for_the_end else None
+        waiting = following.outcome(self._which, wait, timeout, is_told=since is not None)
+        return self._driver.finish(waiting, (), timeout, since)
 
     def events(self, *, timeout: float | None = None) -> Iterator[LifecycleEvent]:
         """Yield its lifecycle events, until it has ended.

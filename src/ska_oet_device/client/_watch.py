@@ -20,6 +20,11 @@ class Wait:
         self.wanted = frozenset(map(ProcedureState, states)) or frozenset([ProcedureState.COMPLETE])
         self._dropped = dropped
 
+    @property
+    def is_for_the_end(self) -> bool:
+        """Whether nothing is waited for that comes before the end."""
+        return all(state.is_terminal for state in self.wanted)
+
     def is_over(self, event: LifecycleEvent) -> bool:
         """Say whether an event ends the wait, well or badly; how is for a summary to say."""
         if event.process_uid != self.uid:
