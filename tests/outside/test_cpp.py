@@ -119,6 +119,34 @@ def test_its_page_shows_what_it_says(follow: Follow, oet: Oet) -> None:
     assert re.sub(r"\d+", "1", said) == re.sub(r"\d+", "1", wanted)
 
 
+def test_it_goes_on_when_the_device_server_has_been_started_anew(program: Path, oet: Oet) -> None:
+    """Tango's library subscribes again at its next look, up to 10 s later; the script has ended meanwhile."""
+    process = subprocess.Popen(
+        [program, "run", oet.name, "file://sleepy.py", '{"seconds": 3}'],
+        env={**os.environ, "TANGO_HOST": oet._known_database.host},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said: list[str] = []
+        for line in process.stdout:
+            said.append(line)
+            if line.endswith(" RUNNING\n"):
+                break
+        oet.server.device_server().kill()
+        said += process.stdout.readlines()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    oet.reconnect()
+    uid, states = told("".join(said))
+    assert states == events_of(oet, uid, states[-1][0])
+    assert states[-1][1] == "COMPLETE"
+
+
 def test_it_says_why_a_script_has_failed(follow: Follow) -> None:
     done = follow("run", "file://raises.py", receiver="SKA042")
     assert done.returncode == 1
