@@ -109,8 +109,8 @@ def test_a_run_whose_start_is_dropped_says_so_and_is_not_watched_for_ever(
 ) -> None:
     said = answers(
         [
-            "p = %oet_run scan.py [[40, 60], [0, 60]]",
-            "next(e for e in p.events() if e.state == 'RUNNING').process_uid == p.id",
+            "p = %oet_run hello.py seconds=600",
+            "p.wait('RUNNING')",
             "p",
             "q = %oet_run scan.py",
             "%oet_watch {q}",
@@ -120,7 +120,7 @@ def test_a_run_whose_start_is_dropped_says_so_and_is_not_watched_for_ever(
         environment,
         tmp_path,
     )
-    assert re.fullmatch(r"procedure \d+  file://scan.py  RUNNING(  \d+ %  \w+ \w+ position 1 of 2)?", said["p"])
+    assert re.fullmatch(r"procedure \d+  file://hello.py  RUNNING(  0 %  taking a breath)?", said["p"])
     assert re.search(r"procedure \d+  file://scan.py  READY  not started: .*RUNNING.*$", said["%oet_watch {q}"])
 
 
