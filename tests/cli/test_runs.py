@@ -127,6 +127,10 @@ def test_stop_names_the_abort_script(oet, tidy):
         abort = re.search(r"The abort script is procedure (\d+): file://good.py\n", done.out)[1]
         tidy.recorder.wait_for_end(int(abort))
         second = tidy.running("sleepy.py")
+        told = oet("stop", "--json", check=True).objects[0]
+        assert (told["stopped"], len(told["abort"])) == (second, 1)
+        tidy.recorder.wait_for_end(told["abort"][0]["id"])
+        second = tidy.running("sleepy.py")
         assert oet("stop", "--no-abort", "--json", check=True).objects == [{"stopped": second, "abort": []}]
 
 

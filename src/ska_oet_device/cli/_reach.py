@@ -41,7 +41,8 @@ def stop_any(client: OetClient, reason: str, abort: bool | None) -> tuple[int | 
     aborts = [each.summary() for each in client.stop(reason, abort=abort)]
     ours = f"pid {os.getpid()} "
     for request in client.requests(_OURS):
-        if request.command == "Stop" and ours in f"{request.client} ":
+        is_ours = request.command == "Stop" and ours in f"{request.client} "
+        if is_ours and request.process_uid not in [each.id for each in aborts]:
             return request.process_uid, aborts
     return None, aborts
 
