@@ -43,7 +43,7 @@ def test_arguments_are_taken_apart_at_the_first_equals_sign():
 
 @pytest.mark.parametrize("named", [["a"], ["=1"], ["1a=1"], ["a b=1"], ["a=1", "a=2"]], ids=" ".join)
 def test_what_names_no_argument_is_refused(named):
-    with pytest.raises(typer.BadParameter, match="^--kwarg '.*' is"):
+    with pytest.raises(typer.BadParameter, match=r"^--kwarg '.*' is"):
         arguments_of([], named, "--kwarg")
 
 
@@ -82,7 +82,7 @@ def test_a_time_is_utc_where_that_is_asked_for():
     assert day_and_time(NOON, utc=False) == "2026-11-30 14:00:00"
 
 
-@pytest.mark.parametrize("text", ["", "soon", "25:00", "2h30", "2026-13-01", "-1h", "1e400d", "9" * 400 + "d"])
+@pytest.mark.parametrize("text", ["", "soon", "25:00", "2h30", "2026-13-01", "-1h", "1e400d", "9" * 40 + "d"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(typer.BadParameter, match="is no time; a time is 2026-11-30T20:00"):
         time_of(text, utc=False, now=NOON)

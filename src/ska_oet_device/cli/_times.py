@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import typer
 
-_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
+_AGO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 _FORMS = "2026-11-30T20:00, 2026-11-30, 20:00 (today), today, yesterday, now, or 90s, 30min, 2h, 3d, 1w ago"
