@@ -62,6 +62,7 @@ def test_describe_shows_all_that_is_known(oet, device, failed):
     assert oet("describe", str(uid), "--json", check=True).objects == [device.summary(uid)]
 
 
+@pytest.mark.long
 def test_times_are_local_or_utc(oet, failed):
     local = oet("describe", str(failed), check=True, TZ="UTC-3").out
     utc = oet("describe", str(failed), "--utc", check=True, TZ="UTC-3").out
@@ -72,6 +73,7 @@ def test_times_are_local_or_utc(oet, failed):
     assert (here - there, re.search(r"states: +\S+ [\d:]+Z", utc) is not None) == (3 * 3600, True)
 
 
+@pytest.mark.long
 def test_history_finds_by_state_text_script_user_and_time(oet, device, failed):
     found = oet("history", "--state", "failed", "--text", "such thing", "--since", "1h", "--script", "markup", "--json")
     assert [each["id"] for each in found.objects] == [failed]
@@ -143,6 +145,7 @@ def test_check_in_json_is_the_reports_in_the_order_that_was_asked_for(oet):
     assert json.loads(done.err)["error"] == "check"
 
 
+@pytest.mark.long
 def test_list_takes_little_more_than_the_import_of_tango(oet):
     """Some 0.15 s on a machine that does nothing else; here others may be at work, so both are measured."""
 

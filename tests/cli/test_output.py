@@ -62,6 +62,7 @@ def test_output_goes_on_until_the_end_if_it_is_followed(oet, device, scratch, tm
     assert output.returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [["output"], ["output", "-f"], ["output", "--json"]], ids=" ".join)
 def test_a_pipe_that_is_closed_ends_it_quietly(oet, device, arguments):
     uid = device.run("many_lines.py", 300_000)

@@ -107,6 +107,7 @@ def test_prepare_and_start_without_an_id_belong_together(oet, tidy):
     assert done.objects[-1]["history"]["exit"]["result"] == [[2], {}, [[1], {}]]
 
 
+@pytest.mark.long
 def test_a_procedure_may_be_named_by_its_run_id(oet, tidy):
     run_id = oet("prepare", "echo.py", "--json", check=True).objects[0]["run_id"]
     done = oet("start", run_id, "--fn", "part", "--kwarg", "value=8", "-f", check=True)
@@ -120,6 +121,7 @@ def test_stop_without_an_id_is_refused_while_nothing_lives(oet, tidy):
     assert done.err == "oet: no procedure is alive: there is none to stop [OET_InvalidState]\n"
 
 
+@pytest.mark.long
 def test_stop_names_the_abort_script(oet, tidy):
     with tidy.properties(AbortScript="file://good.py"):
         uid = tidy.running("sleepy.py")
@@ -134,6 +136,7 @@ def test_stop_names_the_abort_script(oet, tidy):
         assert oet("stop", "--no-abort", "--json", check=True).objects == [{"stopped": second, "abort": []}]
 
 
+@pytest.mark.long
 def test_who_asked_is_the_login_name_or_who_is_named(oet, tidy):
     asked = oet("--as", "night shift", "prepare", "good.py", "--json", check=True).objects[0]
     assert asked["requested_by"][0]["user"] == "night shift"
@@ -201,6 +204,7 @@ def test_sigterm_leaves_the_script_running(oet, tidy):
     assert tidy.state(int(uid)) == "RUNNING"
 
 
+@pytest.mark.long
 def test_progress_is_told_through_a_pipe_too(oet, tidy):
     out = oet("run", "-f", "progress.py", check=True).out
     assert wait_until(lambda: re.search(r"^ +4[23] %  pointing the dishes$", out, re.MULTILINE), 1)

@@ -66,6 +66,7 @@ def test_a_run_that_is_followed_shows_a_bar_in_place_and_the_output_above_it(oet
     assert "\x1b[2J" not in terminal.said
 
 
+@pytest.mark.long
 def test_without_colours_there_are_none_and_the_bar_is_there_all_the_same(oet, tidy, go):
     go(0)
     with oet.terminal("run", "-f", "steps.py", "--arg", '["slewing"]', "--arg", go.path, NO_COLOR="1") as terminal:
@@ -89,7 +90,7 @@ def test_a_poor_terminal_gets_what_it_can_show(oet, tidy, go, setting):
         assert r"Gr\xf6\xdfe" in terminal.said
 
 
-@pytest.mark.parametrize("columns", [100, 40])
+@pytest.mark.parametrize("columns", [100, pytest.param(40, marks=pytest.mark.long)])
 def test_ctrl_c_asks_and_the_script_is_stopped_if_that_is_wanted(oet, tidy, columns):
     with oet.terminal("run", "-f", "sleepy.py", columns=columns) as terminal:
         uid = _uid(terminal)
@@ -102,7 +103,11 @@ def test_ctrl_c_asks_and_the_script_is_stopped_if_that_is_wanted(oet, tidy, colu
     assert "is STOPPED: stopped on request: Ctrl-C" in terminal.shown.replace("\n", "")
 
 
-@pytest.mark.parametrize("answer", ["\n", "no\n", "\x04", "\x03"], ids=["enter", "no", "Ctrl-D", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "answer",
+    ["\n", pytest.param("no\n", marks=pytest.mark.long), pytest.param("\x04", marks=pytest.mark.long), "\x03"],
+    ids=["enter", "no", "Ctrl-D", "Ctrl-C"],
+)
 def test_ctrl_c_asks_and_the_script_goes_on_otherwise(oet, tidy, answer):
     with oet.terminal("run", "-f", "sleepy.py") as terminal:
         uid = _uid(terminal)
@@ -116,6 +121,7 @@ def test_ctrl_c_asks_and_the_script_goes_on_otherwise(oet, tidy, answer):
     assert tidy.state(uid) == "RUNNING"
 
 
+@pytest.mark.long
 def test_an_answer_that_comes_when_the_script_has_ended_changes_nothing(oet, tidy, go):
     with oet.terminal("run", "-f", "steps.py", "--arg", '["slewing"]', "--arg", go.path) as terminal:
         uid = _uid(terminal)
@@ -158,6 +164,7 @@ def test_watch_is_written_anew_when_something_happens(oet, tidy, go, columns):
     assert terminal.shown.count("STATE") == 1, "it stays in place"
 
 
+@pytest.mark.long
 def test_watch_fits_a_terminal_that_becomes_narrower(oet, tidy):
     uid = tidy.running("sleepy.py")
     with oet.terminal("watch", columns=120, rows=20) as terminal:

@@ -10,17 +10,19 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from ..client import LifecycleEvent, Procedure, RefusedError, Summary
+from ..client import LifecycleEvent, Procedure, RefusedError, Summary, UnreachableError
 from ._attention import Interrupt, Items, attention
 from ._display import Display, display
 from ._output import Output
-from ._reach import stop, value_of
+from ._reach import has_been_away, stop, value_of
 from ._reported import Reported
 from ._runs import say_new
 from ._shell import Shell
 from ._status import Ended, Status, check_outcome
 
 _FOLLOWED = ("activeProcedureId", "activeProgress", "activeActivity", "scriptOutput")
+_ENDS = ("COMPLETE", "STOPPED", "FAILED", "UNKNOWN")
+_PATIENCE = 60.0  # seconds for the outcome, should the device go away between the last event and this
 
 
 def follow_procedure(shell: Shell, begin: Callable[[], Procedure], fn: str) -> None:
@@ -60,6 +62,8 @@ class _Follower:
             elif (value := value_of(item)) is not None:
                 self._has_printed = self._has_printed or value[0] == "scriptOutput"
                 self._reported.take(*value)
+            elif has_been_away(item):
+                self._has_printed = True
 
     def _next(self) -> object:
         """Wait for the next item, and show progress when it is due, and output behind the changes that came before."""
@@ -82,12 +86,13 @@ class _Follower:
             text = f"procedure {event.process_uid} was not started, and is READY still: {event.reason}"
             raise Ended(Status.REFUSED, "dropped", text)
         if event.state.is_terminal:
-            self._end(self._procedure.summary())
+            self._end(self._procedure.wait(*_ENDS, timeout=_PATIENCE))
             return True
         has_returned = event.previous == "RUNNING" and event.state == "READY"
         return has_returned and self._fn != "main"
 
     def _end(self, summary: Summary) -> None:
+        self._show_output()
         self._shown.close()
         if self._shell.as_json:
             self._shell.data(summary.data)
@@ -98,9 +103,11 @@ class _Follower:
             self._shown.progress(*self._reported.to_show())
 
     def _show_output(self) -> None:
+        """Show what was printed since; while the device is away it is left for when it can be reached again."""
         self._has_printed = False
-        while text := self._output.more():
-            self._shown.output(text)
+        with contextlib.suppress(UnreachableError):
+            while text := self._output.more():
+                self._shown.output(text)
 
     def _interrupted(self, interrupt: Interrupt) -> None:
         if not interrupt.ends:
@@ -111,8 +118,14 @@ class _Follower:
             with contextlib.suppress(RefusedError):  # it has ended meanwhile: its outcome follows
                 stop(self._shell.client, self._procedure, "Ctrl-C", None)
             self._shown.open()
-        elif not self._procedure.summary().state.is_terminal:
+        elif not self._is_known_to_have_ended():
             raise Ended(Status(interrupt.status), "left", _left(self._procedure))
+
+    def _is_known_to_have_ended(self) -> bool:
+        """Say whether the outcome is about to be told; who leaves is not kept by a device that does not answer."""
+        with contextlib.suppress(UnreachableError):
+            return self._procedure.summary().state.is_terminal
+        return False
 
 
 def _wants_stop(procedure: Procedure) -> bool:

@@ -76,6 +76,8 @@ def ended_by(error: Exception) -> Ended:
         return Ended(Status.UNREACHABLE, "unreachable", _cause_of(error))
     if isinstance(error, NoDevice):
         return Ended(Status.USAGE, "usage", f"{text}; --device or $OET_DEVICE names it")
+    if isinstance(error, TimeoutError):
+        return Ended(Status.UNREACHABLE, "unreachable", text)
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
         return Ended(Status.USAGE, "usage", text)
     name = "error" if isinstance(error, OetError) else "fault"
