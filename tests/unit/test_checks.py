@@ -67,6 +67,16 @@ def test_main_is_asked_with_all_that_is_known_and_no_procedure_is_named(device):
     assert device.checks.report(check_id) is None
 
 
+def test_a_check_has_deadlines_though_the_device_has_none(device):
+    settings = Settings(load_timeout=0.0, environment_timeout=7.0)
+    device.checks = Checks(Bus(), "d", lambda: settings, lambda script: "/a.py")
+    device.checks._bus.subscribe(device._on_create, topics.procedure.check.create)
+    device.check()
+    timeouts = device.asked[0].timeouts
+    assert timeouts["LoadTimeout"] == Settings().load_timeout > 0
+    assert timeouts["EnvironmentTimeout"] == 7.0
+
+
 def test_a_report_has_all_steps_and_is_told_once(device):
     check_id = device.check()
     device.done(check_id)

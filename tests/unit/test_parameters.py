@@ -12,7 +12,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from ska_oet_device.procedure.messages import LARGEST_FINDINGS
-from ska_oet_device.procedure.worker._parameters import _SCALARS, findings_of, function_data
+from ska_oet_device.procedure.worker._descriptions import findings_of, function_data
+from ska_oet_device.procedure.worker._parameters import _SCALARS
 
 ANY: dict[str, object] = {}
 
@@ -162,7 +163,7 @@ def test_findings_have_room_whatever_a_script_has():
 def test_without_pydantic_any_value_is_said_to_fit():
     code = (
         "import sys, json\nsys.modules['pydantic'] = None\n"
-        "from ska_oet_device.procedure.worker._parameters import function_data, warm_up\n"
+        "from ska_oet_device.procedure.worker._descriptions import function_data, warm_up\n"
         "def f(a: list[int], b: str = 'x'): 'Do it.'\n"
         "warm_up()\nprint(json.dumps(function_data(f)))\n"
     )

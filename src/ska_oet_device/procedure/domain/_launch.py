@@ -93,7 +93,9 @@ def check_of(load: Load, check_id: int, fn_name: str | None, run_args: Procedure
     :param fn_name: the function that is to be started, and its arguments; None: nobody has said
     """
     given = run_args.as_data() if run_args is not None else None
-    return Check(**vars(load), check_id=check_id, fn_name=fn_name, run_args=given)
+    usual = Settings().timeouts
+    timeouts = {name: seconds or usual[name] for name, seconds in load.timeouts.items()}  # nobody can stop a check
+    return Check(**{**vars(load), "timeouts": timeouts}, check_id=check_id, fn_name=fn_name, run_args=given)
 
 
 def _source(script: ExecutableScript, settings: Settings) -> dict[str, Any] | None:

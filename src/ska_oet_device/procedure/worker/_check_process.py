@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from . import _process
 from ._check_worker import CheckWorker
-from ._parameters import warm_up
+from ._descriptions import warm_up
 from ._process import finish_template
 
 __all__ = ["check_main", "finish_template", "prepare_template"]

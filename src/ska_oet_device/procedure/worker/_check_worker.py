@@ -11,10 +11,10 @@ from ..messages import CHECK_STEPS, LONGEST_REASON, Check, CheckStep, Load
 from ..script import ProcedureInput, read_script
 from . import _loader as loader
 from ._call import bind
+from ._descriptions import findings_of
 from ._entry_point import check_module, check_text
 from ._fetch import Prepared
 from ._functions import function_of
-from ._parameters import findings_of
 from ._surroundings import use_memory_reserve
 from ._worker import ScriptWorker, now
 
