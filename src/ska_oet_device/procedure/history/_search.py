@@ -17,8 +17,8 @@ from ._filter import BETWEEN_ARGUMENTS, Found, ProcedureFilter, in_json
 from ._records import LARGEST_NUMBER, readable
 
 BUDGET = 0.1  # seconds for one search: the device answers nobody else meanwhile
-_FIRST_PART, _LARGEST_PART = 500, 64_000  # procedures
-_FOR_A_PART = BUDGET / 4
+_FIRST_PART, _LARGEST_PART = 1000, 64_000  # procedures; of fewer, a question costs more than the looking does
+_FOR_A_PART = BUDGET / 2
 _lookup, _procedure = schema.lookup, schema.procedure
 _call, _lifecycle, _request = schema.call, schema.lifecycle, schema.request
 
@@ -61,7 +61,7 @@ class Search:
                 return Found(tuple(found[:limit]), found[limit - 1])
             self.highest = first
             quickness = _FOR_A_PART / max(clock.monotonic() - began, 0.001)
-            size = max(1, min(int(size * max(0.5, min(quickness, 4.0))), _LARGEST_PART))
+            size = max(_FIRST_PART, min(int(size * min(quickness, 4.0)), _LARGEST_PART))
         return Found(tuple(found))
 
     def _bounds(self) -> tuple[int, int]:
