@@ -176,7 +176,9 @@ class TestEvents:
     def test_progress_is_followed_until_the_end(self, either):
         procedure = either.run("reports.py", steps=4)
         reported = list(procedure.follow_progress(timeout=20))
-        assert [progress.percent for progress in reported if progress.activity == "step 4"][-1] == 100.0
+        assert (reported[-1].percent, reported[-1].activity) == (100.0, "step 4")
+        halves = [item for item in reported if item.activity and item.percent != 25 * int(item.activity[-1])]
+        assert halves == [], "percent and activity belong together"
         percents = [progress.percent for progress in reported if progress.percent is not None]
         assert percents == sorted(percents)
         assert procedure.progress.percent == 100.0

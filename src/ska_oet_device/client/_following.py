@@ -96,43 +96,47 @@ def progress(which: Which) -> Steps[None]:
 
 
 class _Reported:
-    """What the active procedure reports of itself, put together from three attributes."""
+    """What the active procedure reports of itself, put together from three attributes.
+
+    Each report is an event of activeProgress and then one of activeActivity: the second one completes it.
+    """
 
     def __init__(self) -> None:
         self._known: ProgressEvent | None = None
+        self._told: ProgressEvent | None = None
         self._read_at: dict[str, float] = {}
 
     def news(self, item: Item) -> Steps[ProgressEvent | None]:
         """Return what is reported now, if an item tells that it is something else than before."""
-        known = self._known
-        if isinstance(item, Reconnected):
-            known = yield from self._read()
-        elif isinstance(item, Value) and item.attribute in PROGRESS:
-            if known is None or (item.attribute == PROGRESS[0] and item.value != known.process_uid):
-                known = yield from self._read()
+        if isinstance(item, Value) and item.attribute in PROGRESS and self._known is not None:
+            if item.attribute == "activeProcedureId":
+                if item.value != self._known.process_uid:
+                    yield from self._read()
             elif item.time > self._read_at.get(item.attribute, 0.0):  # else it was under way when it was read
-                known = _changed(known, item)
-        is_new = known != self._known
-        self._known = known
-        return known if is_new else None
+                self._known = _changed(self._known, item)
+                if item.attribute == "activeProgress":
+                    return None
+        elif isinstance(item, (Reconnected, Value)):
+            yield from self._read()
+        is_new = self._known != self._told
+        self._told = self._known
+        return self._known if is_new else None
 
-    def _read(self) -> Steps[ProgressEvent | None]:
+    def _read(self) -> Steps[None]:
         try:
             read = yield Read(PROGRESS, timed=True)
         except UnreachableError:
             yield Doubt()
-            return self._known
+            return
         self._read_at = {name: time for name, (_, time) in zip(PROGRESS, read, strict=True)}
         (uid, _), (percent, _), (activity, _) = read
-        return ProgressEvent(uid, percent, activity or "")
+        self._known = ProgressEvent(uid, percent, activity or "")
 
 
 def _changed(known: ProgressEvent, item: Value) -> ProgressEvent:
     if item.attribute == "activeProgress":
         return ProgressEvent(known.process_uid, item.value, known.activity)
-    if item.attribute == "activeActivity":
-        return ProgressEvent(known.process_uid, known.percent, item.value or "")
-    return known
+    return ProgressEvent(known.process_uid, known.percent, item.value or "")
 
 
 def output(which: Which, *, follow: bool) -> Steps[None]:
