@@ -28,6 +28,7 @@ from ska_oet_device.engine import EngineError, start_engine
 from ska_oet_device.errors import NotConnectedError
 from ska_oet_device.event import topics
 from ska_oet_device.procedure.application import (
+    CheckCommand,
     PrepareProcessCommand,
     ProcedureSummary,
     ScriptExecutionService,
@@ -139,6 +140,21 @@ class TestTheService:
     def test_takes_the_abort_script_from_the_settings_where_none_is_given(self, settings):
         with start_engine(settings(abort_script="file://abort.py")) as service:
             assert service.abort_script == FileSystemScript("file://abort.py")
+
+    def test_checks_a_script(self, settings, script):
+        done = threading.Event()
+
+        def listener(report):
+            done.set()
+
+        with start_engine(settings()) as service:
+            service.bus.subscribe(listener, topics.procedure.check.reported)
+            check_id = service.check(CheckCommand(FileSystemScript(f"file://{script(NOTHING)}"), ProcedureInput()))
+            assert done.wait(30)
+            report = service.check_report(check_id)
+        assert report is not None
+        assert report.ok, report
+        assert "main" in report.functions
 
     def test_publishes_what_happens_on_its_bus(self, settings, script):
         told: list[str] = []

@@ -82,8 +82,9 @@ class Station:
     def ask(self, check_id: int, **more: Any) -> Process | None:
         """Ask for a check; returns its process, if it has one."""
         before = set(self.kernel.processes)
+        limits = {"LoadTimeout": 2.0}
         self.checks.create(
-            Check(0, f"run-{check_id}", {}, "/a.py", [], {}, {}, {}, 5.0, device="d", check_id=check_id, **more)
+            Check(0, f"run-{check_id}", {}, "/a.py", [], {}, {}, limits, 5.0, device="d", check_id=check_id, **more)
         )
         return next((self.kernel.processes[pid] for pid in self.kernel.processes if pid not in before), None)
 
@@ -166,6 +167,30 @@ def test_what_cannot_be_so_is_the_end_of_a_check(station, forged):
     station.end(process)
     (failed,) = [step for step in station.told[0].steps.values() if not step["ok"]]
     assert "its pipe is broken" in failed["reason"]
+
+
+def test_a_check_that_takes_too_long_is_killed_without_grace(station):
+    process = station.ask(5)
+    loads(process)
+    process.say(*steps("found", "compiles"))
+    station.loop.move(1.9)
+    assert not station.kernel.ill
+    station.loop.move(0.2)
+    assert station.kernel.ill[process.pid] == (9,)
+    station.end(process)
+    assert station.told[0].steps["imports"]["reason"] == (
+        "LOADING took longer than LoadTimeout (2 s); the process was killed"
+    )
+
+
+def test_a_process_is_waited_for_longer_than_a_script_may_take(station):
+    station.checks._pool.take = lambda on_worker: lambda: None
+    station.checks._pool.problems = ("no worker can be forked",)
+    assert station.ask(5) is None
+    station.loop.move(59.0)
+    assert station.told == []
+    station.loop.move(2.0)
+    assert station.told[0].steps["found"]["reason"] == "CREATING took longer than 60 s: no worker can be forked"
 
 
 def test_two_run_at_once_and_the_others_wait_for_their_turn(station):
