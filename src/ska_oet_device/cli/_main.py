@@ -10,11 +10,14 @@ def main() -> None:
     """Run the command; does not return."""
     program, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy, which comes with Tango, needs none of its threads
-    if arguments[:1] == ["health"]:
-        from ._health import main as health
+    try:
+        if arguments[:1] == ["health"]:
+            from ._health import main as health
 
-        health(arguments[1:], program=program)
-    else:
-        from ._program import main as others
+            health(arguments[1:], program=program)
+        else:
+            from ._program import main as others
 
-        others(program, arguments)
+            others(program, arguments)
+    except KeyboardInterrupt:  # while modules are loaded
+        os._exit(130)
