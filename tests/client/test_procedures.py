@@ -114,6 +114,7 @@ class TestLater:
             assert (found.id, found.run_id, found.script) == (ran.id, ran.run_id, "file://good.py")
             assert found.wait().state == "COMPLETE"
         assert ran.id in [procedure.id for procedure in either.procedures()]
+        assert (ran.id, "COMPLETE") in [(summary.id, summary.state) for summary in either.summaries()]
 
     @pytest.mark.parametrize("which", [987654, "0199ffff-0000-7000-8000-000000000000"], ids=["id", "run_id"])
     def test_a_procedure_that_never_was_is_unknown(self, either, which):
@@ -306,7 +307,7 @@ class TestEnd:
         inner = getattr(either, "_inner", either)
         assert len(inner._feed._listeners) == 1
         events.close()
-        assert inner._feed._listeners == {}
+        assert len(inner._feed._listeners) == 0
 
     def test_a_wait_is_quick(self, either):
         either.run("good.py").wait(timeout=20)

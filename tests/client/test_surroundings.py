@@ -254,7 +254,7 @@ class TestEventLoops:
                 waiting.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await waiting
-                assert client._feed._listeners == {}
+                assert len(client._feed._listeners) == 0
                 assert {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} == set()
 
         asyncio.run(observe())

@@ -78,7 +78,11 @@ class AsyncOetClient:
 
     async def procedures(self) -> list[AsyncProcedure]:
         """Return the procedures that live, and the newest that have ended, oldest first."""
-        return [AsyncProcedure(self, found) for found in await self._driver.finish(steps.summaries("Summarise", []))]
+        return [AsyncProcedure(self, found) for found in await self.summaries()]
+
+    async def summaries(self) -> list[Summary]:
+        """Return what is known now of the procedures that live, and of the newest that have ended, oldest first."""
+        return await self._driver.finish(steps.summaries("Summarise", []))
 
     async def active(self) -> AsyncProcedure | None:
         """Return the procedure that is RUNNING, else the one that changed last; None before the first."""

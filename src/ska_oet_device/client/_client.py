@@ -99,7 +99,11 @@ class OetClient:
 
     def procedures(self) -> list[Procedure]:
         """Return the procedures that live, and the newest that have ended, oldest first."""
-        return [Procedure(self, found) for found in self._driver.finish(steps.summaries("Summarise", []))]
+        return [Procedure(self, found) for found in self.summaries()]
+
+    def summaries(self) -> list[Summary]:
+        """Return what is known now of the procedures that live, and of the newest that have ended, oldest first."""
+        return self._driver.finish(steps.summaries("Summarise", []))
 
     @property
     def active(self) -> Procedure | None:

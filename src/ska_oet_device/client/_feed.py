@@ -9,7 +9,6 @@ says.
 from __future__ import annotations
 
 import atexit
-import collections
 import contextlib
 import json
 import logging
@@ -26,7 +25,8 @@ from . import _gate
 from ._answers import LifecycleEvent
 from ._connection import check_process, this_process
 from ._errors import ClosedError, OetError
-from ._items import Closed, Item, Look, Put, Reconnected, Value
+from ._items import Closed, Look, Put, Reconnected, Value
+from ._listeners import Listeners
 from ._subscriptions import Gone, Pushed, Subscriptions
 
 _LOG = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ _LOOKS_AFTER = (0.05, 0.2, 0.5, 1.0)  # seconds behind a subscription: Tango may
 # And behind a restart, until something is pushed: Tango's client may hold on to the server that has gone until its own
 # heartbeat tells, if somebody else in this process has subscribed there, too.
 _LOOKS_AFTER_RESTART = (*_LOOKS_AFTER, 2.0, 4.0, 8.0, 12.0)
-_RECENT = 200  # lifecycle events that are kept for those who begin to listen a moment later
 _JOIN = 5.0  # seconds
 
 
@@ -77,14 +76,11 @@ class Feed:
         self._lost = lost
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._lock = threading.RLock()  # again: the garbage collector closes feeds, in whatever thread it runs
-        self._listeners: dict[int, tuple[frozenset[str], Put]] = {}
-        self._next_key = 0
+        self._listeners = Listeners()
         self._thread: threading.Thread | None = None
         self._pid = this_process()
         self._closing = threading.Event()
         self._is_up = threading.Event()
-        self._last: int | None = None
-        self._recent: collections.deque[LifecycleEvent] = collections.deque(maxlen=_RECENT)
         # The thread's own:
         self._subscriptions: Subscriptions | None = None
         self._looks: list[float] = []
@@ -95,7 +91,7 @@ class Feed:
     @property
     def last(self) -> int | None:
         """The number of the newest lifecycle event that is known; None before the first connection."""
-        return self._last
+        return self._listeners.last
 
     def begin(self, last: int | None = None) -> None:
         """Start the thread, if it does not run; does not wait.
@@ -108,8 +104,7 @@ class Feed:
         with self._lock:
             if self._closing.is_set():
                 raise ClosedError("this client was closed")
-            if self._last is None:
-                self._last = last
+            self._listeners.begin(last)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="oet-client", daemon=True)
                 self._thread.start()
@@ -133,27 +128,14 @@ class Feed:
             are too many to be known any more, Reconnected is
         """
         self.begin()
-        with self._lock:
-            if since is not None:
-                self._tell_again(put, since)
-            key = self._next_key
-            self._next_key += 1
-            self._listeners[key] = (frozenset(attributes), put)
+        key = self._listeners.join(put, frozenset(attributes), since)
         if attributes:
             self._inbox.put(_Wanted())
         try:
             yield
         finally:
             if this_process() == self._pid:  # in a fork the lock may be held by a thread that is not there
-                with self._lock:
-                    del self._listeners[key]
-
-    def _tell_again(self, put: Put, since: int) -> None:
-        known = [event for event in self._recent if event.sequence > since]
-        if self._last is not None and self._last - since > len(known):
-            put(Reconnected())
-        for event in known:
-            put(event)
+                self._listeners.leave(key)
 
     def close(self, *, waits: bool = True, tells: bool = True) -> None:
         """End the thread, and the subscriptions; may be called twice.
@@ -167,7 +149,7 @@ class Feed:
             self._closing.set()
             thread = self._thread
         if tells:
-            self._tell(Closed())
+            self._listeners.tell(Closed())
         self._inbox.put(None)
         if waits and thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN)
@@ -215,14 +197,14 @@ class Feed:
                 self._lost()
                 raise OetError("its process has ended")
         elif isinstance(item, _Wanted):
-            if self._subscriptions.want(self._wanted()):
+            if self._subscriptions.want(self._listeners.wanted()):
                 self._look_after(_LOOKS_AFTER)
         elif isinstance(item, _Doubted):
             self._catch_up()
-            self._tell(Reconnected())
+            self._listeners.tell(Reconnected())
         elif isinstance(item, _Due):
             self._catch_up()
-            self._tell(Look())
+            self._listeners.tell(Look())
 
     def _connect(self) -> bool:
         """Subscribe, and fetch what was missed; tries until it can, and says False if the feed is closed."""
@@ -232,12 +214,10 @@ class Feed:
                 self._unsubscribe()
                 proxy = self._make_proxy()
                 self._subscriptions = Subscriptions(proxy, self._inbox.put)
-                self._subscriptions.want(self._wanted())
+                self._subscriptions.want(self._listeners.wanted())
                 newest = self._newest()
                 begins_anew = newest if self._is_another_history(newest) else None
-                if self._last is None or begins_anew is not None:
-                    self._last = newest
-                    self._recent.clear()
+                self._listeners.begin(newest, anew=begins_anew is not None)
                 self._catch_up()
             except (tango.DevFailed, OetError):
                 self._closing.wait(pause)
@@ -245,7 +225,7 @@ class Feed:
             else:
                 self._look_after(_LOOKS_AFTER_RESTART if self._was_up else _LOOKS_AFTER)
                 self._was_up = True
-                self._tell(Reconnected(begins_anew))
+                self._listeners.tell(Reconnected(begins_anew))
                 return True
         return False
 
@@ -253,10 +233,6 @@ class Feed:
         if self._subscriptions is not None:
             self._subscriptions.close()
             self._subscriptions = None
-
-    def _wanted(self) -> set[str]:
-        with self._lock:
-            return set().union(*(attributes for attributes, _ in self._listeners.values()))
 
     def _look_after(self, seconds: tuple[float, ...]) -> None:
         now = time.monotonic()
@@ -268,7 +244,8 @@ class Feed:
 
     def _is_another_history(self, newest: int) -> bool:
         """Say whether the device does not know any more what it has told; `newest` alone may be a little behind."""
-        return self._last is not None and newest < self._last and not self._events_after(self._last - 1)
+        last = self.last
+        return last is not None and newest < last and not self._events_after(last - 1)
 
     def _events_after(self, sequence: int) -> list[dict[str, Any]]:
         assert self._subscriptions is not None
@@ -280,11 +257,11 @@ class Feed:
             if data.errors[0].reason != "API_MissedEvents":
                 raise tango.DevFailed(*data.errors)
             self._catch_up()
-            self._tell(Look())
+            self._listeners.tell(Look())
             return
         value = data.attr_value.value
         if pushed.attribute == "lifecycleSequence":
-            if self._last is None or value > self._last:
+            if self.last is None or value > self.last:
                 self._catch_up()
         elif pushed.attribute == "lifecycleEvent":
             if not pushed.is_answer:
@@ -293,35 +270,18 @@ class Feed:
             if change:
                 self._lifecycle(LifecycleEvent.of(change))
         else:
-            self._tell(Value(pushed.attribute, value, data.attr_value.time.totime()))
+            self._listeners.tell(Value(pushed.attribute, value, data.attr_value.time.totime()))
 
     def _lifecycle(self, event: LifecycleEvent) -> None:
-        assert self._last is not None
-        if event.sequence > self._last + 1:
+        assert self.last is not None
+        if event.sequence > self.last + 1:
             self._catch_up()
-        if event.sequence == self._last + 1:
-            self._tell_event(event)
+        if event.sequence == self.last + 1:
+            self._listeners.tell_event(event)
 
     def _catch_up(self) -> None:
         """Fetch the events that did not arrive, and tell them."""
-        assert self._last is not None
-        while missed := self._events_after(self._last):
+        assert self.last is not None
+        while missed := self._events_after(self.last):
             for change in missed:
-                self._tell_event(LifecycleEvent.of(change))
-
-    def _tell_event(self, event: LifecycleEvent) -> None:
-        with self._lock:  # who begins to listen now gets it from here, or from there
-            self._last = event.sequence
-            self._recent.append(event)
-            self._tell(event)
-
-    def _tell(self, item: Item) -> None:
-        with self._lock:
-            listeners = list(self._listeners.values())
-        for attributes, put in listeners:
-            if isinstance(item, Value) and item.attribute not in attributes:
-                continue
-            try:
-                put(item)
-            except Exception:  # a listener harms neither the feed nor the others
-                _LOG.exception("a listener of the device's events has failed")
+                self._listeners.tell_event(LifecycleEvent.of(change))

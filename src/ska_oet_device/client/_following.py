@@ -128,7 +128,8 @@ class _Reported:
         except UnreachableError:
             yield Doubt()
             return
-        self._read_at = {name: time for name, (_, time) in zip(PROGRESS, read, strict=True)}
+        # What is INVALID has the time at which it was read, which may be later than that of the first report.
+        self._read_at = {name: time for name, (value, time) in zip(PROGRESS, read, strict=True) if value is not None}
         (uid, _), (percent, _), (activity, _) = read
         self._known = ProgressEvent(uid, percent, activity or "")
 
