@@ -214,7 +214,7 @@ class TestOutput:
         procedure = either.run("prints.py", 1, end=30)
         output = procedure.output(follow=True, timeout=20)
         assert next(output) == "line 0\n"
-        assert procedure.state == "RUNNING"
+        assert not procedure.state.is_terminal
         output.close()
 
     def test_that_of_a_procedure_that_waits_comes_by_its_end(self, either):

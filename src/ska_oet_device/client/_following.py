@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any
 
-from ._answers import CheckReport, LifecycleEvent, ProcedureState, Progress, ProgressEvent, Summary
+from ._answers import CheckReport, LifecycleEvent, Progress, ProgressEvent, Summary
 from ._errors import Deadlock, UnknownCheck, UnreachableError
 from ._items import Item, Look, Reconnected, Value
 from ._json import to_json
@@ -27,15 +28,16 @@ def outcome(which: Which, wait: Wait, timeout: float | None, *, is_told: bool = 
 
     :param is_told: whether all that has happened since the start that is waited for is among the items
     """
-    state = str(ProcedureState.CREATING) if is_told else "unknown, since the device does not answer"
+    state = "unknown, since the device does not answer"
+    looks = not is_told
     try:
         while True:
-            if not is_told:
+            if looks:
                 known = yield from summary(which, insists=True)
                 state = str(known.state)
                 if wait.is_over_by(known):
                     return wait.outcome(known)
-            is_told = False
+            looks = True
             if os.environ.get(_RUN_ID) == which.run_id:
                 raise Deadlock(f"procedure {which.uid} ({which.script}) is this script: it would wait for itself")
             while not isinstance((item := (yield Next())), Reconnected):
@@ -46,6 +48,12 @@ def outcome(which: Which, wait: Wait, timeout: float | None, *, is_told: bool = 
                         if wait.is_over_by(known) or not item.is_dropped_start:  # else somebody has started it since
                             return wait.outcome(known, item)
     except TimeoutError:
+        if is_told:  # events may be under way
+            with contextlib.suppress(UnreachableError):
+                known = yield from summary(which)
+                state = str(known.state)
+                if wait.is_over_by(known):
+                    return wait.outcome(known)
         raise TimeoutError(f"procedure {which.uid} ({which.script}) is {state} after {timeout:g} s") from None
 
 
