@@ -311,6 +311,15 @@ def busy():
     {busy}
 deed = busy
 """,
+    "callback of C that tells nobody": """
+import sqlite3
+def busy(_):
+    {busy}
+database = sqlite3.connect(":memory:")
+database.set_trace_callback(busy)
+def deed():
+    database.execute("select 1")
+""",
     "hook of a fork": """
 is_on = False
 def busy():

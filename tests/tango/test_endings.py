@@ -1,5 +1,6 @@
 """However a script ends, the device says how, leaves nothing behind, and goes on."""
 
+import json
 import os
 import signal
 import time
@@ -258,3 +259,14 @@ def test_a_script_whose_threads_never_end_can_be_stopped(oet, tmp_path):
     oet.stop(uid)
     assert oet.recorder.wait_for_end(uid, 5)["state"] == "STOPPED"
     _goes_on(oet)
+
+
+def test_a_stop_that_hits_a_callback_of_tango_is_not_lost(oet, other):
+    """Tango's library catches whatever a callback raises, and goes on."""
+    uid = oet.run("subscribes.py", other.url)
+    oet.recorder.wait_for("activeActivity", lambda text: text == "in the callback")
+    oet.stop(uid)
+    state, reason, history = _end_of(oet, uid)
+    assert (state, reason) == ("STOPPED", "stopped on request")
+    assert "SIGKILL" not in history["exit"]["signals_sent"]
+    wait_until(lambda: "parked" in json.loads(oet.proxy.Output(str(uid)))["text"], 10, "it has cleaned up")

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -15,6 +18,70 @@ from support.forked import in_a_child
 
 from ska_oet_device.mptools import InterruptGate, TerminateInterrupt, become_subreaper, die_with_parent
 from ska_oet_device.mptools._signals import reset_signals
+
+
+def _caught(interrupt, clean_up):
+    def deed():
+        with contextlib.suppress(KeyboardInterrupt):
+            interrupt()
+        clean_up()
+        interrupt()
+
+    deed()
+    interrupt()
+
+
+def _finally(interrupt, clean_up):
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            interrupt()
+        finally:
+            interrupt()
+            clean_up()
+            interrupt()
+    interrupt()
+
+
+def _in_a_with(interrupt, clean_up):
+    @contextlib.contextmanager
+    def tidy():
+        try:
+            yield
+        except KeyboardInterrupt:
+            interrupt()
+            clean_up()
+            interrupt()
+
+    with tidy():
+        interrupt()
+    interrupt()
+
+
+def _raised_from(interrupt, clean_up):
+    with contextlib.suppress(ValueError):
+        try:
+            interrupt()
+        except KeyboardInterrupt:
+            interrupt()
+            clean_up()
+            raise ValueError from None
+    interrupt()
+
+
+def _in_a_coroutine(interrupt, clean_up):
+    async def deed():
+        try:
+            await asyncio.sleep(0)
+            interrupt()
+        except KeyboardInterrupt:
+            await asyncio.sleep(0)
+            interrupt()
+            clean_up()
+        await asyncio.sleep(0)
+        interrupt()
+
+    asyncio.run(deed())
+    interrupt()
 
 
 class TestInterruptGate:
@@ -45,6 +112,58 @@ class TestInterruptGate:
         with gate.open():
             gate.interrupt(TerminateInterrupt("third"))
         assert gate.waiting is None
+
+    def test_interrupts_again_what_a_callback_of_c_has_kept_to_itself(self):
+        gate, called = InterruptGate(), []
+
+        def callback(_):
+            called.append("callback")
+            gate.interrupt(TerminateInterrupt("first"))
+
+        with contextlib.closing(sqlite3.connect(":memory:")) as database:
+            database.set_trace_callback(callback)
+            with pytest.raises(TerminateInterrupt, match="second"), gate.open():
+                database.execute("select 1")
+                called.append("user code")
+                gate.interrupt(TerminateInterrupt("second"))
+        assert called == ["callback", "user code"]
+
+    def test_interrupts_again_behind_bookkeeping_that_is_under_way(self):
+        gate, done = InterruptGate(), []
+        with contextlib.closing(sqlite3.connect(":memory:")) as database:
+            database.set_trace_callback(lambda _: gate.interrupt(TerminateInterrupt("first")))
+            with pytest.raises(TerminateInterrupt, match="second"), gate.open():
+                database.execute("select 1")
+                with gate.closed():
+                    gate.interrupt(TerminateInterrupt("second"))
+                    done.append("bookkeeping")
+                done.append("user code")
+        assert done == ["bookkeeping"]
+
+    @pytest.mark.parametrize("handler", [_caught, _finally, _in_a_with, _raised_from, _in_a_coroutine])
+    def test_interrupts_nobody_again_who_has_handled_it(self, handler):
+        gate, done = InterruptGate(), []
+        with gate.open():
+            handler(lambda: gate.interrupt(TerminateInterrupt()), lambda: done.append("cleaned up"))
+            done.append("went on")
+        assert done == ["cleaned up", "went on"]
+
+    def test_does_not_hold_what_the_interrupted_held_when_the_next_signal_has_come(self):
+        gate, gone = InterruptGate(), []
+
+        class Held:
+            def __del__(self):
+                gone.append(True)
+
+        def interrupted():
+            held = Held()  # noqa: F841
+            gate.interrupt(TerminateInterrupt())
+
+        with gate.open():
+            with contextlib.suppress(TerminateInterrupt):
+                interrupted()
+            gate.interrupt(TerminateInterrupt())
+            assert gone
 
     @in_a_child
     def test_a_signal_in_a_hook_of_a_fork_interrupts_what_follows_it(self):

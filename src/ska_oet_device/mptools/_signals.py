@@ -11,6 +11,8 @@ import threading
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from ._lost import is_being_handled, is_lost
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _MOMENT = 0.05  # seconds, in which a hook has returned, on a busy machine, too
@@ -43,15 +45,27 @@ class InterruptGate:
         self.waiting: BaseException | None = None
         self.raised = False
         self._open = False
+        self._closed = 0  # parts that run, and are to be finished first
+        self._exception: BaseException | None = None  # what was raised, while it may still be on its way
 
     def interrupt(self, exception: BaseException) -> None:
-        """Raise `exception` now if the gate is open, else when it opens.  For signal handlers."""
-        if self._open:
-            self._open = False  # once: the clean-up that follows is not interrupted again
-            self.raised = True
-            raise exception
-        if not self.raised:
+        """Raise `exception` now if the gate is open, else when it opens.  For signal handlers.
+
+        It is raised once: the clean-up that follows is not interrupted again.  Only if what was raised has reached
+        nobody, since it hit a callback of PyTango's, say, it is raised with the next signal.
+        """
+        if self._exception is not None and is_lost(self._exception):
+            self.raised = False
+        if self._exception is not None and not is_being_handled(self._exception):
+            self._exception = None  # it holds what the functions held that it has ended
+        if self.raised:
+            return
+        if not self._open or self._closed:
             self.waiting = exception
+            return
+        self.raised, self._exception = True, exception
+        del exception  # else it would hold itself, and with that what the functions hold that it ends
+        raise self._exception
 
     def _raise_waiting(self) -> None:
         if self.waiting is not None:
@@ -61,12 +75,12 @@ class InterruptGate:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Let signals interrupt what runs inside.  Main thread only."""
-        self._open = not self.raised
+        self._open = True
         try:
             self._raise_waiting()
             yield
         finally:
-            self._open = False
+            self._open, self._exception = False, None
 
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
@@ -75,17 +89,18 @@ class InterruptGate:
         if threading.get_ident() != threading.main_thread().ident or not self._open:
             yield
             return
-        self._open = False
+        self._closed += 1
         try:
             yield
         finally:
-            self._open = not self.raised
-            self._raise_waiting()
+            self._closed -= 1
+            if not self._closed:
+                self._raise_waiting()
 
     def take_back(self) -> None:
         """What was raised has reached nobody, since it hit a `__del__` or a hook of a fork: the signal comes again."""
         threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        self.raised, self._open = False, True
+        self.raised, self._exception = False, None
 
 
 def _prctl(option: int, value: int) -> None:
