@@ -98,6 +98,28 @@ class TestOutcome:
             first.wait(timeout=20)
         assert second.start().wait(timeout=20).state == "COMPLETE"
 
+    def test_ready_is_reached_when_what_was_asked_for_has_returned(self, either):
+        procedure = either.prepare("sleepy.py")
+        for seconds in (0.05, 0.1):
+            procedure.start("nap", seconds)  # ahead of time: READY comes once before it
+        states = [state for state, _ in procedure.wait("READY", timeout=20).states]
+        assert states[-5:] == ["READY", "RUNNING", "READY", "RUNNING", "READY"]
+        assert [state for state, _ in procedure.wait("READY", timeout=20).states] == states
+        procedure.start("nap", 0.05)
+        assert procedure.wait("RUNNING", "READY", timeout=20).calls[-1].args == [0.05]
+        assert len(procedure.wait("READY", timeout=20).states) == len(states) + 2
+        procedure.stop()
+
+    def test_a_start_that_is_dropped_is_not_taken_for_one_that_has_returned(self, either):
+        first = either.run("sleepy.py")
+        first.wait("RUNNING", timeout=20)
+        second = either.prepare("sleepy.py")
+        second.start("nap", 0.1)
+        with pytest.raises(StartDropped):
+            second.wait("READY", timeout=20)
+        for procedure in (first, second):
+            procedure.stop()
+
     def test_a_state_that_does_not_exist_is_no_state(self, either):
         procedure = either.run("good.py")
         with pytest.raises(ValueError, match="FINISHED"):

@@ -54,6 +54,9 @@ class Call:
     time: float
 
 
+_ALL_TOLD = 1000  # of longer lists the device tells the first entry and the newest
+
+
 @dataclass(frozen=True)
 class Summary:
     """What is known of a procedure, at one moment; `data` is the whole ProcedureSummary of the contract."""
@@ -106,6 +109,14 @@ class Summary:
     def since(self) -> float:
         """When it entered its state, in Unix seconds."""
         return self.states[-1][1]
+
+    @property
+    def awaits_call(self) -> bool:
+        """Whether a function has been asked for that has not been called yet."""
+        if len(self.states) >= _ALL_TOLD:  # some are missing
+            return self.since < self.calls[-1].time
+        called = sum(state is ProcedureState.RUNNING for state, _ in self.states)
+        return called + len(self.dropped_starts) < len(self.calls) - 1  # the first call is init's
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def outcome(which: Which, wait: Wait, timeout: float | None, *, is_told: bool = 
                     state = str(item.state)
                     if wait.is_over(item):
                         known = yield from summary(which, insists=True)
-                        if wait.is_over_by(known) or not item.is_dropped_start:  # else somebody has started it since
+                        if wait.is_over_by(known, item):  # else somebody has started it since
                             return wait.outcome(known, item)
     except TimeoutError:
         if is_told:  # events may be under way

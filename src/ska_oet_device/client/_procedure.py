@@ -74,7 +74,8 @@ class Procedure:
     def wait(self, *states: ProcedureState | str, timeout: float | None = None) -> Summary:
         """Wait until the procedure is in one of these states, or has been since this call; returns the summary.
 
-        It goes on through restarts of the device server, of the whole server and of the database.
+        It goes on through restarts of the device server, of the whole server and of the database.  READY is
+        reached when all functions that were asked for have returned: `start("observe").wait("READY")` waits for it.
 
         :param states: names of states; none: COMPLETE
         :param timeout: seconds; None: for ever

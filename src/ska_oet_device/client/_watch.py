@@ -26,14 +26,26 @@ class Wait:
         return all(state.is_terminal for state in self.wanted)
 
     def is_over(self, event: LifecycleEvent) -> bool:
-        """Say whether an event ends the wait, well or badly; how is for a summary to say."""
+        """Say whether an event may end the wait, well or badly; whether it does, and how, is for a summary to say."""
         if event.process_uid != self.uid:
             return False
         return event.state in self.wanted or event.state.is_terminal or event.is_dropped_start
 
-    def is_over_by(self, summary: Summary) -> bool:
-        """Say whether there is nothing to wait for any more."""
-        return summary.state in self.wanted or summary.state.is_terminal or self._was_dropped(summary)
+    def is_over_by(self, summary: Summary, event: LifecycleEvent | None = None) -> bool:
+        """Say whether there is nothing to wait for any more.
+
+        READY is reached when all functions that were asked for have returned, and not between two of them.
+
+        :param event: what has happened before
+        """
+        if self._was_dropped(summary) or summary.state.is_terminal:
+            return True
+        if summary.state is ProcedureState.READY and summary.awaits_call:
+            return False
+        return summary.state in self.wanted or self._is_reached_by(event)
+
+    def _is_reached_by(self, event: LifecycleEvent | None) -> bool:
+        return event is not None and event.state in self.wanted and event.state is not ProcedureState.READY
 
     def _was_dropped(self, summary: Summary) -> bool:
         return summary.state is ProcedureState.READY and len(summary.dropped_starts) > self._dropped
@@ -44,16 +56,14 @@ class Wait:
         :param event: the event that has ended the wait, if it was one
         :raises ProcedureFailed: it is FAILED or UNKNOWN, and this was not waited for
         :raises ProcedureStopped: likewise STOPPED
-        :raises StartDropped: a start came to nothing, and READY was not waited for
+        :raises StartDropped: a start came to nothing
         :raises NotReached: it is COMPLETE, and has never been in a state that was waited for
         """
-        reached = {state for state, _ in summary.states} | ({event.state} if event else set())
-        if summary.state in self.wanted or (event is not None and event.state in self.wanted):
+        if self._was_dropped(summary):
+            raise StartDropped(f"procedure {summary.id} was not started: {summary.dropped_starts[-1]}", summary)
+        if summary.state in self.wanted or self._is_reached_by(event):
             return summary
-        if self._was_dropped(summary) or (event is not None and event.is_dropped_start):
-            reason = event.reason if event is not None else summary.dropped_starts[-1]
-            raise StartDropped(f"procedure {summary.id} was not started: {reason}", summary)
-        if summary.state is ProcedureState.COMPLETE and self.wanted & reached:
+        if summary.state is ProcedureState.COMPLETE and self.wanted & {state for state, _ in summary.states}:
             return summary
         raise _error(summary)
 
