@@ -227,10 +227,11 @@ def main(a={text!r}):
 """
 
 
-def test_a_report_is_no_larger_than_an_event_may_be_whatever_its_reason_and_its_path(oet, folder):
+@pytest.mark.parametrize("name", ["é" * 125, "\x01" * 250], ids=["letters", "controls"])
+def test_a_report_is_no_larger_than_an_event_may_be_whatever_its_reason_and_its_path(oet, folder, name):
     deep = os.fsencode(folder)
     for _ in range(14):  # a path has 4,095 bytes at most
-        deep += b"/" + "é".encode() * 125
+        deep += b"/" + name.encode()
         os.mkdir(deep)
     functions = "\n".join(f"def f{i}(a: int = {i}):\n    {'😀' * 300!r}\n" for i in range(150))
     Path(os.fsdecode(deep), "a.py").write_text(LARGE.format(text="😀" * 9000, functions=functions))

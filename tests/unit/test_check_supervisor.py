@@ -79,12 +79,12 @@ class Station:
         )
         self.checks._pool = pool
 
-    def ask(self, check_id: int, **more: Any) -> Process | None:
+    def ask(self, check_id: int, device: str = "d", **more: Any) -> Process | None:
         """Ask for a check; returns its process, if it has one."""
         before = set(self.kernel.processes)
         limits = {"LoadTimeout": 2.0}
         self.checks.create(
-            Check(0, f"run-{check_id}", {}, "/a.py", [], {}, {}, limits, 5.0, device="d", check_id=check_id, **more)
+            Check(0, f"run-{check_id}", {}, "/a.py", [], {}, {}, limits, 5.0, device=device, check_id=check_id, **more)
         )
         return next((self.kernel.processes[pid] for pid in self.kernel.processes if pid not in before), None)
 
@@ -204,6 +204,18 @@ def test_two_run_at_once_and_the_others_wait_for_their_turn(station):
     assert len(station.kernel.processes) == 3
     station.end(second)
     assert len(station.kernel.processes) == 4
+
+
+def test_a_device_does_not_wait_for_all_that_another_has_asked(station):
+    for check_id in range(1, 5):
+        station.ask(check_id)
+    station.ask(5, device="e")
+    station.ask(6, device="e")
+    while waiting := [process for process in station.kernel.processes.values() if not process.ended]:
+        loads(waiting[0])
+        waiting[0].say(*steps("found", "compiles", compiles="no"))
+        station.end(waiting[0])
+    assert [done.check_id for done in station.told] == [1, 2, 5, 3, 6, 4]
 
 
 def test_the_template_ends_when_nothing_has_been_checked_for_minutes(station):

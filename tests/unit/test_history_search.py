@@ -202,6 +202,14 @@ class TestWhatIsKnownInMemory:
         some = past.Past(procedures_with(*known[::2]), kept.history)
         assert [summary.id for summary in some.find(query)] == found
 
+    @pytest.mark.parametrize(
+        ("user", "found"), [("ZOë", [4]), ("zOË", []), ("ZOË", [])], ids=["ascii", "other", "both"]
+    )
+    def test_has_other_letters_than_those_of_ascii_as_they_are_written_as_sqlite_has_them(self, known, user, found):
+        query = HistoryQuery(ProcedureFilter(user=user))
+        everything = past.Past(procedures_with(*known), MemoryHistory(DEVICE))
+        assert [summary.id for summary in everything.find(query)] == found
+
     def test_is_the_truth_where_the_history_says_otherwise(self, kept, known):
         (living,) = (each for each in known if each.id == 5)
         changed = ProcedureSummary(**{**vars(living), "state": S.RUNNING})

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ska_oet_device.mptools import FrameReader, NotPlainError, dumps
 from ska_oet_device.procedure.messages import (
     FROM_WORKER,
+    LARGEST_FINDINGS,
     LONGEST_REASON,
     CheckFindings,
     CheckStep,
@@ -69,6 +70,8 @@ def test_what_a_worker_sends_is_believed(message):
         (RIGHT[1], "provenance", ["/a.py"]),
         (RIGHT[1], "provenance", {"path": "x" * 100_000}),
         (RIGHT[1], "provenance", {"path": "/a.py", "filled_in": 5}),  # that is FilledIn's to say
+        (RIGHT[1], "provenance", {"path": "/a.py"}),
+        (RIGHT[1], "provenance", {"path": "/a.py", "sha256": b"0", "git_commit": None, "environment": None}),
         (RIGHT[2], "folder", None),
         (RIGHT[2], "folder", "/" + "a" * 5000),
         (RIGHT[2], "path", "/a\0.py"),
@@ -95,7 +98,7 @@ def test_what_a_worker_sends_is_believed(message):
         (RIGHT[7], "functions", {"main": {"signature": "()"}}),
         (RIGHT[7], "functions", {"main": {"signature": "()", "docstring": 5, "parameters": {}}}),
         (RIGHT[7], "functions", {"main": {"signature": "()", "docstring": "", "parameters": None}}),
-        (RIGHT[7], "functions", {"main": {"signature": "x" * 100_000, "docstring": "", "parameters": {}}}),
+        (RIGHT[7], "functions", {"main": {"signature": "x" * LARGEST_FINDINGS, "docstring": "", "parameters": {}}}),
     ],
     ids=repr,
 )

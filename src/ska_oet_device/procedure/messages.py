@@ -48,7 +48,10 @@ CHECK_STEPS = ("found", "compiles", "environment", "imports", "functions", "argu
 """The steps of a check, in their order."""
 
 LARGEST_FINDINGS = 36 * 1024
-"""Bytes of JSON of what a check tells of a script's functions, its docstring among them."""
+"""Bytes of JSON of what a check tells of a script's functions, its docstring among them; fewer beside a longer path."""
+
+LARGEST_PATH_BESIDE = 12 * 1024
+"""Bytes of JSON of a path beside which there is room for all of them: one of control characters may have twice that."""
 
 LONGEST_CHECK_REASON = 1000
 """Characters of the reason of a step: with findings and a path as long as they may be a report has less than 64 KiB."""

@@ -42,8 +42,12 @@ class Found:
 
 
 def holds(text: str | None, part: str) -> bool:
-    """Say whether a text holds another one; upper and lower case are the same."""
-    return text is not None and part.lower() in text.lower()
+    """Say whether a text holds another one; upper and lower case of ASCII are the same."""
+    return text is not None and _folded(part) in _folded(text)
+
+
+def _folded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass").lower()  # of bytes: the letters of ASCII alone, as SQLite has it
 
 
 def in_json(part: str) -> str:

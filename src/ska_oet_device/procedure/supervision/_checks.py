@@ -1,4 +1,4 @@
-"""The checks of all devices of this server: a few at once, one after the other, beside the procedures."""
+"""The checks of all devices of this server: a few at once, the devices in turn, beside the procedures."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class CheckSupervisor:
         self._shared = replace(shared, environments=self._environments)
         self._pool: WorkerPool | None = None
         self._idle: Timer | None = None
-        self._waiting: deque[Check] = deque()
+        self._waiting: dict[str, deque[Check]] = {}  # by device, that whose turn it is first
         self._running: list[CheckedScript] = []
         self._unkillable: list[CheckedScript] = []
 
     def create(self, request: Check) -> None:
         """Check a script when it is its turn."""
-        self._waiting.append(request)
+        self._waiting.setdefault(request.device, deque()).append(request)
         self._go_on()
 
     def configure(self, preload: Sequence[str]) -> None:
@@ -84,14 +84,24 @@ class CheckSupervisor:
         self._environments.close()
         self._close_pool()
 
-    # -- one after the other
+    # -- each in its turn
 
     def _go_on(self) -> None:
         while self._waiting and len(self._running) < _AT_ONCE:
-            request = self._waiting.popleft()
+            request = self._next()
             call_for(_NeverBegun(request, self._tell), self._begin, request)
         if not self._waiting and not self._running and self._pool is not None and self._idle is None:
             self._idle = self._shared.loop.call_later(_IDLE_FOR, self._close_pool)
+
+    def _next(self) -> Check:
+        """Take what waits first of the device with the fewest under way: none waits for all that another has asked."""
+        running = [script.key[0] for script in self._running]
+        device = min(self._waiting, key=running.count)
+        requests = self._waiting.pop(device)
+        request = requests.popleft()
+        if requests:
+            self._waiting[device] = requests  # behind the others
+        return request
 
     def _begin(self, request: Check) -> None:
         if len(self._unkillable) >= _MOST_UNKILLABLE:

@@ -25,6 +25,7 @@ from ..state import ProcedureState
 Told = StateEntered | ScriptLoaded | FilledIn | EnvironmentReady | Finished | Delay | CheckStep | CheckFindings
 
 _MOST_READ = 32 * 1024  # bytes of what a worker says that it has read
+_PROVENANCE = {"path", "sha256", "git_commit", "environment"}
 _LATEST = 2.0**33  # Unix time, some centuries from now
 _OUTCOMES = ("completed", "failed", "terminated", "stopped")
 
@@ -39,8 +40,7 @@ def read_told(payload: bytes) -> Told:
         _check(type(message.state) is int and message.state in _ENTERED, "state", message.state)
         _check_time(message.time)
     elif isinstance(message, ScriptLoaded):
-        is_small = type(message.provenance) is dict and len(payload) <= _MOST_READ
-        _check(is_small and "filled_in" not in message.provenance, "provenance", message.provenance)
+        _check(len(payload) <= _MOST_READ and _is_provenance(message.provenance), "provenance", message.provenance)
     elif isinstance(message, FilledIn):
         _check(_is_subarray(message.arguments), "arguments", message.arguments)
     elif isinstance(message, EnvironmentReady):
@@ -61,12 +61,18 @@ def read_told(payload: bytes) -> Told:
     elif isinstance(message, CheckStep):
         _check_step(message)
     elif isinstance(message, CheckFindings):
-        _check(len(payload) <= 2 * LARGEST_FINDINGS, "functions", f"of {len(payload)} bytes")
+        _check(len(payload) <= LARGEST_FINDINGS, "functions", f"of {len(payload)} bytes")
         _check(message.docstring is None or type(message.docstring) is str, "docstring", message.docstring)
         _check(_are_functions(message.functions), "functions", message.functions)
     else:
         raise NotPlainError(f"a worker does not send {type(message).__name__}")
     return message
+
+
+def _is_provenance(told: object) -> bool:
+    return (
+        type(told) is dict and told.keys() == _PROVENANCE and all(type(told[key]) in (str, type(None)) for key in told)
+    )
 
 
 def _check_step(message: CheckStep) -> None:

@@ -6,8 +6,9 @@ import os
 import signal
 from typing import Any, NoReturn
 
+from ...mptools import dumps
 from ..marks import run_title
-from ..messages import CHECK_STEPS, LONGEST_REASON, Check, CheckStep, Load
+from ..messages import CHECK_STEPS, LARGEST_FINDINGS, LARGEST_PATH_BESIDE, LONGEST_REASON, Check, CheckStep, Load
 from ..script import ProcedureInput, read_script
 from . import _loader as loader
 from ._call import bind
@@ -76,7 +77,7 @@ class CheckWorker(ScriptWorker):
         self._done(IMPORTS)
         self._under_way = FUNCTIONS
         with self._code_of_the_script():
-            self._look_at_functions()
+            self._look_at_functions(path)
         self._done(FUNCTIONS)
         self._under_way = ARGUMENTS
         with self._code_of_the_script():
@@ -104,9 +105,10 @@ class CheckWorker(ScriptWorker):
         check_text(self._source, code)
         self._under_way = ENVIRONMENT
 
-    def _look_at_functions(self) -> None:
+    def _look_at_functions(self, path: str) -> None:
         assert self.module is not None
-        self.event_q.put(findings_of(self.module))
+        too_long = max(0, len(dumps(path)) - LARGEST_PATH_BESIDE)
+        self.event_q.put(findings_of(self.module, LARGEST_FINDINGS - too_long))
         if not self._has_init:  # else that may bind main
             check_module(self.module)
 

@@ -23,21 +23,23 @@ Plain = dict[str, Any]
 _LONGEST_TEXT = 4000  # characters of a docstring
 _LONGEST_SIGNATURE = 1000
 _ROOM_FOR_TEXT = 6 * 1024  # bytes of JSON of the script's docstring
-_ROOM = LARGEST_FINDINGS - _ROOM_FOR_TEXT - 1024  # of all functions together
+_FOR_THE_REST = 1024  # bytes of JSON beside docstring and functions
 _WARM_UPS = 10  # the interpreter adapts its code to what it does within some ten calls
 
 
-def findings_of(module: ModuleType) -> CheckFindings:
+def findings_of(module: ModuleType, largest: int = LARGEST_FINDINGS) -> CheckFindings:
     """Return what is told of a script that was loaded.
 
     Functions for which there is no room are told without docstring and parameters, or, beyond that, not at all.
+
+    :param largest: bytes of JSON
     """
     docstring = _text(vars(module).get("__doc__"))
     if docstring is not None and len(dumps(docstring)) > _ROOM_FOR_TEXT:
         docstring = docstring[: _ROOM_FOR_TEXT // 12]
     functions: dict[str, Plain] = {}
     whole = {name: function_data(vars(module)[name]) for name in names_of(module)}
-    room = _ROOM
+    room = largest - _ROOM_FOR_TEXT - _FOR_THE_REST
     for is_whole in (False, True):  # first a little of each, then all of those for which there is room
         for name, told in whole.items():
             shown = told if is_whole else {**told, "docstring": None, "parameters": ANY}
