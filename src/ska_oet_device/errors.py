@@ -76,6 +76,8 @@ class NotConnectedError(OetError):
 class HistoryError(OetError):
     """The durable history cannot be read now."""
 
+    reason = "OET_NoHistory"
+
 
 def brief(text: str, longest: int = _SHOWN) -> str:
     """Return what somebody has given as an error shows it: its beginning, and its size if there is more."""

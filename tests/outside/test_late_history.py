@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import tango
 from support.durable import PostgreSQL, Station
 from support.tango_server import Database
 from support.waiting import wait_until
+
+from ska_oet_device.client import NoHistory, OetClient, ProcedureFailed
 
 
 @pytest.fixture
@@ -57,3 +60,20 @@ def test_a_history_that_others_have_filled_is_gone_on_with(made, postgresql):
     postgresql.start()
     wait_until(lambda: made.proxy.state() == tango.DevState.ON, 20)
     wait_until(lambda: [item["id"] for item in made.oet.summaries()] == [first, uid], 20, "the earlier one is recalled")
+
+
+def test_a_wait_goes_on_until_the_history_tells_how_it_has_ended(made, postgresql):
+    made.start()
+    with OetClient(f"tango://{made.database.host}/{made.device}") as client, ThreadPoolExecutor(1) as pool:
+        procedure = client.run("waits.py")
+        procedure.wait("RUNNING", timeout=20)
+        outcome = pool.submit(procedure.wait)
+        postgresql.kill()
+        made.kill_main()
+        made.start()
+        with pytest.raises(NoHistory):
+            client.procedure(procedure.id)
+        assert not outcome.done()
+        postgresql.start()
+        with pytest.raises(ProcedureFailed, match="server"):
+            outcome.result(60)

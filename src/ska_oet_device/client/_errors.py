@@ -74,6 +74,10 @@ class TooLarge(RefusedError):  # noqa: N818
     """The argument, or the answer, is too large."""
 
 
+class NoHistory(RefusedError):  # noqa: N818
+    """The durable history cannot be read now, and what is asked for stands in it alone."""
+
+
 class Internal(RefusedError):  # noqa: N818
     """A fault of the device server."""
 
@@ -132,6 +136,7 @@ _REFUSALS: dict[str, type[RefusedError]] = {
         NotAllowed,
         TooMany,
         TooLarge,
+        NoHistory,
         Internal,
     )
 }

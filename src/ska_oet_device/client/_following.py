@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from ._answers import CheckReport, LifecycleEvent, Progress, ProgressEvent, Summary
-from ._errors import Deadlock, UnknownCheck, UnreachableError
+from ._errors import Deadlock, NoHistory, UnknownCheck, UnreachableError
 from ._items import Item, Look, Reconnected, Value
 from ._json import to_json
 from ._steps import PROGRESS, Ask, Doubt, Give, Next, Read, Steps, Which, insist, summary
@@ -32,8 +32,7 @@ def outcome(which: Which, wait: Wait, timeout: float | None, *, is_told: bool = 
     looks = not is_told
     try:
         while True:
-            if looks:
-                known = yield from summary(which, insists=True)
+            if looks and (known := (yield from _known(which))) is not None:
                 state = str(known.state)
                 if wait.is_over_by(known):
                     return wait.outcome(known)
@@ -43,10 +42,9 @@ def outcome(which: Which, wait: Wait, timeout: float | None, *, is_told: bool = 
             while not isinstance((item := (yield Next())), Reconnected):
                 if isinstance(item, LifecycleEvent) and item.process_uid == which.uid:
                     state = str(item.state)
-                    if wait.is_over(item):
-                        known = yield from summary(which, insists=True)
-                        if wait.is_over_by(known, item):  # else somebody has started it since
-                            return wait.outcome(known, item)
+                    known = (yield from _known(which)) if wait.is_over(item) else None
+                    if known is not None and wait.is_over_by(known, item):  # else somebody has started it since
+                        return wait.outcome(known, item)
     except TimeoutError:
         if is_told:  # events may be under way
             with contextlib.suppress(UnreachableError):
@@ -55,6 +53,17 @@ def outcome(which: Which, wait: Wait, timeout: float | None, *, is_told: bool = 
                 if wait.is_over_by(known):
                     return wait.outcome(known)
         raise TimeoutError(f"procedure {which.uid} ({which.script}) is {state} after {timeout:g} s") from None
+
+
+def _known(which: Which) -> Steps[Summary | None]:
+    """Return what is known of a procedure; None while that stands in a history alone that cannot be read.
+
+    Of what it has missed the device tells when it can.
+    """
+    try:
+        return (yield from summary(which, insists=True))
+    except NoHistory:
+        return None
 
 
 def events(since: int | None, which: Which | None = None, *, progress: bool = False) -> Steps[None]:
