@@ -8,7 +8,7 @@ import pytest
 from support.waiting import wait_until
 
 from ska_oet_device.config import Settings
-from ska_oet_device.errors import ScriptNotFoundError, TooManyError, UnknownCheckError
+from ska_oet_device.errors import InvalidArgumentError, ScriptNotFoundError, TooManyError, UnknownCheckError
 from ska_oet_device.event import Bus, topics
 from ska_oet_device.procedure.application import CheckCommand
 from ska_oet_device.procedure.application._checks import MOST_KEPT, MOST_WAITING, Checks
@@ -101,6 +101,13 @@ def test_a_script_that_is_not_there_is_reported_and_main_is_not_asked(device):
     assert all(step.ok is None for step in report.steps[1:])
     assert report.provenance == {"path": None, "sha256": None, "git_commit": None, "environment": None}
     assert device.reports == [report]
+
+
+def test_what_names_no_script_is_refused_and_is_no_check(device):
+    device.found = InvalidArgumentError("git_repo 'x' is not a URL")
+    with pytest.raises(InvalidArgumentError, match="git_repo"):
+        device.check()
+    assert device.checks.run_ids == device.asked == device.reports == []
 
 
 def test_where_nothing_was_read_the_path_is_the_one_that_was_found(device):

@@ -106,6 +106,7 @@ PARSERS = {
 }
 TAKEN = [
     ("Prepare", {"script": FILE}),
+    ("Prepare", {"script": {**FILE, "script_uri": "file://\n"}}),  # a file may be called so
     ("Prepare", {"script": GIT, "init_args": {"args": [1, None, {"a": []}]}, "user": "Ada"}),
     ("Prepare", {"script": {**GIT, "create_env": True}, "user": None}),
     ("Run", {"script": FILE, "fn_name": "f", "run_args": {"kwargs": {"x": 1}}}),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...config import Settings
-from ...errors import OetError, TooManyError, UnknownCheckError
+from ...errors import NotAllowedError, ScriptNotFoundError, TooManyError, UnknownCheckError
 from ...event import Bus, topics
 from ..domain import check_of, load_of, new_run_id
 from ..messages import CHECK_STEPS, CheckDone
@@ -65,11 +65,12 @@ class Checks:
 
         What is wrong with the script is told by the report, also that there is none.
 
+        :raises InvalidArgumentError: no repository, branch or commit can be called so
         :raises TooManyError: too many are waiting
         """
         try:
             path, problem = self._find(cmd.script), ""
-        except OetError as error:
+        except (ScriptNotFoundError, NotAllowedError) as error:
             path, problem = "", str(error)
         run_args = cmd.run_args
         size = sum(ArgCapture("", each, 0.0).size for each in (cmd.init_args, run_args) if each is not None)

@@ -94,7 +94,7 @@ class FileScript(Model):
 
     script_type: Literal["filesystem"]
     script_uri: str = _looks_like(
-        "file:///folder/name.py, or file://name.py below any of ScriptRoots; percent-encoded", pattern="^file://."
+        "file:///folder/name.py, or file://name.py below any of ScriptRoots; percent-encoded", pattern=r"^file://[\s\S]"
     )
 
     def script(self) -> ExecutableScript:
