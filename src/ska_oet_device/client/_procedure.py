@@ -72,7 +72,10 @@ class Procedure:
         return self._client._stop(requests.stop_data(self.id, abort, reason, self._client.user))
 
     def wait(self, *states: ProcedureState | str, timeout: float | None = None) -> Summary:
-        """Wait until the procedure is in one of these states, or has been since this call; returns the summary.
+        """Wait until the procedure is in one of these states; returns the summary of then.
+
+        A state that it is in counts, and one that it enters after this call, however short. Once it has completed each
+        state that it has ever been in counts: the summary is that of its end.
 
         It goes on through restarts of the device server, of the whole server and of the database.  READY is
         reached when all functions that were asked for have returned: `start("observe").wait("READY")` waits for it.
