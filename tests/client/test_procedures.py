@@ -206,6 +206,13 @@ class TestEvents:
         assert percents == sorted(percents)
         assert procedure.progress.percent == 100.0
 
+    def test_however_fast_it_reports_percent_and_activity_belong_together(self, either):
+        procedure = either.run("reports.py", steps=300, pause=0.003)
+        reported = [item for item in procedure.follow_progress(timeout=20) if item.activity or item.percent]
+        halves = [item for item in reported if f"step {round(3 * (item.percent or 0))}" != item.activity]
+        assert halves == []
+        assert reported[-1].activity == "step 300"
+
     def test_events_and_progress_are_followed_together(self, either):
         procedure = either.run("reports.py", steps=2)
         first = next(procedure.events()).sequence

@@ -7,11 +7,12 @@ import json
 import os
 from typing import Any
 
-from ._answers import CheckReport, LifecycleEvent, Progress, ProgressEvent, Summary
+from ._answers import CheckReport, LifecycleEvent, Progress, Summary
 from ._errors import Deadlock, NoHistory, UnknownCheck, UnreachableError
 from ._items import Item, Look, Reconnected, Value
 from ._json import to_json
-from ._steps import PROGRESS, Ask, Doubt, Give, Next, Read, Steps, Which, insist, summary
+from ._reported import Reported
+from ._steps import PROGRESS, Ask, Give, Next, Read, Steps, Which, insist, summary
 from ._watch import Wait
 
 __all__ = ["CHECK", "OUTPUT", "PROGRESS", "check", "events", "outcome", "output", "progress"]
@@ -71,7 +72,7 @@ def events(since: int | None, which: Which | None = None, *, progress: bool = Fa
     if which is not None and since is None and (yield from summary(which)).state.is_terminal:
         return
     last: int = (yield Read(("lifecycleSequence",)))[0] if since is None else since
-    reported, is_complete = _Reported(), False
+    reported, is_complete = Reported(), False
     while True:
         news: list[LifecycleEvent] = []
         if not is_complete:
@@ -99,62 +100,20 @@ def events(since: int | None, which: Which | None = None, *, progress: bool = Fa
 
 def progress(which: Which) -> Steps[None]:
     """Give what a script reports of itself, as it changes, until its procedure has ended."""
-    reported = _Reported()
+    known = Reported()
     item: Item = Reconnected()
     while True:
-        report = yield from reported.news(item)
+        has_ended = False
+        if isinstance(item, LifecycleEvent) and item.process_uid == which.uid and item.state.is_terminal:
+            has_ended, item = True, Look()  # the events of its last report may be under way
+        report = yield from known.news(item)
         if report is not None and report.process_uid == which.uid:
             yield Give(Progress(report.percent, report.activity))
-        if isinstance(item, Reconnected) and (yield from summary(which, insists=True)).state.is_terminal:
+        if isinstance(item, Reconnected):
+            has_ended = (yield from summary(which, insists=True)).state.is_terminal
+        if has_ended:
             return
         item = yield Next()
-        if isinstance(item, LifecycleEvent) and item.process_uid == which.uid and item.state.is_terminal:
-            return
-
-
-class _Reported:
-    """What the active procedure reports of itself, put together from three attributes.
-
-    Each report is an event of activeProgress and then one of activeActivity: the second one completes it.
-    """
-
-    def __init__(self) -> None:
-        self._known: ProgressEvent | None = None
-        self._told: ProgressEvent | None = None
-        self._read_at: dict[str, float] = {}
-
-    def news(self, item: Item) -> Steps[ProgressEvent | None]:
-        """Return what is reported now, if an item tells that it is something else than before."""
-        if isinstance(item, Value) and item.attribute in PROGRESS and self._known is not None:
-            if item.attribute == "activeProcedureId":
-                if item.value != self._known.process_uid:
-                    yield from self._read()
-            elif item.time > self._read_at.get(item.attribute, 0.0):  # else it was under way when it was read
-                self._known = _changed(self._known, item)
-                if item.attribute == "activeProgress":
-                    return None
-        elif isinstance(item, (Reconnected, Value)):
-            yield from self._read()
-        is_new = self._known != self._told
-        self._told = self._known
-        return self._known if is_new else None
-
-    def _read(self) -> Steps[None]:
-        try:
-            read = yield Read(PROGRESS, timed=True)
-        except UnreachableError:
-            yield Doubt()
-            return
-        # What is INVALID has the time at which it was read, which may be later than that of the first report.
-        self._read_at = {name: time for name, (value, time) in zip(PROGRESS, read, strict=True) if value is not None}
-        (uid, _), (percent, _), (activity, _) = read
-        self._known = ProgressEvent(uid, percent, activity or "")
-
-
-def _changed(known: ProgressEvent, item: Value) -> ProgressEvent:
-    if item.attribute == "activeProgress":
-        return ProgressEvent(known.process_uid, item.value, known.activity)
-    return ProgressEvent(known.process_uid, known.percent, item.value or "")
 
 
 def output(which: Which, *, follow: bool) -> Steps[None]:

@@ -18,6 +18,7 @@ from ._json import to_json
 
 PROGRESS = ("activeProcedureId", "activeProgress", "activeActivity")
 _HEALTH = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
+_READINGS = 10  # of what a script reports, until two of them agree
 _ROWS = 100  # of the history or the audit, a call
 
 
@@ -114,8 +115,23 @@ def active() -> Steps[Summary | None]:
 
 def progress(which: Which) -> Steps[Progress]:
     """Return what a script reports of itself now."""
-    active, percent, activity = yield Read(PROGRESS)
+    active, percent, activity = (value for value, _ in (yield from reported()))
     return Progress(percent, activity or "") if active == which.uid else Progress(None, "")
+
+
+def reported() -> Steps[list[tuple[Any, float]]]:
+    """Return what stands in the attributes of `PROGRESS`, with the times at which they were read.
+
+    The device reads them one after the other, and a report may come in between: they belong together where they are
+    found alike twice.  Where reports come too fast for that the last reading is as good as any.
+    """
+    read: list[tuple[Any, float]] = yield Read(PROGRESS, timed=True)
+    for _ in range(_READINGS):
+        before = read
+        read = yield Read(PROGRESS, timed=True)
+        if [value for value, _ in before] == [value for value, _ in read]:
+            break
+    return read
 
 
 def summaries(command: str, argument: Any) -> Steps[list[Summary]]:
