@@ -12,7 +12,7 @@ import typer
 
 from . import _check, _health_command, _looks, _runs, _streams, _watch  # noqa: F401 - they add their commands
 from ._app import app
-from ._status import Ended, Status, ended_by, say
+from ._status import Ended, Status, ended_by, say, unwritable
 
 
 def main(program: str, arguments: Sequence[str]) -> None:
@@ -29,7 +29,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
         status = ended.status
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
-    _leave(status)
+    _leave(status, program, as_json=as_json)
 
 
 _ORDER = (
@@ -46,7 +46,9 @@ def _run(program: str, arguments: Sequence[str]) -> int:
     command: Any = typer.main.get_command(app)
     try:
         result = command.main(args=list(arguments) or ["--help"], prog_name=program, standalone_mode=False)
-    except SystemExit as ended:  # as typer's completion ends
+    except SystemExit as ended:  # as typer's completion ends, and as it hides a pipe that nobody reads
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
         result = ended.code
     except typer.Abort:
         raise Ended(Status.INTERRUPTED, "left", "") from None
@@ -68,10 +70,13 @@ def _is_c_locale() -> bool:
     return name in ("C", "POSIX")
 
 
-def _leave(status: int) -> None:
+def _leave(status: int, program: str, *, as_json: bool) -> None:
     """End at once: to take Tango apart would take longer than what was asked for."""
     try:
         sys.stdout.flush()
-    except OSError:
-        status = status or Status.PIPE_CLOSED
+    except OSError as error:
+        if not status:
+            ended = unwritable(error)
+            say(ended, program, as_json=as_json)
+            status = ended.status
     os._exit(status)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import _times
-from ._status import Ended, Status
+from ._status import unwritable
 from ._table import table
 from ._text import one_line
 
@@ -88,13 +88,13 @@ class Shell:
     def write(self, text: str) -> None:
         """Write a text as it is, at once.
 
-        :raises Ended: nobody reads it any more
+        :raises Ended: nobody reads it any more, or it cannot be written
         """
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:
-            raise Ended(Status.PIPE_CLOSED, "closed", "") from None
+        except OSError as error:
+            raise unwritable(error) from None
 
     def line(self, text: str = "") -> None:
         """Write a line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import json
 import os
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for arguments that do not fit."""
 
+_OF_WRITING = (errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 class Status(enum.IntEnum):
     """Exit statuses; docs/reference/contract.md says what each means."""
@@ -29,6 +32,7 @@ class Status(enum.IntEnum):
     STOPPED = 4
     UNREACHABLE = 5
     FAULT = 70
+    UNWRITABLE = 74
     INTERRUPTED = 130
     PIPE_CLOSED = 141
     TERMINATED = 143
@@ -46,6 +50,13 @@ class Ended(Exception):  # noqa: N818 - it is no error of the command's
         super().__init__(text)
         self.status = status
         self.name = name
+
+
+def unwritable(error: OSError) -> Ended:
+    """Return how the command ends when standard output cannot be written: a closed pipe is nothing to speak of."""
+    if isinstance(error, BrokenPipeError):
+        return Ended(Status.PIPE_CLOSED, "closed", "")
+    return Ended(Status.UNWRITABLE, "unwritable", f"standard output cannot be written: {error.strerror}")
 
 
 def check_outcome(summary: Summary) -> None:
@@ -66,6 +77,8 @@ def ended_by(error: Exception) -> Ended:
         return error
     if isinstance(error, USAGE_ERROR):
         return Ended(Status.USAGE, "usage", getattr(error, "format_message", error.__str__)())
+    if isinstance(error, OSError) and error.errno in _OF_WRITING and error.filename is None:
+        return unwritable(error)
     from ..client import NoDevice, OetError, RefusedError, StartDropped, UnreachableError  # Tango takes long to import
 
     if isinstance(error, RefusedError):
