@@ -151,6 +151,12 @@ class TestDeviceServer:
         assert numbers == list(range(numbers[0], numbers[-1] + 1))
         assert output.get() == "begun\nended\n"
 
+    def test_what_may_be_asked_twice_is_asked_until_it_answers_within_the_clients_time(self, stand, client):
+        with OetClient(stand.device, timeout=30) as patient:
+            known = patient.summaries()
+            stand.kill_device_server()
+            assert patient.summaries() == known
+
     @pytest.mark.long
     def test_two_clients_and_a_subscription_of_somebody_else_do_not_keep_each_other_deaf(self, stand, client, tmp_path):
         with OetClient(stand.device) as other:

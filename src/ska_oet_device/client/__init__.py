@@ -18,7 +18,6 @@ from ._answers import (
 from ._async_client import AsyncOetClient
 from ._async_procedure import AsyncProcedure
 from ._client import OetClient
-from ._device import NoDevice
 from ._errors import (
     Busy,
     ClosedError,
@@ -27,6 +26,7 @@ from ._errors import (
     Internal,
     InvalidArgument,
     InvalidState,
+    NoDevice,
     NoHistory,
     NotAllowed,
     NotReached,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
@@ -86,10 +87,12 @@ class AsyncDriver:
 
     async def _take(self, step: Step, items: asyncio.Queue[Item], deadline: float | None) -> Any:
         if isinstance(step, Ask):
-            return await self.call(self.connection.call, step.command, step.argument)
+            return await self.call(
+                functools.partial(self.connection.call, patient=step.patient), step.command, step.argument
+            )
         if isinstance(step, Read):
             read = self.connection.read_timed if step.timed else self.connection.read
-            return await self.call(read, *step.attributes)
+            return await self.call(functools.partial(read, patient=step.patient), *step.attributes)
         if isinstance(step, Doubt):
             return self.feed.doubt()
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
 import os
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import tango
 
+from . import _failures as failures
 from . import _gate
-from ._errors import ClosedError, ForkedError, OetError, UnreachableError, translate
+from ._database import look
+from ._errors import ClosedError, ForkedError, NoDevice, OetError, UnreachableError
 
 T = TypeVar("T")
 
@@ -31,8 +36,7 @@ _REPEATABLE: Final = frozenset(
         "Summarise",
     ]
 )
-_LOST_CONNECTION: Final = ("API_CorbaException", "API_CommandFailed", "API_CantConnectToDevice", "API_AttributeFailed")
-_NOT_SENT: Final = ("TRANSIENT_ConnectFailed", "TRANSIENT_ConnectionClosed", "delayed")
+_PAUSES: Final = (0.0, 0.05, 0.1, 0.2)  # seconds between attempts; the last one for all others
 
 
 def fix_queue_length() -> None:
@@ -68,27 +72,34 @@ class Connection:
         self.timeout = timeout
         self._pid = this_process()
         self._proxy: tango.DeviceProxy | None = None
+        self._has_answered = False
         self.is_closed = False
 
-    def call(self, command: str, argument: Any = None) -> Any:
+    def call(self, command: str, argument: Any = None, *, patient: bool = True) -> Any:
         """Call a command, and return what its JSON says.
 
+        :param patient: whether what may be asked twice is asked again, for `timeout` seconds, while a device that has
+            answered before cannot be reached
         :raises RefusedError: the device refuses it; a class named after the contract's reason
         :raises UnreachableError: the device does not answer
+        :raises NoDevice: it is a device of another class
         :raises ForkedError: this process is a fork of the one that made the client
         :raises ClosedError: the client was closed
         """
         arguments = (command,) if argument is None else (command, argument)
-        answer = self._on_proxy(lambda proxy: proxy.command_inout(*arguments), command)
+        answer = self._on_proxy(lambda proxy: proxy.command_inout(*arguments), command, patient)
         return json.loads(answer) if answer else None
 
-    def read(self, *attributes: str) -> list[Any]:
+    def read(self, *attributes: str, patient: bool = True) -> list[Any]:
         """Return values of attributes, of one moment; None for one that is INVALID.  Raises as `call`."""
-        return [value for value, _ in self.read_timed(*attributes)]
+        return [value for value, _ in self.read_timed(*attributes, patient=patient)]
 
-    def read_timed(self, *attributes: str) -> list[tuple[Any, float]]:
+    def read_timed(self, *attributes: str, patient: bool = True) -> list[tuple[Any, float]]:
         """Return values, as `read`, and the time of each in Unix seconds."""
-        read = self._on_proxy(lambda proxy: proxy.read_attributes(attributes), None)
+        read = self._on_proxy(lambda proxy: proxy.read_attributes(attributes), None, patient)
+        for item in read:
+            if item.has_failed and item.get_err_stack()[0].reason == "API_AttrNotFound":
+                raise self._error_of(tango.DevFailed(*item.get_err_stack()))
         return [(None if item.is_empty or item.has_failed else item.value, item.time.totime()) for item in read]
 
     def check(self) -> None:
@@ -105,43 +116,49 @@ class Connection:
         """Call nothing any more."""
         self.is_closed, self._proxy = True, None
 
-    def _on_proxy(self, use: Callable[[tango.DeviceProxy], T], command: str | None) -> T:
-        self.check()
-        known = self._proxy
-        try:
-            return self._once(use, known)
-        except tango.DevFailed as failure:
-            error = translate(failure)
-            if not isinstance(error, UnreachableError):
-                raise error from None
-            has_lost = _has_lost_connection(failure)
-            if has_lost:  # not where it is slow: to connect anew takes longer than `timeout`
-                self.forget()
-            is_safe = command is None or command in _REPEATABLE or _was_not_sent(failure)
-            if known is None or not is_safe or not has_lost:
-                raise (error if is_safe else _unclear(error, command)) from None
-        try:  # at once: the server has been started anew since the last call
-            return self._once(use, None)
-        except tango.DevFailed as failure:
-            self.forget()
-            raise translate(failure) from None
+    def _on_proxy(self, use: Callable[[tango.DeviceProxy], T], command: str | None, patient: bool) -> T:
+        is_repeatable = command is None or command in _REPEATABLE
+        ends = time.monotonic() + (self.timeout if patient and is_repeatable and self._has_answered else 0.0)
+        first: OetError | None = None
+        for pause in itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1])):
+            self.check()
+            known = self._proxy
+            try:
+                return self._once(use, known)
+            except tango.DevFailed as failure:
+                error = self._error_of(failure)
+                if not isinstance(error, UnreachableError):
+                    raise error from None
+                first = first or error
+                has_lost = failures.has_lost_connection(failure)
+                if has_lost:  # not where it is slow: to connect anew takes longer than `timeout`
+                    self.forget()
+                is_safe = is_repeatable or failures.was_not_sent(failure)
+                if not is_safe:
+                    raise _unclear(error, command) from None
+                # At once: the server has been started anew since the last call.
+                if not has_lost or (known is None and time.monotonic() + pause >= ends):
+                    raise first from None
+            time.sleep(pause)
+        raise AssertionError("the pauses have no end")
+
+    def _error_of(self, failure: tango.DevFailed) -> OetError:
+        if failures.is_another_class(failure):
+            with contextlib.suppress(tango.DevFailed):
+                kind = self._once(lambda proxy: proxy.info().dev_class, self._proxy)
+                if kind != "OetDevice":
+                    return NoDevice(f"{self.device} is a {kind}, not an OetDevice")
+        return failures.error_of(failure, self.device, self.timeout)
 
     def _once(self, use: Callable[[tango.DeviceProxy], T], known: tango.DeviceProxy | None) -> T:
         with _gate.call():
             proxy = known
             if proxy is None:
+                look(self.device, self.timeout)
                 proxy = self._proxy = make_proxy(self.device, self.timeout)
-            return use(proxy)
-
-
-def _has_lost_connection(failure: tango.DevFailed) -> bool:
-    texts = [f"{error.reason} {error.desc}".lower() for error in failure.args]
-    is_slow = any("timedout" in text or "timeout" in text for text in texts)
-    return failure.args[0].reason in _LOST_CONNECTION and not is_slow
-
-
-def _was_not_sent(failure: tango.DevFailed) -> bool:
-    return any(text in error.desc for error in failure.args for text in _NOT_SENT)
+            answer = use(proxy)
+            self._has_answered = True
+            return answer
 
 
 def _unclear(error: OetError, command: str | None) -> OetError:

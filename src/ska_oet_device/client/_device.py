@@ -6,14 +6,13 @@ import os
 
 import tango
 
-from ._errors import OetError, translate
+from ._database import look, tango_host
+from ._errors import NoDevice
+from ._failures import error_of
 
 VARIABLE = "OET_DEVICE"
+_TIMEOUT = 3.0  # seconds for the database
 _RUNS_ON = "SKA_OET_DEVICE"  # what a script's process is told
-
-
-class NoDevice(OetError):  # noqa: N818 - says it
-    """Nobody has said which device, and the database does not have exactly one."""
 
 
 def device_name(name: str | None) -> str:
@@ -33,17 +32,18 @@ def devices() -> list[str]:
 
     :raises UnreachableError: the database does not answer
     """
+    look("", _TIMEOUT)
     try:
         return [str(name) for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
     except tango.DevFailed as failure:
-        raise translate(failure) from None
+        raise error_of(failure, "", _TIMEOUT) from None
 
 
 def _only_one() -> str:
     found = devices()
     if len(found) == 1:
         return found[0]
-    host = os.environ.get("TANGO_HOST", "")
+    host = tango_host()
     if not found:
         raise NoDevice(f"the Tango database {host} has no device of the class OetDevice")
     raise NoDevice(f"the Tango database {host} has {len(found)} OetDevices: say which ({', '.join(found)})")

@@ -69,9 +69,10 @@ class Driver:
 
     def _take(self, step: Step, items: queue.SimpleQueue[Item], deadline: float | None) -> Any:
         if isinstance(step, Ask):
-            return self.connection.call(step.command, step.argument)
+            return self.connection.call(step.command, step.argument, patient=step.patient)
         if isinstance(step, Read):
-            return (self.connection.read_timed if step.timed else self.connection.read)(*step.attributes)
+            read = self.connection.read_timed if step.timed else self.connection.read
+            return read(*step.attributes, patient=step.patient)
         if isinstance(step, Doubt):
             return self.feed.doubt()
         try:

@@ -18,6 +18,10 @@ class UnreachableError(OetError):
     """The device, its server or the Tango database does not answer, or there is no such device."""
 
 
+class NoDevice(OetError):  # noqa: N818 - says it
+    """It is no OetDevice; or nobody has said which one, and the database does not have exactly one."""
+
+
 class ForkedError(OetError):
     """This client was made by another process, of which this one is a fork: Tango does not work in both."""
 

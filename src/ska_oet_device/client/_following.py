@@ -49,7 +49,7 @@ def outcome(which: Which, wait: Wait, timeout: float | None, *, is_told: bool = 
     except TimeoutError:
         if is_told:  # events may be under way
             with contextlib.suppress(UnreachableError):
-                known = yield from summary(which)
+                known = yield from summary(which, patient=False)
                 state = str(known.state)
                 if wait.is_over_by(known):
                     return wait.outcome(known)

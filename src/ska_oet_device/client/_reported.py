@@ -49,7 +49,7 @@ class Reported:
 
     def _read(self) -> Steps[None]:
         try:
-            read = yield from reported()
+            read = yield from reported(patient=False)
         except UnreachableError:
             yield Doubt()
             return

@@ -6,6 +6,7 @@ same steps, and how one waits is for each of them to know.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ _ROWS = 100  # of the history or the audit, a call
 
 @dataclass(frozen=True)
 class Ask:
-    """Call a command; sent is what its JSON says."""
+    """Call a command; sent is what its JSON says; `patient` as for `Connection.call`."""
 
     command: str
     argument: Any = None
+    patient: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Read:
 
     attributes: tuple[str, ...]
     timed: bool = False
+    patient: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Which:
 
 def insist(step: Ask | Read) -> Steps[Any]:
     """Ask, and while the device cannot be reached wait until it can."""
+    step = dataclasses.replace(step, patient=False)  # the feed tries again
     while True:
         try:
             return (yield step)
@@ -80,12 +84,13 @@ def insist(step: Ask | Read) -> Steps[Any]:
             pass
 
 
-def summary(which: Which, *, insists: bool = False) -> Steps[Summary]:
+def summary(which: Which, *, insists: bool = False, patient: bool = True) -> Steps[Summary]:
     """Return what is known of a procedure.
 
+    :param insists: whether to wait for a device that cannot be reached
     :raises UnknownProcedure: the device does not know it any more
     """
-    ask = Ask("Summarise", [which.uid])
+    ask = Ask("Summarise", [which.uid], patient)
     (data,) = (yield from insist(ask)) if insists else (yield ask)
     found = Summary.of(data)
     if found.run_id != which.run_id:
@@ -119,16 +124,16 @@ def progress(which: Which) -> Steps[Progress]:
     return Progress(percent, activity or "") if active == which.uid else Progress(None, "")
 
 
-def reported() -> Steps[list[tuple[Any, float]]]:
+def reported(*, patient: bool = True) -> Steps[list[tuple[Any, float]]]:
     """Return what stands in the attributes of `PROGRESS`, with the times at which they were read.
 
     The device reads them one after the other, and a report may come in between: they belong together where they are
     found alike twice.  Where reports come too fast for that the last reading is as good as any.
     """
-    read: list[tuple[Any, float]] = yield Read(PROGRESS, timed=True)
+    read: list[tuple[Any, float]] = yield Read(PROGRESS, timed=True, patient=patient)
     for _ in range(_READINGS):
         before = read
-        read = yield Read(PROGRESS, timed=True)
+        read = yield Read(PROGRESS, timed=True, patient=patient)
         if [value for value, _ in before] == [value for value, _ in read]:
             break
     return read

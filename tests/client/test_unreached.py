@@ -1,0 +1,88 @@
+"""What cannot be reached is named, and no OetDevice is taken for one."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+import tango
+from support.tango_server import Database
+
+from ska_oet_device.client import NoDevice, OetClient, UnreachableError
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes no connection, and refuses none."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def test_a_database_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANGO_HOST", "127.0.0.1:1")
+    monkeypatch.delenv("OET_DEVICE", raising=False)
+    says = r"^the Tango database 127\.0\.0\.1:1 does not answer: .*refused"
+    with pytest.raises(UnreachableError, match=says):
+        OetClient()
+    with OetClient("mid-oet/subarray/01") as client, pytest.raises(UnreachableError, match=says):
+        client.summaries()
+
+
+def test_one_that_is_silent_is_given_up_within_the_clients_own_time(silent_port: int) -> None:
+    with OetClient(f"tango://127.0.0.1:{silent_port}/mid-oet/subarray/01", timeout=0.2) as client:
+        with pytest.raises(UnreachableError, match=f"127.0.0.1:{silent_port} does not answer: timed out"):
+            client.health()
+
+
+def test_a_database_that_nobody_names_is_said_so_unless_tangorc_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TANGO_HOST", raising=False)
+    named = tango.ApiUtil.get_env_var("TANGO_HOST")  # as ~/.tangorc and /etc/tangorc have it
+    says = f"the Tango database {named} does not answer" if named else "TANGO_HOST is not set"
+    with OetClient("mid-oet/subarray/01", timeout=0.5) as client, pytest.raises(UnreachableError, match=says):
+        client.summaries()
+
+
+def test_a_host_without_a_port_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANGO_HOST", "somewhere")
+    with OetClient("mid-oet/subarray/01") as client, pytest.raises(UnreachableError, match="TANGO_HOST is somewhere, and not"):
+        client.summaries()
+
+
+def test_a_device_whose_server_does_not_run_is_named_with_its_database(database: Database) -> None:
+    database.add_server("nobody", {"mid-oet/nobody/01": {}})
+    for device, says in (
+        ("mid-oet/nobody/01", "mid-oet/nobody/01"),
+        ("no/such/device", "no/such/device not defined in the database"),
+    ):
+        with OetClient(f"tango://{database.host}/{device}") as client:
+            for _ in range(2):  # Tango itself says of the second one that it was delayed
+                with pytest.raises(UnreachableError, match=f"{says}.*{re.escape(database.host)}") as raised:
+                    client.summaries()
+                assert "delayed" not in str(raised.value)
+
+
+def test_a_device_of_another_class_is_no_oet_device(database: Database) -> None:
+    with OetClient(f"tango://{database.host}/sys/database/2") as client:
+        for ask in (
+            client.summaries,
+            client.health,
+            lambda: client.active,
+            lambda: client.run("good.py"),
+            lambda: client.stop(),
+            lambda: client.procedure(1),
+            lambda: list(client.history()),
+            lambda: next(client.follow(timeout=5)),
+        ):
+            with pytest.raises(NoDevice, match=r"sys/database/2 is a DataBase, not an OetDevice"):
+                ask()
