@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import tango
 from support.checks import checked, failure, steps_of
+from support.tango_server import reason_of
 
 SCRIPT = '"""Observes."""\n\n\ndef main(duration: float = 1.0):\n    """Observe."""\n'
 
@@ -42,6 +46,16 @@ def test_a_repository_that_may_not_be_used_is_not_found(device, repository):
     step, reason = failure(checked(device.oet, script))
     assert step == "found"
     assert "GitRepositories" in reason
+
+
+def test_what_can_be_no_repository_is_refused_as_by_prepare(device, repository):
+    repository.commit(observe=SCRIPT)
+    script = repository.script()
+    script["git_args"]["git_repo"] = "x"
+    for command in (device.oet.proxy.Check, device.oet.proxy.Prepare):
+        with pytest.raises(tango.DevFailed) as failure:
+            command(json.dumps({"script": script}))
+        assert reason_of(failure.value)[0] == "OET_InvalidArgument"
 
 
 class TestAnEnvironment:

@@ -14,7 +14,7 @@ from ska_oet_device.procedure.application import CheckCommand
 from ska_oet_device.procedure.application._checks import MOST_KEPT, MOST_WAITING, Checks
 from ska_oet_device.procedure.application._model import ScriptContext
 from ska_oet_device.procedure.messages import CHECK_STEPS, CheckDone
-from ska_oet_device.procedure.script import FileSystemScript, ProcedureInput
+from ska_oet_device.procedure.script import FileSystemScript, GitScript, ProcedureInput
 
 DONE = {name: {"ok": True, "reason": None, "time": 1.0} for name in CHECK_STEPS if name != "environment"}
 PROVENANCE = {"path": "/a.py", "sha256": "0", "git_commit": None, "environment": None}
@@ -103,11 +103,17 @@ def test_a_script_that_is_not_there_is_reported_and_main_is_not_asked(device):
     assert device.reports == [report]
 
 
-def test_what_names_no_script_is_refused_and_is_no_check(device):
+def test_what_names_no_script_of_git_is_refused_and_is_no_check(device):
     device.found = InvalidArgumentError("git_repo 'x' is not a URL")
     with pytest.raises(InvalidArgumentError, match="git_repo"):
-        device.check()
+        device.checks.check(CheckCommand(GitScript("git://a.py"), ProcedureInput()), ScriptContext())
     assert device.checks.run_ids == device.asked == device.reports == []
+
+
+def test_a_script_that_is_too_large_is_reported(device):
+    device.found = InvalidArgumentError("file://a.py has 209715200 bytes")
+    report = device.checks.report(device.check())
+    assert (report.steps[0].ok, report.steps[0].reason) == (False, "file://a.py has 209715200 bytes")
 
 
 def test_where_nothing_was_read_the_path_is_the_one_that_was_found(device):

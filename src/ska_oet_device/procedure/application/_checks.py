@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...config import Settings
-from ...errors import NotAllowedError, ScriptNotFoundError, TooManyError, UnknownCheckError
+from ...errors import InvalidArgumentError, OetError, TooManyError, UnknownCheckError
 from ...event import Bus, topics
 from ..domain import check_of, load_of, new_run_id
 from ..messages import CHECK_STEPS, CheckDone
-from ..script import ExecutableScript
+from ..script import ExecutableScript, GitScript
 from ._model import ArgCapture, CheckCommand, CheckReport, CheckStep, ScriptContext
 
 MOST_WAITING = 1000
@@ -65,12 +65,14 @@ class Checks:
 
         What is wrong with the script is told by the report, also that there is none.
 
-        :raises InvalidArgumentError: no repository, branch or commit can be called so
+        :raises InvalidArgumentError: no repository, branch, commit or path in one can be called so
         :raises TooManyError: too many are waiting
         """
         try:
             path, problem = self._find(cmd.script), ""
-        except (ScriptNotFoundError, NotAllowedError) as error:
+        except OetError as error:
+            if isinstance(error, InvalidArgumentError) and isinstance(cmd.script, GitScript):
+                raise  # nothing has been looked for: it is no form that these can have
             path, problem = "", str(error)
         run_args = cmd.run_args
         size = sum(ArgCapture("", each, 0.0).size for each in (cmd.init_args, run_args) if each is not None)
