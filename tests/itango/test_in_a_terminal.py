@@ -44,6 +44,13 @@ def test_a_night_in_a_terminal(terminal: Terminal, device: tango.DeviceProxy) ->
         shell.see(rf"\rprocedure {uid} goes on; %oet_stop {uid} stops it")
         shell.see(r"In \[3\]:")
         assert state_of(device, uid) == "RUNNING"
+        # And so does Ctrl-C in a wait.
+        shell.enter("print('wa' + 'its'); p.wait()")
+        shell.see("waits")
+        shell.type("\x03")
+        shell.see(r"KeyboardInterrupt: the script runs on")
+        shell.see(r"In \[4\]:")
+        assert "Traceback" not in shell.text
         # The id of what lives is completed.
         shell.type("%oet_stop \t")
         shell.see(rf"%oet_stop\s*{uid}")
@@ -53,7 +60,7 @@ def test_a_night_in_a_terminal(terminal: Terminal, device: tango.DeviceProxy) ->
         )
         shell.enter("p.wait()")
         shell.see(rf"ProcedureStopped: procedure {uid} \(file://scan.py\) is STOPPED: stopped on request: enough of it")
-        shell.see(r"In \[5\]:")
+        shell.see(r"In \[6\]:")
         shell.type("\x04")
         shell.see(r"exit")
         shell.enter("y")

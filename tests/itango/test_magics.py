@@ -67,7 +67,11 @@ def test_each_error_is_one_line_that_begins_with_the_reason_of_the_contract(
         "%oet_stop 999998": r"OET_UnknownProcedure: there is no procedure 999998 on .*",
         "%oet_output soon": r"OET_UnknownProcedure: soon is no id of a procedure",
         "%oet_stop for good": r"OET_InvalidState: no procedure is alive: there is none to stop",
-        "%oet_device no/such/device": r"UnreachableError: device no/such/device not defined .*",
+        "%oet_stop -n bye": r"UsageError: -n: there is no such option",
+        "%oet_stop 1 --now": r"UsageError: --now: there is no such option",
+        "%oet_output -n 5": r"UsageError: -n: there is no such option",
+        "%oet_device no/such/device": r"UnreachableError: device no/such/device not defined .*; "
+        r"the OetDevices there are: mid-oet/subarray/01",
         "%oet_run": r"UsageError: which script\?.*",
         "%oet_run hello.py [1, 2": r"UsageError: \] is missing: \[1, 2",
         "%oet_run hello.py $nobody": r"UsageError: nobody: NameError: name 'nobody' is not defined",
@@ -81,12 +85,38 @@ def test_each_error_is_one_line_that_begins_with_the_reason_of_the_contract(
     assert ("python_error" if shell == "itango" else "Traceback") in said["1/0"]  # as the shell has it
 
 
+def test_what_has_been_stopped_is_meant_behind_its_abort_script_and_said_to_have_ended(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    said = answers(
+        [
+            "p = %oet_run hello.py seconds=600",
+            "p.wait('RUNNING').state.name",
+            "s = %oet_stop",
+            "s.abort_script.wait().state.name",
+            "oet = %oet_device",
+            "oet.active.id == s.abort_script.id",
+            "%oet_describe",
+            "%oet_output",
+            "%oet_stop {p}",
+        ],
+        environment,
+        tmp_path,
+    )
+    assert said["oet.active.id == s.abort_script.id"] == "True"
+    assert re.match(r"procedure \d+  file://hello.py\n  state     STOPPED", said["%oet_describe"])
+    assert said["%oet_output"] == ""
+    ended = r"procedure \d+ \(file://hello.py\) had ended already: STOPPED, stopped on request.*"
+    assert re.fullmatch(ended, said["%oet_stop {p}"])
+
+
 FAILS = """
 def main():
     raise ValueError("the wind")
 """
 
 
+@pytest.mark.long
 def test_a_failure_is_told_in_one_line_and_described_with_the_scripts_traceback(
     environment: dict[str, str], own_scripts: Path, tmp_path: Path
 ) -> None:
@@ -104,6 +134,7 @@ def test_a_failure_is_told_in_one_line_and_described_with_the_scripts_traceback(
     assert said["%oet_run -w fails.py"].endswith(f"FAILED  {reason}")
 
 
+@pytest.mark.long
 def test_a_run_whose_start_is_dropped_says_so_and_is_not_watched_for_ever(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -132,7 +163,9 @@ def test_a_device_is_chosen_by_name_or_by_the_environment(
     chosen = "%oet_device mid-oet/subarray/01"
     said = answers([line, "oet", "%oet_device sim/mount/1", "%oet_device", chosen], by_variable, tmp_path)
     assert re.fullmatch(rf"{up.device}  OK  ON: Ready: no procedure is alive\..*", said["oet"])
-    assert re.fullmatch(r"API_CommandNotFound: Command Requests not found", said["%oet_device sim/mount/1"])
+    assert re.fullmatch(
+        r"NoDevice: sim/mount/1 is a \w+, not an OetDevice; .*: mid-oet/subarray/01", said["%oet_device sim/mount/1"]
+    )
     assert said["%oet_device"] == said["oet"]
     assert re.fullmatch(r"mid-oet/subarray/01  OK  ON: Ready: no procedure is alive\..*", said[chosen])
 
@@ -174,6 +207,7 @@ COMPLETED = {
 }
 
 
+@pytest.mark.long
 def test_scripts_ids_and_devices_are_completed(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "scandal.txt").touch()
     lines = [
@@ -188,6 +222,7 @@ def test_scripts_ids_and_devices_are_completed(environment: dict[str, str], tmp_
     assert "./scandal.txt" in found[-1]  # nor a path of this machine
 
 
+@pytest.mark.long
 def test_a_database_that_is_away_is_an_error_of_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     nobody = {**environment, "TANGO_HOST": "127.0.0.1:9"}
     said = answers(

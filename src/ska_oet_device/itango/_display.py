@@ -36,18 +36,21 @@ class Procedures(list[Summary]):
 
 @dataclass(frozen=True)
 class Stopped:
-    """Whom a Stop has stopped (None: whichever was the active one), and the abort script, if one follows."""
+    """Whom a Stop has stopped (None: whichever was the active one), and the abort script, if one follows.
+
+    :param ended: what was known of it, if it had ended before
+    """
 
     procedure: Procedure | None
     abort_script: Procedure | None
+    ended: Summary | None = None
 
     def __str__(self) -> str:
         stopped = self.procedure
-        text = (
-            f"procedure {stopped.id} ({stopped.script}) is being stopped"
-            if stopped
-            else "the active one is being stopped"
-        )
+        which = f"procedure {stopped.id} ({stopped.script})" if stopped else "the active one"
+        text = f"{which} is being stopped"
+        if self.ended is not None:
+            text = f"{which} had ended already: {self.ended.state}, {_one_line(self.ended.reason or '')}"
         follows = self.abort_script
         return f"{text}; procedure {follows.id} ({follows.script}) follows" if follows else text
 

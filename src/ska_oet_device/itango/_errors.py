@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any
 
 from IPython.core.error import UsageError
 
-from ..client import OetError, RefusedError
+from ..client import OetClient, OetError, Procedure, RefusedError
 
 
 def one_line(error: BaseException) -> str:
@@ -17,7 +18,7 @@ def one_line(error: BaseException) -> str:
 
 
 class OneLineErrors:
-    """Shows the client's errors, and those of usage, in one line; itango's handler, if there is one, shows the others.
+    """Shows the client's errors, those of usage, and Ctrl-C in a wait, in one line; itango's handler shows the others.
 
     :param shell: an IPython shell, which has one handler for all
     """
@@ -30,7 +31,7 @@ class OneLineErrors:
         """Take the place of the shell's handler."""
         kinds = tuple(self._shell.custom_exceptions)
         self._before = (kinds, self._shell.CustomTB if kinds else None)
-        self._shell.set_custom_exc((OetError, UsageError, *kinds), self._show)
+        self._shell.set_custom_exc((OetError, UsageError, KeyboardInterrupt, *kinds), self._show)
         self._own = self._shell.CustomTB
 
     def unload(self) -> None:
@@ -51,4 +52,20 @@ class OneLineErrors:
         if isinstance(error, (OetError, UsageError)):
             print(one_line(error))
             return None
+        if isinstance(error, KeyboardInterrupt):
+            interrupted = _interrupted(traceback)
+            if interrupted is None:
+                return shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+            print(f"\nKeyboardInterrupt: {interrupted}")
+            return None
         return self._before[1](kind, error, traceback, tb_offset=tb_offset)
+
+
+def _interrupted(traceback: TracebackType | None) -> str | None:
+    """Return what Ctrl-C has left as it was; None if it did not come while the client was at work."""
+    frames = [frame for frame, _ in walk_tb(traceback)]
+    if any(isinstance(frame.f_locals.get("self"), Procedure) for frame in frames):
+        return "the script runs on"
+    package = OetClient.__module__.rpartition(".")[0]
+    is_ours = any(str(frame.f_globals.get("__name__")).startswith(package) for frame in frames)
+    return "nothing was stopped" if is_ours else None

@@ -49,6 +49,7 @@ class Magics:
         oet = %oet_device        the client, for all that has no magic: oet.history(), oet.requests(), oet.prepare(…)
         """
         name = line.strip()
+        _refuse_option(name)
         return self._session.use(str(value_of(name, self._names))) if name else self._session.client
 
     @no_var_expand
@@ -99,10 +100,13 @@ class Magics:
         """
         first, _, rest = line.strip().partition(" ")
         which = self._named(first)
+        _refuse_option(line if which is None else rest)
         if which is not None:
             procedure = self._session.procedure(which)
+            before = procedure.summary()
             followers = procedure.stop(rest.strip())
-            return Stopped(procedure, followers[0] if followers else None)
+            ended = before if before.state.is_terminal else None
+            return Stopped(procedure, followers[0] if followers else None, ended)
         client = self._session.client
         followers = client.stop(line.strip())
         request = newest_stop(client, followers)
@@ -113,12 +117,13 @@ class Magics:
     def oet_output(self, line: str) -> None:
         """Show what a procedure has printed.
 
-        %oet_output              of the active one, or of the last one that was
+        %oet_output              of the active one, or of the last one that was; of an abort script only while it runs
         %oet_output 3
         %oet_output 3 -f         goes on until it has ended; Ctrl-C leaves it running
         """
         words = split(line)
-        show_output(self._session.procedure(self._one_of([word for word in words if word != "-f"])), "-f" in words)
+        which = self._one_of([word for word in words if word != "-f"])
+        show_output(self._session.asked_for() if which is None else self._session.procedure(which), "-f" in words)
 
     @no_var_expand
     def oet_watch(self, line: str) -> None:
@@ -133,10 +138,11 @@ class Magics:
     def oet_describe(self, line: str) -> Description:
         """Tell all of a procedure: state and reason, who asked for what, calls, result, traceback.
 
-        %oet_describe            of the active one, or of the last one that was
+        %oet_describe            of the active one, or of the last one that was; of an abort script only while it runs
         %oet_describe 3          also by its run id, and from before a restart
         """
-        return Description(self._session.procedure(self._one_of(split(line))).summary())
+        which = self._one_of(split(line))
+        return Description((self._session.asked_for() if which is None else self._session.procedure(which)).summary())
 
     @property
     def _names(self) -> dict[str, Any]:
@@ -147,6 +153,7 @@ class Magics:
         """Return the procedure that the words name; None: the active one."""
         if not words:
             return None
+        _refuse_option(words[0])
         which = self._named(words[0])
         if which is None:
             raise UnknownProcedure(f"{words[0]} is no id of a procedure", "OET_UnknownProcedure")
@@ -161,6 +168,12 @@ class Magics:
         if word[0] in "${":
             return value_of(word, self._names)
         return word if word.isascii() and (word.isdigit() or _looks_like_run_id(word)) else None
+
+
+def _refuse_option(words: str) -> None:
+    first = words.split()[:1]
+    if first and first[0].startswith("-"):
+        raise UsageError(f"{first[0]}: there is no such option")
 
 
 def _looks_like_run_id(word: str) -> bool:

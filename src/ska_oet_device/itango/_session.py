@@ -11,7 +11,16 @@ from typing import Any
 import tango
 from IPython.core.error import UsageError
 
-from ..client import OetClient, OetError, Procedure, Request, Summary
+from ..client import (
+    NoDevice,
+    OetClient,
+    OetError,
+    Procedure,
+    ProcedureState,
+    Request,
+    Summary,
+    UnreachableError,
+)
 from ..config import EXAMPLES
 
 _MOST_FILES = 2000  # that are offered for a name
@@ -40,7 +49,10 @@ class Session:
         :raises OetError: it does not answer, or is no OetDevice; the shell stays with the one before
         """
         client = OetClient(device, user=_user())
-        list(client.requests(limit=1))  # which only an OetDevice answers
+        try:
+            list(client.requests(limit=1))  # which only an OetDevice answers
+        except (UnreachableError, NoDevice) as error:
+            raise type(error)(f"{error}{_those_there_are(device)}") from None
         self.close()
         self._client = client
         return client
@@ -67,6 +79,33 @@ class Session:
         if active is None:
             raise UsageError(f"{self.client.device} has had no procedure yet")
         return active
+
+    def asked_for(self) -> Procedure:
+        """Return the active procedure, else the last one, but no abort script unless that is RUNNING.
+
+        :raises UsageError: there is none yet
+        """
+        active = self.procedure()
+        now = active.summary()
+        if now.state is ProcedureState.RUNNING or not _is_abort_script(now):
+            return active
+        others = [summary.id for summary in summaries(self.client) if not _is_abort_script(summary)]
+        return self.client.procedure(others[-1]) if others else active
+
+
+def _is_abort_script(summary: Summary) -> bool:
+    """Say whether the device has begun it, because of a Stop, and nobody has asked for it."""
+    return bool(summary.requested_by) and summary.requested_by[0].command == "Stop"
+
+
+def _those_there_are(device: str) -> str:
+    if "://" in device:  # of another database
+        return ""
+    try:
+        found = devices()
+    except (tango.DevFailed, OetError):
+        return ""
+    return f"; the OetDevices there are: {', '.join(found)}" if found else "; there is no OetDevice"
 
 
 def _user() -> str | None:
