@@ -126,6 +126,7 @@ def running(client: OetClient, end: Path) -> Any:
 
 
 class TestDeviceServer:
+    @pytest.mark.long
     def test_a_wait_goes_on_and_ends_as_soon_as_its_procedure(self, stand, client, tmp_path):
         procedure = running(client, tmp_path / "end")
         waiting = Later(procedure.wait)

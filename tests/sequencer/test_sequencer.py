@@ -133,6 +133,7 @@ def test_a_step_that_fails_is_told_with_its_reason_and_no_other_begins(
     assert sequencer.states[1] == "WAITING"
 
 
+@pytest.mark.long
 def test_a_sequence_goes_on_while_the_server_of_the_oet_device_is_killed_and_started_again(
     sequencer: tango.DeviceProxy, up: Stack, heard: EventRecorder
 ) -> None:
