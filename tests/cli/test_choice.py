@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 
+import pytest
 from support.shell import OetCommand
 from support.tango_server import program
 from support.waiting import wait_until
@@ -33,10 +35,39 @@ def test_of_several_devices_one_must_be_named(oet, device):
         done = oet("list")
         assert (done.status, done.err.count("\n")) == (2, 1)
         assert f"has 2 OetDevices: say which ({device.name}, mid-oet/cli/other)" in done.err
+        health = oet("health", "--timeout", "20")
+        assert (health.status, health.out) == (2, "")
+        assert f"has 2 OetDevices: say which ({device.name}, mid-oet/cli/other)" in health.err
+        assert json.loads(oet("health", "--json", "--timeout", "20").err)["error"] == "usage"
+        assert oet("health", "--timeout", "20", OET_DEVICE=device.name).status == 0
         done = oet("list", "-d", "mid-oet/cli/other")
         assert (done.status, done.err.count("\n")) == (5, 1)
     finally:
         device.database.tango.delete_server("OetDevice/never-started")
+
+
+def _without_tango_host(oet: OetCommand, *arguments: str) -> tuple[int, str, str]:
+    """Call it where nothing says where the database is, /etc/tangorc included."""
+    command = [program("oet"), *arguments]
+    if os.path.exists("/etc/tangorc"):
+        hidden = 'mount --bind /dev/null /etc/tangorc && exec "$@"'
+        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", hidden, "sh", *command]
+    environment = {key: value for key, value in oet.environment().items() if key != "TANGO_HOST"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+NOT_SET = "TANGO_HOST is not set: it says where the Tango database is, as host:port\n"
+
+
+@pytest.mark.parametrize("words", ["list", "run x.py", "stop -d a/b/c", "check x.py", "watch"])
+def test_no_command_looks_for_a_database_that_nobody_has_named(oet, words):
+    assert _without_tango_host(oet, *words.split()) == (2, "", f"oet: {NOT_SET}")
+
+
+def test_health_says_that_nobody_has_named_a_database(oet, device):
+    assert _without_tango_host(oet, "health", "a/b/c", "--timeout", "20") == (1, f"FAILED a/b/c: {NOT_SET}", "")
+    assert _without_tango_host(oet, "list", "-d", f"tango://{device.database.host}/{device.name}")[0] == 0
 
 
 def test_the_program_has_two_names():

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from support.tango_server import program
+from support.waiting import wait_until
 
 SCRIPTS = {
     "raises_markup.py": r"""
@@ -60,6 +61,38 @@ def test_describe_shows_all_that_is_known(oet, device, failed):
     assert "traceback:\n  Traceback (most recent call last):\n" in text
     assert "\x1b" not in text
     assert oet("describe", str(uid), "--json", check=True).objects == [device.summary(uid)]
+
+
+def test_describe_tells_what_was_filled_in_and_why_starts_were_dropped(oet, device):
+    busy = device.running("sleepy.py")
+    uid = device.run("good.py")
+    wait_until(lambda: device.summary(uid)["history"]["dropped_starts"])
+    text = oet("describe", str(uid), check=True).out
+    assert re.search(r"^calls: +\S+ \S+  init\(subarray_id=1 filled in\)$", text, re.MULTILINE), text
+    assert re.search(rf"^ +\S+ \S+  READY  start dropped: .*procedure {busy} ", text, re.MULTILINE), text
+    assert text.count("start dropped") == 1
+    assert "{" not in text
+    with oet.terminal("describe", str(uid), columns=40) as terminal:
+        assert terminal.wait() == 0
+    lines = terminal.shown.splitlines()
+    assert all(len(line) <= 40 for line in lines), lines
+    assert "".join(text.split()) == "".join(terminal.shown.split()), "nothing is left out"
+    device.tidy()
+
+
+def test_a_procedure_is_by_who_asked_for_it_first(oet, device):
+    uid = oet("--as", "dora", "prepare", "good.py", "--json", check=True).objects[0]["id"]
+    oet("--as", "carla", "stop", str(uid), check=True)
+    (row,) = [line.split() for line in oet("list", check=True).out.splitlines() if line.split()[0] == str(uid)]
+    assert row[5] == "dora"
+    device.recorder.wait_for_end(uid)
+
+
+def test_a_device_of_another_class_is_told_as_such(oet, device):
+    for command in ("list", "events", "output -f 1"):
+        done = oet(*command.split(), "-d", "sys/database/2")
+        assert (done.status, done.out, done.err.count("\n")) == (2, "", 1), done
+        assert done.err.startswith("oet: sys/database/2 is no OetDevice: ")
 
 
 @pytest.mark.long
@@ -123,7 +156,12 @@ def test_health_loads_neither_typer_nor_rich_nor_the_client(oet, device):
 
 
 CHECKS = {
-    "ok": (["good.py", "--fn", "calibrate", "-k", "source=x"], 0, "good.py: ok\n  init(subarray_id=1)\n"),
+    "ok": (
+        ["good.py", "--fn", "calibrate", "-k", "source=x"],
+        0,
+        "good.py: ok\n  A script as it should be: init, main, and other functions.\n"
+        "  init(subarray_id=1)\n      Prepare.\n",
+    ),
     "not there": (["nix.py"], 1, "nix.py: not ok: found: no file for file://nix.py"),
     "one of two": (["good.py", "raises_at_import.py"], 1, "raises_at_import.py: not ok: imports: LookupError"),
     "an argument too many": (["progress.py", "--fn", "silent", "-a", "1", "-a", "2"], 1, "not ok: arguments: "),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -102,3 +103,22 @@ def test_watch_through_a_pipe_is_a_line_a_change(oet, device):
         watch.terminate()
         assert watch.wait(30) == 143
     assert seen[-1]["reason"] == "completed"
+    assert all(one != other for one, other in itertools.pairwise(seen)), "a line is a change"
+    states = [state for state, _ in itertools.groupby(row["state"] for row in seen)]
+    assert states == device.recorder.states(uid), "none is lost"
+
+
+def test_watch_for_people_repeats_no_line(oet, device):
+    with oet.begun("watch") as watch:
+        for _ in device.summaries():
+            watch.stdout.readline()
+        uid = device.run("progress.py")
+        seen = []
+        for line in watch.stdout:
+            seen.append(line.split())
+            if seen[-1][3] == "COMPLETE":
+                break
+        watch.terminate()
+        assert watch.wait(30) == 143
+    assert {words[2] for words in seen} == {str(uid)}
+    assert all(one != other for one, other in itertools.pairwise(seen)), seen

@@ -45,11 +45,11 @@ def test_run_says_id_and_run_id_and_does_not_wait(oet, tidy):
 
 
 def test_values_are_json_where_they_are_json_and_else_texts(oet, tidy):
-    values = ("3", "x", '"3"', "null", "[1, {}]", "-3", "NaN", "1.5", "", "true", "True", "{a}", " 7 ")
+    values = ("3", "x", '"3"', "null", "[1, {}]", "-3", "NaN", "1.5", "", "true", "True", "a{", " 7 ")
     asked = [f"--arg={value}" for value in values]
     done = oet("run", "echo.py", "-f", "--json", *asked, "--kwarg", "a=b=c", "-k", "n=", "--init", "2",
                "--init-kwarg", "deep={\"x\": [null]}", check=True)  # fmt: skip
-    expected = [3, "x", "3", None, [1, {}], -3, "NaN", 1.5, "", True, "True", "{a}", 7]
+    expected = [3, "x", "3", None, [1, {}], -3, "NaN", 1.5, "", True, "True", "a{", 7]
     assert done.objects[-1]["history"]["exit"]["result"] == [
         expected, {"a": "b=c", "n": ""}, [[2], {"deep": {"x": [None]}}],
     ]  # fmt: skip
@@ -121,6 +121,15 @@ def test_stop_without_an_id_is_refused_while_nothing_lives(oet, tidy):
     assert done.err == "oet: no procedure is alive: there is none to stop [OET_InvalidState]\n"
 
 
+def test_stop_of_what_has_ended_says_how_it_had_ended(oet, tidy):
+    uid = tidy.run("raises.py", "nobody")
+    tidy.recorder.wait_for_end(uid)
+    done = oet("stop", str(uid), check=True)
+    said = rf"Procedure {uid} had ended already, at [-\d]+ [\d:]+: it is FAILED: ValueError: no such receiver: nobody\n"
+    assert re.fullmatch(said, done.out), done
+    assert oet("stop", str(uid), "--json", check=True).objects == [{"stopped": uid, "ended": "FAILED", "abort": []}]
+
+
 @pytest.mark.long
 def test_stop_names_the_abort_script(oet, tidy):
     with tidy.properties(AbortScript="file://good.py"):
@@ -132,8 +141,15 @@ def test_stop_names_the_abort_script(oet, tidy):
         told = oet("stop", "--json", check=True).objects[0]
         assert (told["stopped"], len(told["abort"])) == (second, 1)
         tidy.recorder.wait_for_end(told["abort"][0]["id"])
-        second = tidy.running("sleepy.py")
-        assert oet("stop", "--no-abort", "--json", check=True).objects == [{"stopped": second, "abort": []}]
+        third = tidy.running("sleepy.py")
+        said = re.fullmatch(
+            rf"Stop of procedure {third} is under way\.\nThe abort script is procedure (\d+): file://good.py\n",
+            oet("stop", check=True).out,
+        )
+        tidy.recorder.wait_for_end(int(said[1]))
+        last = tidy.running("sleepy.py")
+        done = oet("stop", "--no-abort", "--json", check=True)
+        assert done.objects == [{"stopped": last, "ended": None, "abort": []}]
 
 
 @pytest.mark.long
@@ -149,6 +165,10 @@ def test_who_asked_is_the_login_name_or_who_is_named(oet, tidy):
         (["run", "good.py", "--foo"], "No such option: --foo"),
         (["run", "good.py", "--kwarg", "novalue"], "--kwarg 'novalue' is not NAME=VALUE"),
         (["run", "good.py", "-k", "a=1", "-k", "a=2"], "--kwarg 'a' is given twice"),
+        (["run", "good.py", "-a", "[1, 2"], "--arg '[1, 2' is no JSON: Expecting ',' delimiter at character 6"),
+        (["check", "good.py", "--init-kwarg", "a={b}"], "--init-kwarg a='{b}' is no JSON: "),
+        (["history", "-n", "x"], "'--limit' / '-n': must be a whole number, 0 or more (given: 'x')"),
+        (["events", "-n=-1"], "must be a whole number, 0 or more (given: "),
         (["run", "good.py", "--branch", "main"], "belong to --git URL"),
         (["run", ""], "the script has no name"),
         (["stop", ""], "a procedure has an id, or a run id"),

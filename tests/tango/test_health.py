@@ -128,6 +128,31 @@ def test_the_command_answers_in_time_when_the_device_server_is_stopped(own_serve
         assert took < float(seconds) + SLOW
 
 
+def test_the_command_waits_for_a_device_server_that_is_started_again_and_tells_what_was_wrong(own_server):
+    oet = own_server()
+    assert _health(oet, oet.name, "--timeout", "20")[0] == 0
+    crashed = oet.server.device_server()
+    with _stopped(oet.server.pid):  # which would start it again
+        crashed.kill()
+        status, text, _ = _health(oet, oet.name, "--timeout", "5")
+        assert status == 1
+        assert text.startswith(f"FAILED {oet.name}: ")
+        assert "delayed" not in text
+        command = [program("oet"), "health", oet.name, "--timeout", "60"]
+        waiting = subprocess.Popen(
+            command, env={**os.environ, "TANGO_HOST": oet.database.host}, stdout=subprocess.PIPE, text=True
+        )
+        assert not _has_ended(waiting, 3)
+    assert waiting.communicate(timeout=60)[0].startswith(f"OK {oet.name}: ")
+
+
+def _has_ended(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Say whether it ends within some seconds."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.poll() is not None
+
+
 def test_the_command_says_why_when_main_is_stopped(own_server):
     oet = own_server()
     with _stopped(oet.server.pid):

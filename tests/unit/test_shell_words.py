@@ -29,11 +29,38 @@ def _east_of_greenwich(monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("x", "x"), ('"3"', "3"), ("[1", "[1"), ("NaN", "NaN"), ("-Infinity", "-Infinity"), ("[" * 9999,) * 2],
-    ids=["number", "text", "quoted", "broken", "nan", "infinity", "deep"],
+    [("3", 3), ("x", "x"), ('"3"', "3"), ('"[1"', "[1"), ("NaN", "NaN"), ("-Infinity", "-Infinity"), ("1,2", "1,2")],
+    ids=["number", "text", "quoted", "quoted bracket", "nan", "infinity", "numbers"],
 )
 def test_a_value_is_json_or_a_text(text, value):
-    assert value_of(text) == value
+    assert value_of(text, "--arg ") == value
+
+
+BROKEN = {
+    "list": (
+        "[1, 2",
+        r"^--arg '\[1, 2' is no JSON: Expecting ',' delimiter at character 6 \(its end\); a text that begins so",
+    ),
+    "object": (" {a: 1}", r"enclosed in double quotes at character 3 \('a: 1\}'\)"),
+    "text": ('"M31" or so', r"Extra data at character 7 \('or so'\)"),
+    "nan": ("[NaN]", "NaN is not JSON"),
+    "deep": ("[" * 99_999, r"^--arg '\[{40}\.\.\.' is no JSON: it is too deep"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_begins_as_json_does_and_is_none_is_refused(name):
+    text, fault = BROKEN[name]
+    with pytest.raises(typer.BadParameter, match=fault):
+        value_of(text, "--arg ")
+
+
+@pytest.mark.parametrize(("named", "option"), [("--kwarg", "--arg"), ("--init-kwarg", "--init")])
+def test_the_option_is_named_whose_value_is_broken(named, option):
+    with pytest.raises(typer.BadParameter, match=rf"^{option} '\[' is no JSON"):
+        arguments_of(["["], [], named)
+    with pytest.raises(typer.BadParameter, match=rf"^{named} a='\[' is no JSON"):
+        arguments_of([], ["a=["], named)
 
 
 def test_arguments_are_taken_apart_at_the_first_equals_sign():

@@ -80,7 +80,9 @@ def command(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def call(ctx: typer.Context, **given: Any) -> Any:
-            return function(_shell(ctx, given), **given)
+            shell = _shell(ctx, given)
+            with shell.only_oet_devices():
+                return function(shell, **given)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         _sign(call, [_CONTEXT, *own, *_COMMON])

@@ -47,7 +47,7 @@ def check(
     """Find, compile and load scripts, and say how they would fare.
 
     Nothing of them is called. With --fn, --arg or --kwarg it is looked at, too, whether a function may be called like
-    that; main, if none is named.
+    that; main, if none is named. What counts is how many arguments there are, and their names, and not their types.
 
     Exit status: 0 all are ok, 1 one is not, 3 refused, 5 unreachable.
     """
@@ -70,9 +70,18 @@ def _say(shell: Shell, name: str, report: CheckReport) -> bool:
         return report.ok
     if report.ok:
         shell.line(f"{name}: ok")
+        _say_docstring(shell, report.docstring, 2)
         for function, about in report.functions.items():
             shell.line(f"  {one_line(function)}{one_line(about.signature)}".rstrip())
+            _say_docstring(shell, about.docstring, 6)
     else:
         step = next((each.step for each in report.steps if each.ok is False), "")
         shell.line(f"{name}: not ok: {step}: {one_line(report.reason or '')}")
     return report.ok
+
+
+def _say_docstring(shell: Shell, docstring: str | None, indent: int) -> None:
+    """Write its first line, if it has one."""
+    first = one_line((docstring or "").strip().partition("\n")[0])
+    if first:
+        shell.line(f"{'':<{indent}}{first}")

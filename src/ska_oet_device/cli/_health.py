@@ -13,12 +13,17 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from typing import NoReturn
+
+from ._tango_host import NOT_SET, is_tango_host_set
 
 _BEGAN = time.monotonic()
 _LONGEST = 3600.0  # seconds
 _MARGIN = 0.05  # seconds that the beginning and the end of this process take
 _SETTLING = 0.02  # seconds after which the device knows what its first look has brought
 _USUAL = "mid-oet/subarray/01"
+_AGAIN = 1.1  # seconds between two attempts to connect: within 1 s Tango makes none, and says so
+_MAY_PASS = ("API_CantConnectToDevice", "API_CorbaException", "API_ServerNotRunning")
 _NAMES = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
 
 
@@ -33,7 +38,10 @@ def main(arguments: Sequence[str] | None = None, program: str = "oet") -> None:
     gc.disable()  # it would look through all that Tango brings along, and find nothing
     asked = _parser(program).parse_args(arguments)
     device = asked.device or asked.option or os.environ.get("OET_DEVICE")
-    name, device, text = _health(device, asked.timeout)
+    try:
+        name, device, text = _health(device, asked.timeout)
+    except _Unclear as unclear:
+        _refuse(program, str(unclear), as_json=asked.as_json)
     status = 0 if name in ("OK", "DEGRADED") else 1
     if asked.as_json:
         import json
@@ -45,9 +53,10 @@ def main(arguments: Sequence[str] | None = None, program: str = "oet") -> None:
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{program} health",
-        description="Say how healthy a device is; exit status 0 for OK and DEGRADED, 1 for anything else.",
+        description="Say how healthy a device is; exit status 0 for OK and DEGRADED, 1 for anything else; "
+        "2 if it is not clear which device is meant.",
     )
-    of_device = f"else $OET_DEVICE, else the only OetDevice of the Tango database, else {_USUAL}"
+    of_device = f"else $OET_DEVICE, else the only OetDevice of the Tango database, else, if there is none, {_USUAL}"
     parser.add_argument("device", nargs="?", help=f"Tango name of the device; {of_device}")
     parser.add_argument("--device", "-d", dest="option", metavar="NAME", help="the same")
     parser.add_argument("--timeout", type=_seconds, default=3.0, help="seconds within which there is an answer: 3")
@@ -65,6 +74,10 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+class _Unclear(Exception):  # noqa: N818 - says it
+    """Nobody has said which of several devices."""
+
+
 class _Look(threading.Thread):
     """Looks at a device, in a thread that may be left where it hangs: at a server that is stopped, say."""
 
@@ -74,12 +87,21 @@ class _Look(threading.Thread):
         self._timeout = timeout
         self.at = "the Tango client library"
         self.answer: tuple[str, str] | None = None
+        self.unclear: _Unclear | None = None
+        self.failure = ""
 
     def run(self) -> None:
-        try:
-            self.answer = self._look()
-        except Exception as error:  # whatever it was, it is the answer
-            self.answer = ("FAILED", _text_of(error))
+        while self.answer is None and self.unclear is None:
+            try:
+                self.answer = self._look()
+            except _Unclear as unclear:
+                self.unclear = unclear
+            except Exception as error:  # whatever it was, it is the answer, unless it may pass
+                self.failure = self.failure or _text_of(error)
+                if not _may_pass(error):
+                    self.answer = ("FAILED", self.failure)
+                else:
+                    time.sleep(_AGAIN)
 
     def _look(self) -> tuple[str, str]:
         """Read healthState twice: the first reading has the server try the real path, the second shows what came of it.
@@ -89,10 +111,15 @@ class _Look(threading.Thread):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy, which comes with Tango, needs none of its threads
         import tango
 
-        self.at = f"the Tango database {os.environ.get('TANGO_HOST', '')}, or from the device server,"
+        if not is_tango_host_set(self.device):
+            return "FAILED", NOT_SET
+        host = os.environ.get("TANGO_HOST") or tango.ApiUtil.get_env_var("TANGO_HOST") or ""
+        self.at = " ".join(["the Tango database", *host.split()]) + ", or from the device server,"
         if self.device is None:
-            known = list(tango.Database().get_device_name("*", "OetDevice").value_string)
-            self.device = known[0] if len(known) == 1 and known[0] else _USUAL
+            known = [name for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
+            if len(known) > 1:
+                raise _Unclear(f"the Tango database {host} has {len(known)} OetDevices: say which ({', '.join(known)})")
+            self.device = known[0] if known else _USUAL
         proxy = tango.DeviceProxy(self.device)
         self.at = "the device"
         proxy.set_timeout_millis(math.ceil(self._timeout * 1000))
@@ -108,18 +135,43 @@ def _text_of(error: Exception) -> str:
     return " ".join(": ".join(dict.fromkeys([found[-1].strip(), found[0].strip()])).split())
 
 
+def _may_pass(error: Exception) -> bool:
+    """Say whether the device server may be about to be back: it is known, and not there, or not asked again so soon."""
+    reasons = [item.reason for item in error.args if hasattr(item, "reason")]
+    return any(reason in _MAY_PASS for reason in reasons) and not any("Database" in reason for reason in reasons)
+
+
 def _health(device: str | None, timeout: float) -> tuple[str, str, str]:
-    """Return the name of the device's health, the device, and a sentence about it."""
+    """Return the name of the device's health, the device, and a sentence about it.
+
+    :raises _Unclear: it is not clear which device is meant
+    """
     look = _Look(device, timeout)
     look.start()
     look.join(max(0.0, _BEGAN + timeout - _MARGIN - time.monotonic()))
-    name, text = look.answer or ("FAILED", f"no answer from {look.at} within {timeout:g} s")
+    if look.unclear is not None:
+        raise look.unclear
+    name, text = look.answer or ("FAILED", look.failure or f"no answer from {look.at} within {timeout:g} s")
     return name, look.device or _USUAL, text
 
 
-def _leave(sentence: str, status: int) -> None:
+def _leave(sentence: str, status: int) -> NoReturn:
     try:
         print(sentence, flush=True)
     except OSError:  # nobody reads it; the status tells
         pass
     os._exit(status)
+
+
+def _refuse(program: str, text: str, *, as_json: bool) -> NoReturn:
+    """Say on standard error why nothing was asked, as the other commands do."""
+    line = f"{program}: {text}; an argument, --device or $OET_DEVICE names it"
+    if as_json:
+        import json
+
+        line = json.dumps({"error": "usage", "text": line.partition(": ")[2], "status": 2})
+    try:
+        os.write(2, f"{line}\n".encode(errors="backslashreplace"))
+    except OSError:  # nobody reads it; the status tells
+        pass
+    os._exit(2)

@@ -25,6 +25,8 @@ _HEAD = ("ID", "STATE", "SINCE", "SCRIPT", "BY", "REASON")
 def list_(shell: Shell) -> None:
     """Show the procedures that live, and the newest that have ended; oldest first.
 
+    BY is who asked for it first: by prepare, or by run. `oet describe` names all who have asked for anything of it.
+
     Exit status: 0 done, 5 unreachable.
     """
     from ._reach import summaries
@@ -131,7 +133,7 @@ def _write_summaries(shell: Shell, found: Iterable[Summary]) -> None:
 
 
 def _row(shell: Shell, summary: Summary) -> tuple[object, ...]:
-    by = summary.requested_by[-1] if summary.requested_by else None
+    by = summary.requested_by[0] if summary.requested_by else None
     return (
         summary.id,
         str(summary.state),

@@ -61,4 +61,19 @@ FollowProcedure = Annotated[
         "--follow", "-f", help="Show states, progress and output until the end; the exit status is the outcome's."
     ),
 ]
-Limit = Annotated[int, typer.Option("--limit", "-n", metavar="NUMBER", min=0, help="How many at most; 0: all.")]
+
+
+def whole_number(text: str | int) -> int:
+    """Return a number of things.
+
+    :raises typer.BadParameter: it is none
+    """
+    given = str(text).strip()
+    if given.isascii() and given.isdecimal() and len(given) < 19:
+        return int(given)
+    raise typer.BadParameter(f"must be a whole number, 0 or more (given: {given!r})")
+
+
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", metavar="NUMBER", parser=whole_number, help="How many at most; 0: all.")
+]

@@ -10,7 +10,7 @@ from typing import Any
 
 import tango
 
-from ..client import Arguments, LifecycleEvent, OetClient, Procedure, Summary, UnreachableError
+from ..client import Arguments, LifecycleEvent, OetClient, Procedure, RefusedError, Summary, UnreachableError
 
 _PATIENCE = 10.0  # seconds until the device's events are subscribed to: Tango may need some in a large system
 PAGE = 256 * 1024  # bytes of output a call
@@ -53,8 +53,14 @@ def stop(client: OetClient, procedure: Procedure, reason: str, abort: bool | Non
 
 
 def newest_sequence(client: OetClient) -> int:
-    """Return the number of the newest lifecycle event."""
-    return int(client._connection.read("lifecycleSequence")[0])
+    """Return the number of the newest lifecycle event.
+
+    :raises RefusedError: the device has none: it is of another class
+    """
+    newest = client._connection.read("lifecycleSequence")[0]
+    if newest is None:
+        raise RefusedError("Attribute lifecycleSequence not found", "API_AttrNotFound")
+    return int(newest)
 
 
 def events_after(client: OetClient, sequence: int) -> Iterator[LifecycleEvent]:

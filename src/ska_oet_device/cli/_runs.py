@@ -10,6 +10,7 @@ import typer
 from . import _options as options
 from ._app import command
 from ._shell import Shell
+from ._text import one_line
 from ._values import arguments_of, procedure_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def run(
 
     Says id and run id, and returns at once; with --follow it shows states, progress and output until the end. Ctrl-C
     then asks whether the script is to be stopped; without a terminal, and at a second Ctrl-C, the script goes on.
+    States and output come by two ways: what was printed may stand a little before or behind the state it belongs to.
 
     Exit status: 0 done (with --follow: COMPLETE), 1 FAILED, 3 refused, or the start was dropped, 4 STOPPED,
     5 unreachable, 130 left by Ctrl-C while the script goes on.
@@ -115,21 +117,28 @@ def stop(shell: Shell, procedure: options.ProcedureOrNone = None, reason: Reason
     """End a procedure, whatever it is doing; the device's abort script follows.
 
     Without an id it is the active one: that which is RUNNING, else the only one that lives. Returns at once, and says
-    which procedure is the abort script's.
+    which procedure is the abort script's. Of one that had ended already it says how.
 
     Exit status: 0 done, 3 refused, 5 unreachable.
     """
     from . import _reach as reach
 
+    ended: str | None = None
     if procedure is None:
         uid, aborts = reach.stop_any(shell.client, reason, abort)
     else:
         named = shell.client.procedure(procedure_of(procedure))
+        before = named.summary()
+        ended = str(before.state) if before.state.is_terminal else None
         uid, aborts = named.id, reach.stop(shell.client, named, reason, abort)
     if shell.as_json:
-        shell.data({"stopped": uid, "abort": [dict(each.data) for each in aborts]})
+        shell.data({"stopped": uid, "ended": ended, "abort": [dict(each.data) for each in aborts]})
         return
-    shell.line(f"Stop of {'the active procedure' if uid is None else f'procedure {uid}'} is under way.")
+    if ended:
+        how = one_line(f"{ended}: {before.reason}")
+        shell.line(f"Procedure {uid} had ended already, at {shell.time(before.since)}: it is {how}")
+    else:
+        shell.line(f"Stop of {'the active procedure' if uid is None else f'procedure {uid}'} is under way.")
     for each in aborts:
         shell.line(f"The abort script is procedure {each.id}: {each.script}")
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import _times
-from ._status import unwritable
+from ._status import Ended, Status, unwritable
 from ._table import table
+from ._tango_host import NOT_SET, is_tango_host_set
 from ._text import one_line
 
 if TYPE_CHECKING:
     from ..client import OetClient
 
+_OF_OTHER_CLASSES = ("API_CommandNotFound", "API_AttrNotFound")
 _COLOURS = {
     "COMPLETE": "32",
     "RUNNING": "1;36",
@@ -47,10 +50,28 @@ class Shell:
 
     @functools.cached_property
     def client(self) -> OetClient:
-        """The client of the device; made when it is asked for, since Tango takes long to import."""
+        """The client of the device; made when it is asked for, since Tango takes long to import.
+
+        :raises Ended: nobody has said where the Tango database is
+        """
+        if not is_tango_host_set(self.device or os.environ.get("OET_DEVICE")):
+            raise Ended(Status.USAGE, "usage", NOT_SET)
         from ..client import OetClient
 
         return OetClient(self.device, user=self.login or _login_name())
+
+    @contextlib.contextmanager
+    def only_oet_devices(self) -> Iterator[None]:
+        """Have a device of another class told as such.
+
+        :raises Ended: it lacks what every OetDevice has
+        """
+        try:
+            yield
+        except Exception as error:
+            if getattr(error, "reason", None) not in _OF_OTHER_CLASSES:
+                raise
+            raise Ended(Status.USAGE, "usage", f"{self.client.device} is no OetDevice: {error}") from None
 
     @property
     def is_capable(self) -> bool:

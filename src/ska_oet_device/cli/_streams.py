@@ -43,7 +43,9 @@ def output(
 def events(
     shell: Shell,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with each new event.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="NUMBER", min=0, help="How many of the past.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="NUMBER", parser=options.whole_number, help="How many of the past.")
+    ] = 20,
 ) -> int | None:
     """Show the changes of all procedures: the newest of the past, oldest first, and with --follow each new one.
 

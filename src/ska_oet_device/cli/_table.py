@@ -29,7 +29,7 @@ def table(
         yield from (_row(row, widths, paint if row is not head else _plain) for row in (head, *rows))
     elif width - fixed >= _LEAST:
         for row in (head, *rows):
-            first, *more = _folded(row[-1], width - fixed)
+            first, *more = folded(row[-1], width - fixed)
             yield _row([*row[:-1], first], widths, paint if row is not head else _plain)
             yield from (" " * fixed + text for text in more)
     else:
@@ -52,13 +52,13 @@ def _blocks(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, pain
         for column, (name, cell) in enumerate(zip(head, row, strict=True)):
             if not cell:
                 continue
-            lines = _folded(cell, max(1, width - names - len(_GAP)))
+            lines = folded(cell, max(1, width - names - len(_GAP)))
             painted = [paint(text) for text in lines] if column == 1 else lines
             yield f"{name:<{names}}{_GAP}{painted[0]}"
             yield from (" " * names + _GAP + text for text in painted[1:])
 
 
-def _folded(text: str, width: int) -> list[str]:
+def folded(text: str, width: int) -> list[str]:
     """Break a text where it has spaces, and words that are too long anywhere."""
     wide = cell_len(text) > len(text)
     return textwrap.wrap(text, max(1, width // 2 if wide else width), break_on_hyphens=False) or [""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from ._app import command
@@ -9,7 +10,7 @@ from ._shell import Shell
 from ._text import one_line
 
 if TYPE_CHECKING:
-    from ..client import Summary
+    from ..client import LifecycleEvent, Summary
     from ._attention import Items
 
 _FOLLOWED = ("activeProcedureId", "activeProgress", "activeActivity", "State", "Status")
@@ -95,10 +96,10 @@ class _View:
 
 
 def _as_lines(shell: Shell, view: _View, items: Items) -> int:
+    from ..client import LifecycleEvent
     from ._attention import Interrupt
 
-    for summary in view.summaries.values():
-        _line(shell, view.row(summary))
+    lines = _Lines(shell, view)
     while True:
         item = items.get()
         if isinstance(item, Interrupt):
@@ -106,19 +107,55 @@ def _as_lines(shell: Shell, view: _View, items: Items) -> int:
                 return item.status
             continue
         uid = view.take(item)
-        if uid is not None:
-            _line(shell, view.row(view.summaries[uid]))
+        if isinstance(item, LifecycleEvent):
+            lines.state(item)
+        elif uid is not None:
+            lines.progress(uid)
 
 
-def _line(shell: Shell, row: dict[str, Any]) -> None:
-    if shell.as_json:
-        shell.data(row)
-        return
+class _Lines:
+    """A line for each procedure, and then for each change of what is shown of one."""
+
+    def __init__(self, shell: Shell, view: _View) -> None:
+        self._shell = shell
+        self._view = view
+        self._told = {each.id: set(each.states) for each in view.summaries.values()}
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._texts: dict[int, str] = {}
+        for summary in view.summaries.values():
+            self._write(view.row(summary))
+
+    def state(self, event: LifecycleEvent) -> None:
+        """Tell a state, unless the procedure was in it when all began; what is known of it may be newer already."""
+        if (event.state, event.time) in self._told.get(event.process_uid, ()):
+            return
+        row = self._view.row(self._view.summaries[event.process_uid])
+        now = {"state": str(event.state), "time": event.time, "reason": event.reason}
+        done = {"progress": None, "activity": ""} if event.state.is_terminal else {}
+        self._write({**row, **now, **done})
+
+    def progress(self, uid: int) -> None:
+        """Tell what the active procedure reports, with the state that was told last."""
+        row = self._view.row(self._view.summaries[uid])
+        before = self._rows.get(uid)
+        if before is not None:
+            self._write({**before, "progress": row["progress"], "activity": row["activity"]})
+
+    def _write(self, row: dict[str, Any]) -> None:
+        uid = row["id"]
+        self._rows[uid] = row
+        text = json.dumps(row) if self._shell.as_json else _line(self._shell, row)
+        if text != self._texts.get(uid):
+            self._texts[uid] = text
+            self._shell.line(text)
+
+
+def _line(shell: Shell, row: dict[str, Any]) -> str:
     parts = [shell.time(row["time"]), f"{row['id']:>4}", f"{row['state']:<12}", one_line(row["script"])]
     if row["progress"] is not None:
         parts.append(f"{row['progress']:.0f} %")
     parts += [row["activity"], one_line(row["reason"] or "")]
-    shell.line("  ".join(part for part in parts if part))
+    return "  ".join(part for part in parts if part)
 
 
 def _in_place(shell: Shell, view: _View, items: Items) -> int:
