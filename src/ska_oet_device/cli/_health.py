@@ -132,6 +132,9 @@ class _Look(threading.Thread):
 def _text_of(error: Exception) -> str:
     """Return what went wrong in one line; of a DevFailed, what could not be done and its cause."""
     found = [item.desc for item in error.args if hasattr(item, "desc")] or [str(error)]
+    found = [
+        text for text in found if "request was delayed" not in text
+    ] or found  # that there was no attempt is no cause
     return " ".join(": ".join(dict.fromkeys([found[-1].strip(), found[0].strip()])).split())
 
 
