@@ -305,7 +305,7 @@ def test_a_file_target_gets_what_the_device_logs_and_nothing_after_its_removal(t
     try:
         for argument in ("557001", "557002]]><forged>\n", "557003\u20ac"):
             with contextlib.suppress(tango.DevFailed):
-                oet.proxy.Start(json.dumps({"user": argument}))
+                oet.proxy.Start(json.dumps({"users": argument}))
         wait_until(lambda: "557003" in text_of(path), 10, "the target has the lines")
         assert text_of(path).count("557001") == len(messages(oet.server, "557001")) == 1
         assert "]]><forged>" not in text_of(path)

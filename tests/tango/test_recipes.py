@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.recipes import EXAMPLES, python_blocks, run_to_its_end, stop_half_way
-from support.tango_server import Oet
+from support.itango_session import itango_session
+from support.recipes import EXAMPLES, run_to_its_end, stop_half_way
+from support.tango_server import Oet, program
 from support.waiting import wait_until
 
 METHODS = ["fork", *(pytest.param(method, marks=pytest.mark.long) for method in ("spawn", "forkserver"))]
@@ -31,10 +36,26 @@ def test_places_are_observed_one_after_the_other(oet: Oet) -> None:
     assert printed == "putting things back\n"
 
 
-def test_what_the_page_types_into_itango_runs_the_script(oet: Oet) -> None:
-    (request,) = [block for block in python_blocks("write-a-script.md") if block.startswith("oet.")]
-    uid = json.loads(eval(request, {"oet": oet.proxy}))["id"]
-    assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
+def typed(program_name: str) -> str:
+    """Return the line that the page types into a shell."""
+    page = (EXAMPLES.parent / "docs" / "how-to" / "write-a-script.md").read_text()
+    (line,) = re.findall(rf"^    ({re.escape(program_name)} .*places\.py.*)$", page, re.MULTILINE)
+    return str(line)
+
+
+def test_what_the_page_types_into_a_shell_runs_the_script(oet: Oet) -> None:
+    _, *words = shlex.split(typed("oet"))
+    environment = {**os.environ, "TANGO_HOST": oet.database.host, "OET_DEVICE": oet.name}
+    ended = subprocess.run([program("oet"), *words], env=environment, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "putting things back" in ended.stdout
+
+
+@pytest.mark.long
+def test_what_the_page_types_into_itango_runs_the_script(oet: Oet, tmp_path: Path) -> None:
+    environment = {"TANGO_HOST": oet.database.host, "OET_DEVICE": oet.name, "IPYTHONDIR": str(tmp_path)}
+    lines = ["%load_ext ska_oet_device.itango", typed("%oet_run")]
+    assert itango_session(lines, environment, tmp_path)[-1].splitlines()[-1].endswith("COMPLETE  completed")
 
 
 def test_things_are_put_back_at_a_stop(oet: Oet) -> None:
