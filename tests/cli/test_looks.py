@@ -92,7 +92,7 @@ def test_a_device_of_another_class_is_told_as_such(oet, device):
     for command in ("list", "events", "output -f 1"):
         done = oet(*command.split(), "-d", "sys/database/2")
         assert (done.status, done.out, done.err.count("\n")) == (2, "", 1), done
-        assert done.err.startswith("oet: sys/database/2 is no OetDevice: ")
+        assert done.err.startswith("oet: sys/database/2 is a DataBase, not an OetDevice")
 
 
 @pytest.mark.long

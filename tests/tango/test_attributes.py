@@ -234,6 +234,8 @@ def test_an_event_has_the_time_of_the_change(oet, name):
     times = [event["time"] for event in oet.recorder.lifecycle(uid)]
     wait_until(lambda: abs(oet.recorder.events[name][-1].time - times[-1]) < 1e-4, 5, f"the last event of {name}")
     for event in list(oet.recorder.events[name]):
+        if event.time < times[0] - 1e-4:
+            continue  # what is pushed seldom may tell of the procedure before
         assert min(abs(event.time - time) for time in times) < 1e-4
 
 
