@@ -52,6 +52,8 @@ def test_each_step_for_a_procedure_may_fail_and_its_end_is_told_all_the_same(new
     bystander = main.ready(path, device="mid-oet/subarray/02")
     failed = 0
     for _ in range(STEPS):
+        # One that had to be let go has its turn until its process has gone: the start of the next one would be dropped.
+        wait_until(lambda: len(procedures_of(main.pid)) == 1, 20, "the end of the process before")
         uid = main.create(path, device="victims", grace=0.5)
         main.run(uid, force=True, device="victims")
         end = main.wait_for_end(uid)
