@@ -58,6 +58,7 @@ def under_way(oet: Oet, folder: Path, name: str) -> tuple[int, list[int]]:
     return check_id, [int(path.read_text()), *(process.pid for process in oet.server.workers())]
 
 
+@pytest.mark.long
 def test_checks_end_with_the_device_server_that_was_asked_for_them_and_with_the_server(own, tmp_path):
     oet = own("check-crash")
     check_id, pids = under_way(oet, tmp_path, "first")

@@ -72,6 +72,7 @@ def is_as_quick_as_ever(made: Station, count: int = 20) -> None:
     assert gapless(made.events())
 
 
+@pytest.mark.long
 def test_a_slow_client(made, client):
     client("slow")
     is_as_quick_as_ever(made)

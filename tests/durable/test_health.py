@@ -42,6 +42,7 @@ def test_no_worker_can_be_forked(made):
     falls_and_recovers(made, made.server.template(), tango.DevState.ALARM, "template process")
 
 
+@pytest.mark.long
 def test_the_template_is_stopped_while_it_imports(station):
     made = station()
     falls_and_recovers(made, made.server.template(), tango.DevState.ALARM, "template process")

@@ -37,6 +37,7 @@ def stations() -> Iterator[Callable[[Database, Path, Path], Station]]:
         each.clean_up()
 
 
+@pytest.mark.long
 def test_two_databases_of_one_user_have_each_a_state_of_its_own(database, other_database, stations, scripts, tmp_path):
     """The same device name, the same instance, the same state folder: what a user has who keeps to the defaults."""
     first = stations(database, scripts, tmp_path / "shared")
@@ -101,6 +102,7 @@ def test_a_killed_server_is_followed_at_once(bare, tmp_path):
     assert second.server.stop() == 0
 
 
+@pytest.mark.long
 def test_who_looks_for_a_run_is_not_reaped_with_it(station):
     """A shell that names the run id, in its command or as a part of a variable, is none of its processes."""
     made = station()

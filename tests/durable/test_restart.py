@@ -61,6 +61,7 @@ class TestDeviceServerKilled:
             state for state, _ in summary["history"]["process_states"]
         ]
 
+    @pytest.mark.long
     def test_what_the_device_filled_in_is_still_known(self, station):
         made = station()
         uid = made.oet.run("on_subarray.py")
@@ -70,6 +71,7 @@ class TestDeviceServerKilled:
         made.kill_device_server()
         assert made.oet.summary(uid)["provenance"] == before
 
+    @pytest.mark.long
     def test_the_newest_event_is_what_clients_read_first(self, station):
         made = station()
         uid = made.oet.run("raises.py")

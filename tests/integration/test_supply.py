@@ -289,6 +289,7 @@ class TestRest:
         assert [switches(pid) for pid in pids] == before
 
     @pytest.mark.timeout(180)
+    @pytest.mark.long
     def test_two_hundred_procedures_leave_nothing_behind(self, main, script):
         path = script("from pubsub import pub\ndef init(): pass\ndef main(): pub.sendMessage('a', b=1)\n")
 

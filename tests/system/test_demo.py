@@ -118,6 +118,7 @@ def test_the_demo_completes_a_scan_and_stops_another_one_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.long
 def test_a_demo_that_is_interrupted_while_a_script_runs_leaves_nothing(
     number: signal.Signals, home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing(
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_demo_that_is_killed_takes_its_servers_along(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with running(DEMO, home, tmp_path_factory) as demo:
         demo.has_printed(r"observing at position 1")
@@ -148,6 +150,7 @@ def test_a_demo_that_is_killed_takes_its_servers_along(home: Path, tmp_path_fact
         demo.leaves_no_process()
 
 
+@pytest.mark.long
 def test_a_demo_whose_server_dies_fails_and_says_so(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with running(DEMO, home, tmp_path_factory) as demo:
         demo.has_printed(r"observing at position 1")

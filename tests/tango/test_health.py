@@ -128,6 +128,7 @@ def test_the_command_answers_in_time_when_the_device_server_is_stopped(own_serve
         assert took < float(seconds) + SLOW
 
 
+@pytest.mark.long
 def test_the_command_waits_for_a_device_server_that_is_started_again_and_tells_what_was_wrong(own_server):
     oet = own_server()
     assert _health(oet, oet.name, "--timeout", "20")[0] == 0

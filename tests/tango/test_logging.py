@@ -137,6 +137,7 @@ def test_state_and_health_are_logged_with_their_reasons(oet):
     oet.recorder.wait_for_end(uid)
 
 
+@pytest.mark.long
 def test_the_starts_and_ends_of_the_servers_processes_are_logged(own_server):
     oet = own_server()
     server = oet.server
@@ -365,6 +366,7 @@ def test_a_target_at_work_does_no_harm_to_devices_that_are_restarted(own_server,
 # -- nobody reads
 
 
+@pytest.mark.long
 def test_a_server_whose_log_nobody_reads_goes_on(database, tmp_path):
     name = "mid-oet/subarray/unread"
     database.add_server("unread", {name: {"ScriptRoots": [SCRIPTS], **QUICK}})

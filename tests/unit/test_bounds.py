@@ -93,6 +93,7 @@ def whole(*args: Any) -> dict[str, Any]:
     return {"args": list(args), "kwargs": {}}
 
 
+@pytest.mark.long
 def test_of_thousands_of_calls_the_first_and_the_newest_are_told(device):
     uid = device.prepare("init")
     for number in range(3000):
@@ -236,6 +237,7 @@ def test_more_procedures_than_can_be_told_at_once_are_refused(device):
     assert len(device.service.summarise([uid] * 250)) == 250
 
 
+@pytest.mark.long
 def test_old_procedures_of_too_many_entries_are_refused_together_and_told_alone(device):
     uids = []
     for _ in range(12):
