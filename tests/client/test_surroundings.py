@@ -61,6 +61,11 @@ class Program:
         return self.process.returncode, out.splitlines(), errors
 
 
+def _newest_request(proxy: tango.DeviceProxy) -> str:
+    """Return what the device was asked last, as Tango keeps it, but for the asking for that."""
+    return next(entry for entry in proxy.black_box(20) if "blackbox" not in entry)
+
+
 class TestThreads:
     def test_many_threads_share_one_client(self, client):
         def prepare_and_stop(_: int) -> str:
@@ -96,6 +101,20 @@ class TestThreads:
             wait_until(lambda: client._feed._listeners, 10, "it waits")
             client.close()
             assert type(waiting.exception(10)).__name__ == "ClosedError"
+
+    def test_a_wait_asks_for_nothing_while_nothing_happens(self, device):
+        with OetClient(device) as client, ThreadPoolExecutor(1) as pool:
+            procedure = client.run("sleepy.py", 60)
+            procedure.wait("RUNNING", timeout=20)
+            waiting = pool.submit(procedure.wait, "STOPPED")
+            wait_until(lambda: client._feed._listeners and not client._feed._looks, 20, "its last look is over")
+            proxy = tango.DeviceProxy(device)
+            before = _newest_request(proxy)
+            time.sleep(1.5)  # in which somebody who polls would ask
+            assert _newest_request(proxy) == before
+            procedure.stop("enough")
+            assert _newest_request(proxy) != before
+            waiting.result(20)
 
     def test_an_interpreter_may_end_while_threads_wait(self, device):
         program = Program(

@@ -48,7 +48,7 @@ def devices(incomplete: str) -> list[Item]:
     """Return the OetDevices of the Tango database."""
 
     def find() -> list[Item]:
-        from ._reach import devices as known
+        from ..client import devices as known
 
         return [(name, "") for name in known() if name.startswith(incomplete)]
 
@@ -64,7 +64,7 @@ def states(incomplete: str) -> list[Item]:
 def _in_time(look: Callable[[], list[Item]]) -> list[Item]:
     """Return what is found; nothing if it takes too long, or fails: a message would stand in what somebody types."""
     found: list[Item] = []
-    from . import _reach  # noqa: F401 - Tango takes its time, which is not that of somebody who does not answer
+    from .. import client  # noqa: F401 - Tango takes its time, which is not that of somebody who does not answer
 
     def find() -> None:
         try:
@@ -79,11 +79,9 @@ def _in_time(look: Callable[[], list[Item]]) -> list[Item]:
 
 
 def _procedures(client: OetClient, incomplete: str, *, living: bool) -> list[Item]:
-    from ._reach import summaries
-
     return [
         (str(each.id), _plain(f"{each.script.rpartition('/')[2]} {each.state}"))
-        for each in reversed(summaries(client))
+        for each in reversed(client.summaries())
         if str(each.id).startswith(incomplete) and not (living and each.state in _TERMINAL)
     ]
 

@@ -29,9 +29,7 @@ def list_(shell: Shell) -> None:
 
     Exit status: 0 done, 5 unreachable.
     """
-    from ._reach import summaries
-
-    _write_summaries(shell, summaries(shell.client))
+    _write_summaries(shell, shell.client.summaries())
 
 
 @command("describe")

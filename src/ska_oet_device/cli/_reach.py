@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import tango
-
-from ..client import Arguments, LifecycleEvent, OetClient, Procedure, RefusedError, Summary, UnreachableError
+from ..client import (
+    Arguments,
+    LifecycleEvent,
+    OetClient,
+    Procedure,
+    RefusedError,
+    Summary,
+    UnreachableError,
+    newest_stopped,
+)
 
 _PATIENCE = 10.0  # seconds until the device's events are subscribed to: Tango may need some in a large system
 PAGE = 256 * 1024  # bytes of output a call
-_OURS = 20  # requests of others that may have come in between
-
-
-def devices() -> list[str]:
-    """Return the names of the OetDevices of the Tango database; raises DevFailed."""
-    return [str(name) for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
-
-
-def summaries(client: OetClient) -> list[Summary]:
-    """Return what is known of the procedures that live, and of the newest that have ended, oldest first."""
-    return [Summary.of(data) for data in client._connection.call("Summarise", [])]
 
 
 def start_any(client: OetClient, fn: str, run: Arguments) -> Summary:
@@ -34,17 +29,9 @@ def start_any(client: OetClient, fn: str, run: Arguments) -> Summary:
 
 
 def stop_any(client: OetClient, reason: str, abort: bool | None) -> tuple[int | None, list[Summary]]:
-    """Stop the procedure that the device means where none is named; returns its id, and the abort script's summary.
-
-    The answer names the abort script alone; the audit has the other.
-    """
+    """Stop the procedure that the device means where none is named; returns its id, and the abort script's summary."""
     aborts = [each.summary() for each in client.stop(reason, abort=abort)]
-    ours = f"pid {os.getpid()} "
-    for request in client.requests(_OURS):
-        is_ours = request.command == "Stop" and ours in f"{request.client} "
-        if is_ours and request.process_uid not in [each.id for each in aborts]:
-            return request.process_uid, aborts
-    return None, aborts
+    return newest_stopped(client, [each.id for each in aborts]), aborts
 
 
 def stop(client: OetClient, procedure: Procedure, reason: str, abort: bool | None) -> list[Summary]:

@@ -103,7 +103,7 @@ def _cause_of(error: Exception) -> str:
     found = [item.desc for item in failure.args if hasattr(item, "desc")] if failure is not None else []
     text = ": ".join(dict.fromkeys(one_line(part) for part in (found[-1], found[0]))) if found else str(error)
     if "not defined in the database" in text:
-        from ._reach import devices
+        from ..client import devices
 
         with contextlib.suppress(Exception):  # the first error is the one to tell
             text += f"; the OetDevices there are: {', '.join(devices()) or 'none'}"

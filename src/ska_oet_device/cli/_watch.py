@@ -48,9 +48,7 @@ class _View:
 
     def look(self) -> None:
         """Ask for all."""
-        from ._reach import summaries
-
-        self.summaries = {each.id: each for each in summaries(self._shell.client)}
+        self.summaries = {each.id: each for each in self._shell.client.summaries()}
 
     def take(self, item: Any) -> int | None:
         """Take what was pushed; returns the id of the procedure that it concerns, None if it concerns none."""

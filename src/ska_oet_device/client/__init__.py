@@ -18,6 +18,7 @@ from ._answers import (
 from ._async_client import AsyncOetClient
 from ._async_procedure import AsyncProcedure
 from ._client import OetClient
+from ._device import devices
 from ._errors import (
     Busy,
     ClosedError,
@@ -43,6 +44,7 @@ from ._errors import (
     UnknownProcedure,
     UnreachableError,
 )
+from ._own_stop import newest_stopped
 from ._procedure import Procedure
 from ._requests import Arguments, GitScript, Script, arguments
 
@@ -91,4 +93,6 @@ __all__ = [
     "UnknownProcedure",
     "UnreachableError",
     "arguments",
+    "devices",
+    "newest_stopped",
 ]

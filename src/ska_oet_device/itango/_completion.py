@@ -10,8 +10,8 @@ from typing import Any
 import tango
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-from ..client import OetClient, OetError, ProcedureState
-from ._session import Session, devices, scripts, summaries
+from ..client import OetClient, OetError, ProcedureState, devices
+from ._session import Session, scripts
 
 _LINE = re.compile(r"(?:.*=\s*)?%?(oet_\w+)\s+(.*)", re.DOTALL)
 _FRESH = 2.0  # seconds for which an answer of the device is good enough
@@ -78,4 +78,4 @@ class Completion:
 def _ids(client: OetClient, living: bool) -> list[str]:
     """Return ids, the newest first."""
     ended = (ProcedureState.COMPLETE, ProcedureState.STOPPED, ProcedureState.FAILED) if living else ()
-    return [str(summary.id) for summary in reversed(summaries(client)) if summary.state not in ended]
+    return [str(summary.id) for summary in reversed(client.summaries()) if summary.state not in ended]

@@ -8,10 +8,10 @@ from typing import Any
 from IPython.core.error import UsageError
 from IPython.core.magic import no_var_expand
 
-from ..client import OetClient, Procedure, UnknownProcedure, arguments
+from ..client import OetClient, Procedure, UnknownProcedure, arguments, newest_stopped
 from ._arguments import parse_run, split, value_of
 from ._display import Description, Procedures, Stopped
-from ._session import Session, newest_stop, summaries
+from ._session import Session
 from ._watch import show_output, watch
 
 _SHOWN = 20  # procedures of a list, unless all are asked for
@@ -86,7 +86,7 @@ class Magics:
         """
         if line.strip() not in ("", "-a"):
             raise UsageError(f"{line.strip()}: %oet_list takes -a, or nothing")
-        found = summaries(self._session.client)
+        found = self._session.client.summaries()
         shown = found if line.strip() else found[-_SHOWN:]
         return Procedures(shown, len(found) - len(shown))
 
@@ -109,8 +109,8 @@ class Magics:
             return Stopped(procedure, followers[0] if followers else None, ended)
         client = self._session.client
         followers = client.stop(line.strip())
-        request = newest_stop(client, followers)
-        stopped = self._session.procedure(request.process_uid) if request else None
+        uid = newest_stopped(client, [follower.id for follower in followers])
+        stopped = None if uid is None else self._session.procedure(uid)
         return Stopped(stopped, followers[0] if followers else None)
 
     @no_var_expand

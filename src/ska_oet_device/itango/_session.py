@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import itertools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from ..client import (
     OetError,
     Procedure,
     ProcedureState,
-    Request,
     Summary,
     UnreachableError,
+    devices,
 )
 from ..config import EXAMPLES
 
@@ -89,7 +88,7 @@ class Session:
         now = active.summary()
         if now.state is ProcedureState.RUNNING or not _is_abort_script(now):
             return active
-        others = [summary.id for summary in summaries(self.client) if not _is_abort_script(summary)]
+        others = [summary.id for summary in self.client.summaries() if not _is_abort_script(summary)]
         return self.client.procedure(others[-1]) if others else active
 
 
@@ -103,7 +102,7 @@ def _those_there_are(device: str) -> str:
         return ""
     try:
         found = devices()
-    except (tango.DevFailed, OetError):
+    except OetError:
         return ""
     return f"; the OetDevices there are: {', '.join(found)}" if found else "; there is no OetDevice"
 
@@ -115,34 +114,10 @@ def _user() -> str | None:
         return None
 
 
-def devices() -> list[str]:
-    """Return the OetDevices of the Tango database."""
-    return [str(name) for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
-
-
-def summaries(client: OetClient) -> list[Summary]:
-    """Return what is known of the procedures in the attributes, oldest first, in one call."""
-    return [Summary.of(data) for data in client._connection.call("Summarise", [])]
-
-
-def newest_stop(client: OetClient, followers: list[Procedure]) -> Request | None:
-    """Return the newest Stop of this process in the audit, but for the abort script's; None where it cannot be told."""
-    try:
-        found = list(client.requests(limit=10))
-    except OetError:
-        return None
-    others = {0, *(follower.id for follower in followers)}
-    own = f"pid {os.getpid()} "
-    for request in found:
-        if request.command == "Stop" and own in f"{request.client} " and request.process_uid not in others:
-            return request
-    return None
-
-
 def scripts(client: OetClient) -> list[str]:
     """Return the scripts in the device's ScriptRoots, as far as this machine has them, and those that it has run."""
     found = {name for root in _script_roots(client.device) for name in _python_files(root)}
-    found |= {summary.script.removeprefix("file://") for summary in summaries(client)}
+    found |= {summary.script.removeprefix("file://") for summary in client.summaries()}
     return sorted(name for name in found if "://" not in name and not Path(name).name.startswith("_"))
 
 
