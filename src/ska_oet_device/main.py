@@ -205,6 +205,10 @@ class MainProcess:
         self.supervisor.close()
         _end_all_children(self.children)
         self.loop.close()
+        # Nothing is left to be done.  Python takes its handlers back as it ends, and who asks once more just then would
+        # have this process killed by the signal: to systemd, Kubernetes or Tango's Starter it would have failed.
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_IGN)
         return self.exit_status
 
 

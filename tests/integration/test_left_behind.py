@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,25 @@ class TestNothingIsLeftWhenTheEndIsAnnounced:
         last = beat.read_text()
         with pytest.raises(AssertionError):
             wait_until(lambda: beat.read_text() != last, 0.1)
+
+
+def ask_to_end(main: MainProcess) -> None:
+    """Send SIGTERM until it has ended."""
+    while main.process.poll() is None:
+        main.process.terminate()
+        time.sleep(0.0002)
+
+
+def test_main_that_is_asked_again_and_again_ends_as_well():
+    """To the last instruction: a main that the signal kills would have failed, for systemd and for Kubernetes."""
+    for _ in range(3):
+        main = MainProcess()
+        main.ready(SCRIPT)
+        asking = threading.Thread(target=ask_to_end, args=(main,))
+        asking.start()
+        main.end()
+        asking.join()
+        assert main.process.returncode == 0
 
 
 def test_what_a_living_neighbour_has_left_behind_is_left_alone(shared_main):

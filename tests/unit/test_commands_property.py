@@ -24,7 +24,7 @@ from ska_oet_device.errors import OetError
 from ska_oet_device.event import topics
 from ska_oet_device.procedure.application import Caller, ScriptExecutionService
 from ska_oet_device.procedure.domain import TRANSITIONS, LifecycleMessage, ProcedureState
-from ska_oet_device.procedure.history import HistoryStore, _reader
+from ska_oet_device.procedure.history import HistoryStore
 from ska_oet_device.procedure.ui._answers import page_data, request_data, summary_data
 from ska_oet_device.procedure.ui._devstring import to_json
 from ska_oet_device.procedure.ui._requests import (
@@ -38,15 +38,6 @@ from ska_oet_device.procedure.ui._requests import (
 from ska_oet_device.procedure.ui._summaries import summaries_json
 
 EXAMPLES = int(os.environ.get("OET_HYPOTHESIS_EXAMPLES", "60"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _patience() -> Iterator[None]:
-    """A busy machine is no failure of the database."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_reader, "_PATIENCE", 60.0)
-        yield
-
 
 relaxed = settings(
     max_examples=EXAMPLES,

@@ -25,7 +25,6 @@ from ska_oet_device.procedure.history import (
     SqlHistory,
     StoredCall,
     StoredProcedure,
-    _reader,
     _search,
 )
 
@@ -77,12 +76,6 @@ class Kept:
 
 
 def nothing() -> None: ...
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is busy with something else may take its time for an answer."""
-    monkeypatch.setattr(_reader, "_PATIENCE", 60.0)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

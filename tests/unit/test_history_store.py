@@ -31,6 +31,7 @@ from ska_oet_device.procedure.history import (
     StoredProcedure,
     _device_row,
     _open,
+    _reader,
     _store,
     _writer,
 )
@@ -424,7 +425,9 @@ class TestPostgreSQLThatFails:
         assert {len(procedure.calls) for procedure in procedures.values()} == {2}
         assert "lost" not in history.problem
 
-    def test_hanging_is_noticed_and_holds_nobody_up(self, history, postgresql):
+    def test_hanging_is_noticed_and_holds_nobody_up(self, history, postgresql, monkeypatch):
+        for module in (_reader, _writer):
+            monkeypatch.setattr(module, "_PATIENCE", 1.0)
         postgresql.signal(signal.SIGSTOP)
         called: list[int] = []
         uid = create(history)
@@ -447,9 +450,10 @@ class TestPostgreSQLThatFails:
         wait_until(lambda: not history.problem, 20)
         wait_until(lambda: self._finds(history, uid), 20, "it can be read again")
 
-    def test_a_table_that_somebody_has_locked_holds_no_reader_up(self, history, postgresql):
+    def test_a_table_that_somebody_has_locked_holds_no_reader_up(self, history, postgresql, monkeypatch):
         import psycopg
 
+        monkeypatch.setattr(_reader, "_PATIENCE", 1.0)
         with psycopg.connect(postgresql.url) as somebody:
             somebody.execute("LOCK TABLE procedure IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(HistoryError, match="the database has not answered for 1 s"):

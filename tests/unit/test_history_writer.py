@@ -66,7 +66,6 @@ def engine(tmp_path: Path) -> Iterator[Breakable]:
 @pytest.fixture
 def writer(engine: Breakable, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[HistoryWriter]:
     monkeypatch.setattr(module, "_RETRY", 0.01)
-    monkeypatch.setattr(module, "_PATIENCE", 20.0)  # a busy machine is no failure of the database
     writer = HistoryWriter(engine)  # type: ignore[arg-type]
     yield writer
     gate.open()

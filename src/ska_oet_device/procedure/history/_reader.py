@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
@@ -18,6 +18,7 @@ from ...errors import HistoryError
 T = TypeVar("T")
 
 _PATIENCE = 1.0  # seconds for one answer
+_LOOK = 0.05  # seconds from one look for the answer to the next
 
 
 class HistoryReader:
@@ -34,6 +35,9 @@ class HistoryReader:
     def read(self, query: Callable[[Connection], T], patience: float | None = None) -> T:
         """Return what `query` returns.
 
+        What counts is how often was looked for the answer: a process that was stopped itself, or a machine that was
+        suspended, has looked once meanwhile, however long that was.
+
         :raises HistoryError: the database refuses, or does not answer within `patience` seconds
         """
         patience = _PATIENCE if patience is None else patience
@@ -42,17 +46,19 @@ class HistoryReader:
             raise HistoryError("the history cannot be read: the database does not answer")
         future: Future[Any] = Future()
         self._queries.put((query, future))
-        try:
-            return cast(T, future.result(patience))
-        except TooLate:
+        if not self._is_answered(future, patience):
             if not future.cancel():  # it is this query that is not answered, and none before it
                 self._given_up = self._busy_since
-            raise HistoryError(
-                f"the history cannot be read: the database has not answered for {patience:g} s"
-            ) from None
+            raise HistoryError(f"the history cannot be read: the database has not answered for {patience:g} s")
+        try:
+            return cast(T, future.result())
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise HistoryError(f"the history cannot be read: {' '.join(str(cause).split())[:300]}") from error
+
+    @staticmethod
+    def _is_answered(future: Future[Any], patience: float) -> bool:
+        return any(wait((future,), _LOOK).done for _ in range(math.ceil(patience / _LOOK)))
 
     def close(self, patience: float) -> None:
         """Answer what was asked, and end the thread; what takes longer than `patience` seconds is left to it."""
