@@ -331,9 +331,10 @@ class EventRecorder:
                 event = Event(value.value, value.time.totime(), value.quality, time.time())
             parsed = json.loads(event.value) if name == "lifecycleEvent" and event.value else {}
             with self._lock:
-                self.newest[name] = event
-                if name in REPEATED and events and not event.error and _is_same(events[-1].value, event.value):
-                    return  # the contract: what stands is pushed once more
+                before, self.newest[name] = self.newest.get(name), event
+                is_known = before and not before.error and not event.error and _is_same(before.value, event.value)
+                if is_known and name in REPEATED:
+                    return  # the contract: what stands is pushed once more, also after `clear`
                 if parsed:
                     self._is_heard = self._is_heard or bool(events)  # the first is what stood there
                     if parsed not in self._lifecycle:
