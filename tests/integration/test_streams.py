@@ -186,6 +186,45 @@ def test_it_is_seen_while_a_script_is_being_prepared(main, script, tmp_path, at)
     main.wait_for_end(uid)
 
 
+def test_what_was_printed_is_in_the_file_when_a_script_is_ready(main, script, tmp_path):
+    log = tmp_path / "1.log"
+    path = script("""
+        import sys
+        print("loaded", end="")
+        def init(): print(", begun", end="", file=sys.stderr)
+        def step(number): print(f", {number}", end="")
+        def main(): pass
+    """)
+    expected = "loaded, begun"
+    uid = main.create(path, output=log)
+    for number in range(20):
+        wait_until(lambda number=number: main.states(uid).count("READY") > number)
+        assert log.read_text() == expected
+        main.run(uid, "step", number)
+        expected += f", {number}"
+    main.stop(uid)
+    main.wait_for_end(uid)
+
+
+def test_a_script_is_ready_whatever_a_thread_of_its_prints_or_closes(main, script, tmp_path):
+    path = script("""
+        import os, sys, threading
+        def flood():
+            while True: print("x" * 1000)
+        def init(): threading.Thread(target=flood, daemon=True).start()
+        def gone():
+            os.close(1)
+            sys.stderr.close()
+            print("nobody hears it", end="")
+        def main(): pass
+    """)
+    uid = main.ready(path, output=tmp_path / "1.log", max_output=100_000)
+    main.run(uid, "gone")
+    wait_until(lambda: main.states(uid).count("READY") == 2)
+    main.run(uid)
+    assert main.wait_for_end(uid).reason == "completed"
+
+
 def test_nothing_is_lost_nor_doubled_nor_does_a_fork_hang_while_unfinished_lines_are_written(main, script, tmp_path):
     path = script("""
         import os, signal, threading, time

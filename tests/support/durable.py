@@ -402,17 +402,25 @@ class Station:
             self._oet.server = self.server
             self._oet.reconnect()
 
-    def kill_device_server(self) -> float:
-        """SIGKILL to the device server; returns the seconds until another one answers."""
+    def kill_device_server(self, *, may_be_last: bool = False) -> float:
+        """SIGKILL to the device server; returns the seconds until another one answers.
+
+        :param may_be_last: whether the whole server may end instead
+        """
         old = self.server.device_server()
         old.kill()
         started = time.monotonic()
-        wait_until(lambda: self._answers(old.pid), 30, "another device server answers")
+        wait_until(
+            lambda: (may_be_last and self.server.has_ended) or self._answers(old.pid),
+            30,
+            "another device server answers",
+        )
         return time.monotonic() - started
 
     def _answers(self, old: int) -> bool:
         with contextlib.suppress(tango.DevFailed, AssertionError):
-            return self.server.device_server().pid != old and self.proxy.state() is not None
+            pids = [process.pid for process in self.server.device_servers()]
+            return bool(pids) and old not in pids and self.proxy.state() is not None
         return False
 
     def kill_main(self, *, wait: bool = True) -> list[psutil.Process]:

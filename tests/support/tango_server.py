@@ -216,7 +216,11 @@ class Server:
         return found
 
     def device_server(self) -> psutil.Process:
-        return wait_until(lambda: self._titled("ska_oet_device.procedure.ui"), 10, "a device server")[0]
+        return wait_until(self.device_servers, 10, "a device server")[0]
+
+    def device_servers(self) -> list[psutil.Process]:
+        """Return the device server as it is now, if there is one."""
+        return self._titled("ska_oet_device.procedure.ui")
 
     def template(self) -> psutil.Process:
         return wait_until(lambda: self._titled("oet-template"), 10, "a template process")[0]

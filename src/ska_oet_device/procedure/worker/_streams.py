@@ -6,19 +6,24 @@ nothing: the first write only, until that thread has been there, finds a method 
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import io
 import os
 import queue
 import select
 import signal
 import stat
+import termios
 import threading
-from time import sleep  # what a script makes of the module is not for us
+from time import monotonic, sleep  # what a script makes of the module is not for us
 from typing import Any
 
 _get_ident = threading.get_ident
 _PAUSE = 0.15  # seconds that a part of a line stands in its buffer
+_TAKEN_WITHIN = 0.2  # seconds that are waited for what was printed to be taken
+_LOOK_AGAIN = 0.0005  # seconds; as a rule the recorder has taken it by then
 _FORK_PATIENCE = 1.0  # seconds that a fork waits for the thread, which only a thread of the script's can keep waiting
 
 
@@ -66,6 +71,7 @@ class Flusher:
     def __init__(self) -> None:
         self._noted: queue.SimpleQueue[io.BufferedWriter[Any]] = queue.SimpleQueue()
         self._lock = threading.RLock()
+        self._followed: dict[io.BufferedWriter[Any], None] = {}
 
     def start(self) -> None:
         """Start the thread; a fork waits until it holds no buffer's lock, which would never be released in a child."""
@@ -91,7 +97,18 @@ class Flusher:
                 self._noted.put(buffer)
             return taken
 
+        self._followed[buffer] = None
         buffer.write = write  # type: ignore[method-assign]
+
+    def write_now(self) -> None:
+        """Write what stands in the buffers, as far as the pipe takes it now, and wait a moment until that is taken.
+
+        What is not taken by then follows as ever.  Main thread of a worker, between two functions of the script.
+        """
+        for buffer in list(self._followed):
+            if "write" not in vars(buffer):  # else nothing was printed since it was written
+                self._try_to_flush(buffer)
+        _wait_until_taken()
 
     def _release(self) -> None:
         with contextlib.suppress(RuntimeError):  # that fork did not wait any longer
@@ -111,8 +128,11 @@ class Flusher:
                 while True:
                     noted[self._noted.get_nowait()] = None
             for buffer in noted:
-                with self._lock, contextlib.suppress(Exception):  # what the script has put there, or closed, is its own
-                    self._flush(buffer)
+                self._try_to_flush(buffer)
+
+    def _try_to_flush(self, buffer: io.BufferedWriter[Any]) -> None:
+        with self._lock, contextlib.suppress(Exception):  # what the script has put there, or closed, is its own
+            self._flush(buffer)
 
     def _flush(self, buffer: io.BufferedWriter[Any]) -> None:
         self.follow(buffer)  # first: what comes from now on is noted anew
@@ -124,6 +144,28 @@ class Flusher:
             self._noted.put(buffer)
         finally:
             file.hurried = None
+
+
+def _wait_until_taken() -> None:
+    """Wait until nothing is left in the pipe of what was printed: what the recorder takes is in its file before.
+
+    Not for long: a thread of the script's may print without end, and a recorder may hang.
+    """
+    until = monotonic() + _TAKEN_WITHIN
+    while any(map(_has_unread, (1, 2))) and monotonic() < until:
+        sleep(_LOOK_AGAIN)
+
+
+def _has_unread(descriptor: int) -> bool:
+    """Say whether something stands in the pipe behind a descriptor; False if the script has put another file there."""
+    unread = array.array("i", [0])
+    try:
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            return False
+        fcntl.ioctl(descriptor, termios.FIONREAD, unread)
+    except OSError:
+        return False
+    return unread[0] > 0
 
 
 def text_stream(descriptor: int, name: str, flusher: Flusher | None = None) -> io.TextIOWrapper:

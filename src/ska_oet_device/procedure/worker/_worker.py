@@ -240,7 +240,13 @@ class ScriptWorker(ProcWorker):
             self.publish_lifecycle(ProcedureState.INITIALISING, "init")
             self.main_func(self._call("init", ProcedureInput.from_data(message.init_args)))
         else:
-            self.publish_lifecycle(ProcedureState.READY)
+            self._become_ready()
+
+    def _become_ready(self) -> None:
+        """Tell that it is READY, when clients find what has been printed so far."""
+        if self._flusher is not None:
+            self._flusher.write_now()
+        self.publish_lifecycle(ProcedureState.READY)
 
     def _title_for(self, message: Load) -> str:
         """Return the title of the process of a script; what it forks has it, too."""
@@ -357,8 +363,10 @@ class ScriptWorker(ProcWorker):
             except ScriptCallError as error:
                 self._fail("init", error)
                 return
-        self.publish_lifecycle(ProcedureState.READY)
-        if message.fn_name == "main":
+        if message.fn_name != "main":
+            self._become_ready()
+        else:
+            self.publish_lifecycle(ProcedureState.READY)  # its end waits for what it has printed
             is_pending = self.gate.waiting is not None or signal.SIGTERM in signal.sigpending()
             self._finish(
                 "completed", "completed", unaware=is_pending, result=self._result[0], result_note=self._result[1]
