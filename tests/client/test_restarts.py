@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from support.leaks import outlives_the_test
+from support.processes import let_go_on
 from support.tango_server import SCRIPTS, Database, Server
 from support.waiting import wait_until
 
@@ -205,7 +206,7 @@ class TestDeviceServer:
                     procedure.wait(timeout=1.0)
                 waiting = Later(procedure.wait)
             finally:
-                frozen.send_signal(signal.SIGCONT)
+                let_go_on(frozen.pid)
             assert waiting.get().state == "COMPLETE"
 
 

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import tango
+from support.processes import let_go_on
 from support.waiting import wait_until
 
 SOON = 10.0  # seconds; within 5 on a quiet machine
@@ -27,7 +28,7 @@ def falls_and_recovers(made, process, state: tango.DevState, why: str) -> None:
         recorder.wait_for("Status", lambda text: why in text, SOON)
         assert made.proxy.state() == state
     finally:
-        process.send_signal(signal.SIGCONT)
+        let_go_on(process.pid)
     wait_until(lambda: made.health() == "OK", SOON, "healthState is OK again")
     wait_until(lambda: made.proxy.state() == tango.DevState.ON, SOON)
     uid = made.oet.run("quick.py")

@@ -9,7 +9,7 @@ from unittest.mock import ANY
 
 import pytest
 from support.main_process import CONTEXT, DEVICE
-from support.processes import is_gone
+from support.processes import is_gone, let_go_on
 from support.sources import SLEEPING
 from support.waiting import wait_until
 
@@ -339,7 +339,7 @@ class TestDeadlines:
             uid = main.create(script(SLEEPING), timeouts={"LoadTimeout": 0.5})
             end = main.wait_for_end(uid)
         finally:
-            os.kill(template, signal.SIGCONT)
+            let_go_on(template)
         assert end.reason == "CREATING took longer than LoadTimeout (0.5 s)"
 
     def test_time_spent_ready_counts_for_none(self, main, script):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 
 from ska_oet_device.mptools import SPARE_TITLE, TEMPLATE_TITLE, all_pids, stat_of, title_of
 
@@ -14,6 +16,12 @@ def is_gone(pid: int) -> bool:
     """Say whether a process has ended; one that someone else still has to reap has."""
     stat = stat_of(pid)
     return stat is None or stat.has_ended
+
+
+def let_go_on(pid: int) -> None:
+    """Undo SIGSTOP; on a busy machine main may have taken the process for one that hangs by then, and killed it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def children_of(pid: int) -> list[int]:

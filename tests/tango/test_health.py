@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from support.processes import let_go_on
 from support.tango_server import Database, EventRecorder, Oet, program
 from support.waiting import wait_until
 
@@ -88,7 +89,7 @@ def _stopped(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        let_go_on(pid)
 
 
 def test_the_command_says_ok_in_a_line(oet):

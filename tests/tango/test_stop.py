@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from support.processes import let_go_on
 
 GRACE = 0.5  # the shared server's StopGracePeriod
 SLACK = 1.0  # 0.1 s on a quiet machine
@@ -93,7 +94,7 @@ def test_a_procedure_that_has_no_worker_yet_is_stopped(oet):
             oet.stop(uid)
         ends = [oet.recorder.wait_for_end(uid, 20) for uid in uids]
     finally:
-        template.resume()
+        let_go_on(template.pid)
     assert {end["state"] for end in ends} == {"STOPPED"}
     assert [end["previous"] for end in ends].count("CREATING") >= 6, "there are two spares, and one may be on its way"
     assert oet.ready("good.py") > uids[-1]

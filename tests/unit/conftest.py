@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,8 +10,12 @@ from hypothesis import settings
 
 from ska_oet_device.procedure.history import _reader, _writer
 
-# The machine may be busy with something else: how long one example takes says nothing.
-settings.register_profile("busy machine", deadline=None)
+# The same examples each time, unless somebody goes looking for more of them.  The machine may be busy with something
+# else: how long one example takes says nothing.
+_examples = int(os.environ.get("OET_HYPOTHESIS_EXAMPLES", "0"))
+settings.register_profile(
+    "busy machine", deadline=None, derandomize=not _examples, database=None, max_examples=_examples or 100
+)
 settings.load_profile("busy machine")
 
 

@@ -300,6 +300,13 @@ class TestWhatIsTooLarge:
         finally:
             tracemalloc.stop()
 
+    @pytest.mark.parametrize(
+        "value", [1, [], [1], [[]], [[1], [1]], [1, [], ()], {"": []}, [{}, {"a": 1}], [[[[]]]]], ids=str
+    )
+    def test_what_is_just_as_long_as_allowed_is_written(self, value):
+        length = len(dumps(value))
+        assert len(dumps(value, length)) == length
+
     @given(PLAIN, st.integers(0, 300))
     def test_is_said_of_what_is_longer_than_allowed_and_of_nothing_else(self, value, largest):
         length = len(dumps(value))

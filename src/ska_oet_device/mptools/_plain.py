@@ -26,7 +26,7 @@ _ATOMS = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
 _LONGEST_REPR = 10_000
 _DEEPEST = 400  # levels of JSON; Python follows 1,000
-_NODE = 2  # characters: the least that a value takes with what separates it from the next
+_NODE = 2  # characters: brackets, and what separates a value from the next
 _FEW = 64  # values; Python writes no integer of more than 4,300 digits in decimals
 _SAME_HASH = 64  # keys; Python takes quadratic time for those whose hash is the same
 
@@ -102,7 +102,7 @@ class _Writer:
                 raise NotPlainError("the value nests too deeply")
             return write(self, value, depth)
         if kind in _ATOMS:
-            self.take(len(value) if kind is str else _NODE)
+            self.take(len(value) if kind is str else 1)
             return {"!int": hex(value)} if kind is int and self.hex_ints else value
         self.replaced = True
         return self.write(_replacement(value), depth + 1)
@@ -113,8 +113,11 @@ class _Writer:
             raise TooLargeError("the value is too large for a message")
 
     def is_flat(self, values: Collection[Any]) -> bool:
-        """Count values, and say whether they can be written as they are."""
-        self.take(_NODE + _NODE * len(values))
+        """Count values, and say whether they can be written as they are; if not, what they are is counted with each.
+
+        It may be less than they take, and is never more: what is allowed is not refused.
+        """
+        self.take(_NODE * max(1, len(values)))
         kinds = set(map(type, values))
         if not kinds <= _ATOMS or (self.hex_ints and int in kinds):
             return False
