@@ -61,6 +61,12 @@ class Program:
         return self.process.returncode, out.splitlines(), errors
 
 
+def _is_left_alone(proxy: tango.DeviceProxy) -> bool:
+    before = _newest_request(proxy)
+    time.sleep(1.5)  # in which somebody who polls would ask
+    return _newest_request(proxy) == before
+
+
 def _newest_request(proxy: tango.DeviceProxy) -> str:
     """Return what the device was asked last, as Tango keeps it, but for the asking for that."""
     return next(entry for entry in proxy.black_box(20) if "blackbox" not in entry)
@@ -109,9 +115,9 @@ class TestThreads:
             waiting = pool.submit(procedure.wait, "STOPPED")
             wait_until(lambda: client._feed._listeners and not client._feed._looks, 20, "its last look is over")
             proxy = tango.DeviceProxy(device)
+            # What was pushed before the connection was made it asks for once, when that is pushed again.
+            wait_until(lambda: _is_left_alone(proxy), 15, "nobody asks")
             before = _newest_request(proxy)
-            time.sleep(1.5)  # in which somebody who polls would ask
-            assert _newest_request(proxy) == before
             procedure.stop("enough")
             assert _newest_request(proxy) != before
             waiting.result(20)

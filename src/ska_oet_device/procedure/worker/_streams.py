@@ -23,7 +23,7 @@ from typing import Any
 _get_ident = threading.get_ident
 _PAUSE = 0.15  # seconds that a part of a line stands in its buffer
 _TAKEN_WITHIN = 0.2  # seconds that are waited for what was printed to be taken
-_LOOK_AGAIN = 0.0005  # seconds; as a rule the recorder has taken it by then
+_LOOK_AGAIN = 0.0001  # seconds; as a rule the recorder has taken it by then
 _FORK_PATIENCE = 1.0  # seconds that a fork waits for the thread, which only a thread of the script's can keep waiting
 
 

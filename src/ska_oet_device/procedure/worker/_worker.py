@@ -363,10 +363,8 @@ class ScriptWorker(ProcWorker):
             except ScriptCallError as error:
                 self._fail("init", error)
                 return
-        if message.fn_name != "main":
-            self._become_ready()
-        else:
-            self.publish_lifecycle(ProcedureState.READY)  # its end waits for what it has printed
+        self._become_ready()
+        if message.fn_name == "main":
             is_pending = self.gate.waiting is not None or signal.SIGTERM in signal.sigpending()
             self._finish(
                 "completed", "completed", unaware=is_pending, result=self._result[0], result_note=self._result[1]
