@@ -113,7 +113,7 @@ class TestOutcome:
     def test_a_start_that_is_dropped_is_not_taken_for_one_that_has_returned(self, either):
         first = either.run("sleepy.py")
         first.wait("RUNNING", timeout=20)
-        second = either.prepare("sleepy.py")
+        second = either.prepare("slow_init.py", 2)  # it is asked ahead of time, and refused at once if it is READY
         second.start("nap", 0.1)
         with pytest.raises(StartDropped):
             second.wait("READY", timeout=20)

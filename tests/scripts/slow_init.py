@@ -9,3 +9,8 @@ def init(seconds=60):
 
 def main():
     pass
+
+
+def nap(seconds=60):
+    """A function that is not main."""
+    time.sleep(seconds)

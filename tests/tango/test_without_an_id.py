@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import tango
-from support.tango_server import reason_of
+from support.tango_server import SCRIPTS, Database, Oet, Server, reason_of
 from support.waiting import wait_until
+
+NAME = "mid-oet/subarray/without-an-id"
+
+
+@pytest.fixture(scope="module")
+def device(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oet]:
+    """A server whose audit no other test has filled: it keeps so many refusals at a time, and counts the others."""
+    database.add_server("without-an-id", {NAME: {"ScriptRoots": [SCRIPTS], "StopGracePeriod": 0.5}})
+    arguments = ["without-an-id", "-ORBendPoint", "giop:tcp:127.0.0.1:0"]
+    server = Server(arguments, tmp_path_factory.mktemp("without-an-id"), database.host)
+    try:
+        oet = Oet(database, NAME, server)
+        yield oet
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+@pytest.fixture
+def oet(device: Oet) -> Iterator[Oet]:
+    device.tidy()
+    yield device
+    device.tidy()
 
 
 def newest_request(oet) -> dict:
