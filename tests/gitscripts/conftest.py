@@ -17,10 +17,9 @@ import psutil
 import pytest
 from support.git_server import HttpServer, Upstream, silent_server
 from support.packages import make_package, make_wheel
-from support.tango_server import SCRIPTS, Database, Oet, Server
+from support.tango_server import SCRIPTS, Database, Oet, serving
 from support.waiting import wait_until
 
-BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
 QUICK = {"StopGracePeriod": 0.5, "LoadTimeout": 20, "InitTimeout": 20, "EnvironmentTimeout": 40}
 
 # Says that the build is under way, and waits until it is let go on.
@@ -219,17 +218,11 @@ def shared(
 ) -> Iterator[Oet]:
     """A server that lives as long as the tests do."""
     properties = {"ScriptRoots": [SCRIPTS], "GitRepositories": [git_server.url, deaf_url], **QUICK}
-    database.add_server("gitscripts", {_NAME: properties})
-    server = Server(["gitscripts", *BIND], tmp_path_factory.mktemp("server"), database.host, None, packages)
-    try:
-        oet = Oet(database, _NAME, server)
+    folder = tmp_path_factory.mktemp("server")
+    with serving(database, "gitscripts", _NAME, folder, environment=packages, **properties) as oet:
         oet.ready("good.py")
         oet.tidy()
         yield oet
-        oet.close()
-        assert server.stop() == 0
-    finally:
-        server.clean_up()
 
 
 @pytest.fixture

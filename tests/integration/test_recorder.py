@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from support.processes import children_of, is_gone
+from support.processes import children_of, is_gone, let_go_on
 from support.waiting import wait_until
 
 from ska_oet_device.mptools import title_of
@@ -169,6 +169,21 @@ def test_last_words_behind_the_death_of_the_recorder_are_there_when_the_end_is_t
     main.run(uid)
     assert main.wait_for_end(uid).exit["exit_code"] == 3
     assert log.read_text() == "first\nlast\n"
+
+
+def test_a_script_is_ready_while_a_recorder_hangs(main, script, log):
+    main.ready(script(NUMBERED), output=log)  # there is one
+    stopped = recorder_of(main)
+    main.see()
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        uid = main.ready(script("print('loaded')\ndef main(): pass\n"), output=log.with_name("another.log"))
+        assert not is_gone(stopped), "nobody has waited until it was replaced"
+    finally:
+        let_go_on(stopped)
+    main.run(uid)
+    assert main.wait_for_end(uid).reason == "completed"
+    assert log.with_name("another.log").read_text() == "loaded\n"
 
 
 @pytest.mark.long

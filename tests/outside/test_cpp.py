@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.durable import BIND
-from support.tango_server import SCRIPTS, Database, Oet, Server
+from support.tango_server import SCRIPTS, Database, Oet, serving
 
 from ska_oet_device.config import EXAMPLES
 
@@ -46,15 +45,10 @@ def oet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oet]:
     folder = tmp_path_factory.mktemp("server")
     database = Database(folder)
     properties = {"ScriptRoots": [SCRIPTS, EXAMPLES], "StopGracePeriod": 0.5, "AbortScript": "file://abort.py"}
-    database.add_server("cpp", {NAME: properties})
-    server = Server(["cpp", *BIND], folder, database.host)
     try:
-        oet = Oet(database, NAME, server)
-        yield oet
-        oet.close()
-        assert server.stop() == 0
+        with serving(database, "cpp", NAME, folder, **properties) as oet:
+            yield oet
     finally:
-        server.clean_up()
         database.stop()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.recipes import EXAMPLES
-from support.tango_server import SCRIPTS, Database, Oet, Server
+from support.tango_server import SCRIPTS, Database, Oet, serving
 
 RECIPES = Path(__file__).parents[2] / ".venv-recipes" / "bin"
 _NAME = "mid-oet/recipes/01"
@@ -24,18 +24,10 @@ def recipes(database: Database, converted: Path, tmp_path_factory: pytest.TempPa
     """The device of a server that was installed together with what the recipes need."""
     if not (RECIPES / "OetDevice").exists():
         pytest.skip(".venv-recipes is missing: make .venv-recipes/.up-to-date")
-    database.add_server("recipes", {_NAME: {"ScriptRoots": [EXAMPLES, SCRIPTS, converted], "StopGracePeriod": 20}})
-    command = [str(RECIPES / "OetDevice")]
-    server = Server(
-        ["recipes", "-ORBendPoint", "giop:tcp:127.0.0.1:0"], tmp_path_factory.mktemp("recipes"), database.host, command
-    )
-    try:
-        oet = Oet(database, _NAME, server)
+    folder, command = tmp_path_factory.mktemp("recipes"), [str(RECIPES / "OetDevice")]
+    properties = {"ScriptRoots": [EXAMPLES, SCRIPTS, converted], "StopGracePeriod": 20}
+    with serving(database, "recipes", _NAME, folder, command=command, **properties) as oet:
         yield oet
-        oet.close()
-        assert server.stop() == 0
-    finally:
-        server.clean_up()
 
 
 @pytest.fixture

@@ -625,6 +625,33 @@ class Oet:
         self.recorder.close()
 
 
+@contextlib.contextmanager
+def serving(
+    database: Database,
+    instance: str,
+    name: str,
+    folder: Path,
+    *,
+    command: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+    **properties: Any,
+) -> Iterator[Oet]:
+    """Yield the one device of a server of its own, which is to end well.
+
+    :param folder: for its state and its log
+    :param properties: those of the device
+    """
+    database.add_server(instance, {name: properties})
+    server = Server([instance, "-ORBendPoint", "giop:tcp:127.0.0.1:0"], folder, database.host, command, environment)
+    try:
+        oet = Oet(database, name, server)
+        yield oet
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
 def filesystem(script: str) -> dict[str, str]:
     """Return the request's part that names a script: of tests/scripts, or by a whole path or URI."""
     uri = script if script.startswith("file://") else f"file://{script}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import tango
-from support.tango_server import SCRIPTS, Database, Oet, Server, reason_of
+from support.tango_server import SCRIPTS, Database, Oet, reason_of, serving
 from support.waiting import wait_until
 
 NAME = "mid-oet/subarray/without-an-id"
@@ -16,16 +16,9 @@ NAME = "mid-oet/subarray/without-an-id"
 @pytest.fixture(scope="module")
 def device(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oet]:
     """A server whose audit no other test has filled: it keeps so many refusals at a time, and counts the others."""
-    database.add_server("without-an-id", {NAME: {"ScriptRoots": [SCRIPTS], "StopGracePeriod": 0.5}})
-    arguments = ["without-an-id", "-ORBendPoint", "giop:tcp:127.0.0.1:0"]
-    server = Server(arguments, tmp_path_factory.mktemp("without-an-id"), database.host)
-    try:
-        oet = Oet(database, NAME, server)
+    folder = tmp_path_factory.mktemp("without-an-id")
+    with serving(database, "without-an-id", NAME, folder, ScriptRoots=[SCRIPTS], StopGracePeriod=0.5) as oet:
         yield oet
-        oet.close()
-        assert server.stop() == 0
-    finally:
-        server.clean_up()
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class _LenientFile(io.FileIO):
 
         :raises OSError: the script has put something else there, or there is no descriptor to be had
         """
-        if not stat.S_ISFIFO(os.fstat(self.fileno()).st_mode):
+        if not _is_pipe(self.fileno()):
             raise io.UnsupportedOperation("not a pipe")
         descriptor = os.open(f"/proc/self/fd/{self.fileno()}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -159,13 +159,14 @@ def _wait_until_taken() -> None:
 def _has_unread(descriptor: int) -> bool:
     """Say whether something stands in the pipe behind a descriptor; False if the script has put another file there."""
     unread = array.array("i", [0])
-    try:
-        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            return False
-        fcntl.ioctl(descriptor, termios.FIONREAD, unread)
-    except OSError:
-        return False
+    with contextlib.suppress(OSError):
+        if _is_pipe(descriptor):
+            fcntl.ioctl(descriptor, termios.FIONREAD, unread)
     return unread[0] > 0
+
+
+def _is_pipe(descriptor: int) -> bool:
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
 
 
 def text_stream(descriptor: int, name: str, flusher: Flusher | None = None) -> io.TextIOWrapper:
