@@ -1,8 +1,8 @@
 """Who may call what, for Tango's access control: a reader looks and stops, and changes nothing else.
 
 TangoAccessControl gives each user and machine the right to read or to write.  For one that may only read, Tango's
-client library lets the commands pass that the class property AllowedAccessCmd lists; so does a device that somebody else
-has locked (``DeviceProxy.lock``).  Reading attributes and subscribing to their events are for everybody.
+client library lets the commands pass that the class property AllowedAccessCmd lists; so does a device that somebody
+else has locked (``DeviceProxy.lock``).  Reading attributes and subscribing to their events are for everybody.
 """
 
 from __future__ import annotations
