@@ -1,4 +1,7 @@
-"""What a site's other programs are given for this device: their files, made from what the device really has."""
+"""Files for a site's other programs (Taranta, dsconfig, archivers, access control), made of what is said elsewhere.
+
+Pure: no Tango, no clock.  ``oet config`` writes them.
+"""
 
 from .access import CHANGERS_COMMANDS, READERS_COMMANDS
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import time as clock
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -17,76 +16,15 @@ from ... import __version__
 from ...properties import MOST_PROCEDURES
 from ..application import ProcedureSummary
 from ..state import ProcedureState
+from ._attribute import Attribute, Occasion, Reading
 from ._devstring import cut, latin1
 from ._health import Health
+from ._operator_attributes import OPERATOR_ATTRIBUTES
+from ._ska_attributes import SKA_ATTRIBUTES
 from ._view import View
 
 _LONGEST_URI = 512  # characters of a row: 200 rows are no more than `procedures`
-_VALID, _INVALID = tango.AttrQuality.ATTR_VALID, tango.AttrQuality.ATTR_INVALID
 _STATE_NAMES = {state: state.name for state in ProcedureState}
-
-
-class Occasion(enum.Enum):
-    """What has happened when an attribute may have another value, and is to be pushed."""
-
-    EVENT = "a lifecycle event; State and Status follow"
-    CHANGE = "a lifecycle event; State and Status have been pushed"
-    LISTS = "lifecycle events; whatever else was to be pushed has been, and some time has passed since the last ones"
-    PROGRESS = "a report of progress, or another procedure is the active one"
-    MESSAGE = "a message of a script"
-    OUTPUT = "the active script has printed"
-    CHECK = "a check is complete"
-    REFRESH = "none of the others: a flag was set, or the health is another"
-    NEVER = "it is what it is"
-
-
-Reading = tuple[Any, float, tango.AttrQuality]
-"""Value, time (Unix seconds) and quality of an attribute at one moment."""
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """One attribute.
-
-    :param name: its name, in lowerCamelCase
-    :param dtype: its type, as PyTango's `attribute` takes it
-    :param doc: what it means, for tools
-    :param pushed: when it is pushed
-    :param source: reads from a view, at once, all that value and time are made of; None: there is no value.  The
-        attribute is another one if its source is
-    :param value: makes the value of its source
-    :param time: makes the time of the value (Unix seconds) of its source, where that has one of its own
-    :param empty: the value where there is none, of quality INVALID
-    :param group: attributes that follow each other and are of one group are pushed together, if one of them has changed
-    :param declared: what else Tango is told
-    """
-
-    name: str
-    dtype: Any
-    doc: str
-    pushed: Occasion
-    source: Callable[[View], Any]
-    value: Callable[[Any], Any] = _itself
-    time: Callable[[Any], float] | None = None
-    empty: Any = None
-    group: str = ""
-    declared: Mapping[str, Any] = field(default_factory=dict)
-
-    def reading(self, source: Any, now: float) -> Reading:
-        """Return value, time and quality of what was read from a view.  Any thread.
-
-        :param now: the time of a value that has none of its own
-        """
-        if source is None:
-            return self.empty, now, _INVALID
-        return self.value(source), now if self.time is None else self.time(source), _VALID
-
-
-# -- the table
 
 
 def _row(name: str, dtype: type, doc: str, values: Callable[[Sequence[ProcedureSummary]], list[Any]]) -> Attribute:
@@ -243,6 +181,8 @@ ATTRIBUTES = (
         Occasion.NEVER,
         lambda view: f"ska-oet-device, {__version__}, executes observing scripts in supervised processes",
     ),
+    *OPERATOR_ATTRIBUTES,
+    *SKA_ATTRIBUTES,
 )
 """All attributes but Tango's own, State and Status; what is pushed on one occasion is pushed in this order."""
 

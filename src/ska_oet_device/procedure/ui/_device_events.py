@@ -6,7 +6,8 @@ from typing import Any
 
 import tango
 
-from ._attributes import GROUPS, PUSHED, STANDING, Group, Occasion, Reading
+from ._attribute import Occasion, Reading
+from ._attributes import GROUPS, PUSHED, STANDING, Group
 from ._view import View
 
 _BYTES_OF_ROW = 64

@@ -19,7 +19,8 @@ from ...duties import Duty
 from ...logs import about
 from ..application import Change, CheckReport, Progress, ScriptExecutionService
 from ._answers import check_data, event_data
-from ._attributes import GROUPS, Occasion
+from ._attribute import Occasion
+from ._attributes import GROUPS
 from ._device_events import DeviceEvents, Listeners
 from ._devstring import to_json
 from ._output_follower import OutputFollower

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import tango
@@ -12,10 +11,9 @@ from tango.server import command
 from . import _schemas as schemas
 from ._answers import check_data, environment_data, event_data, page_data, request_data
 from ._attributes import DeviceAttributes
-from ._boundary import Request
-from ._clients import ClientNames
 from ._devstring import to_json
-from ._host import DeviceHost, Runtime
+from ._host import Runtime
+from ._operator_commands import OperatorCommands
 from ._pages import first_of_list, whole_list
 from ._properties import DeviceProperties
 from ._requests import (
@@ -28,14 +26,13 @@ from ._requests import (
     parse_start,
     parse_stop,
 )
+from ._ska_commands import SkaCommands
 from ._start_check import own_address
 from ._summaries import summaries_json, summary_json
 from ._tango_logs import TangoLogs
 
-_CLIENTS = ClientNames()
 
-
-class OetDevice(DeviceAttributes, DeviceProperties):
+class OetDevice(OperatorCommands, SkaCommands, DeviceAttributes, DeviceProperties):
     """Executes observing scripts: prepares, starts and stops them in processes of their own."""
 
     runtime: ClassVar[Runtime]
@@ -51,7 +48,7 @@ class OetDevice(DeviceAttributes, DeviceProperties):
         self.set_state(tango.DevState.INIT)
         self.set_status("The device is being initialised.")
         host = self.runtime.host(self.get_name(), functools.partial(_uri_of, self.get_name()))
-        self._host: DeviceHost = host
+        self._host = host
         self._service = host.service
         self.view = host.live
         host.pusher.attach(self)
@@ -72,13 +69,6 @@ class OetDevice(DeviceAttributes, DeviceProperties):
         util = tango.Util.instance()
         ends = util.is_device_restarting(self.get_name()) or util.is_svr_starting() or util.is_svr_shutting_down()
         return not ends
-
-    def _request(self, name: str, *arguments: Any, audited: bool = False) -> AbstractContextManager[Request]:
-        """Return the context in which a request is served; only the thread of the command itself knows who asks."""
-        starting = tango.Util.instance().is_svr_starting()  # a memorised value is written: there is no client
-        client = "memorised value" if starting else _CLIENTS.name_of(self.get_client_ident())
-        request = Request(self.get_name(), name, arguments, client)
-        return request.served(self._service.audit if audited else None)
 
     # -- commands
 
