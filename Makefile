@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
 PEERS := .venv-peers
 RECIPES := .venv-recipes
+TARANTA := .venv-taranta
 # Most tests wait most of the time.  A file is run by one process: its fixtures are made once.
 IN_PARALLEL := -n 2 --dist loadfile
 
@@ -32,9 +33,9 @@ up: $(STAMP)  ## keep the same servers running for itango, until Ctrl-C
 
 test: $(STAMP) install-postgresql  ## run the tests, but those that take long or need other people's programs; report in build/reports
 	@mkdir -p build/reports
-	$(BIN)/python -m pytest $(IN_PARALLEL) --ignore tests/outside --ignore tests/recipes -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
 
-test-all: $(STAMP) $(RECIPES)/.up-to-date install-postgresql install-outside  ## run all tests; report in build/reports
+test-all: $(STAMP) $(RECIPES)/.up-to-date $(TARANTA)/.up-to-date install-postgresql install-outside  ## run all tests; report in build/reports
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest $(IN_PARALLEL) --junitxml=build/reports/unit-tests.xml $(ARGS)
 
@@ -50,7 +51,7 @@ install-outside:
 coverage: export COVERAGE_FOLDER := $(CURDIR)/build/coverage
 coverage: $(STAMP) install-postgresql  ## say which lines no test reaches, in any process; report in build/coverage
 	@rm -rf build/coverage && mkdir -p build/coverage
-	-$(BIN)/python -m coverage run -m pytest --ignore tests/outside --ignore tests/recipes -m "not long" $(ARGS)
+	-$(BIN)/python -m coverage run -m pytest --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql -m "not long" $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet || true  # who was killed while it wrote has left a part of a file
 	@rm -f build/coverage/data.*
 	@$(BIN)/python -m coverage html --quiet --directory build/coverage/html
@@ -61,7 +62,7 @@ test-faults: $(STAMP)  ## kill and stop every process 300 times (OET_FAULT_ROUND
 	OET_HYPOTHESIS_EXAMPLES=$${OET_HYPOTHESIS_EXAMPLES:-10000} $(BIN)/python -m pytest --timeout 3600 \
 	  tests/unit/test_commands_property.py $(ARGS)
 
-bench: $(STAMP) $(PEERS)/.up-to-date  ## measure everything, beside the peers: 15 minutes; table in build/bench.md
+bench: $(STAMP) $(PEERS)/.up-to-date $(TARANTA)/.up-to-date  ## measure everything, beside the peers: 15 minutes; table in build/bench.md
 	@mkdir -p build
 	$(BIN)/python -m bench --peers $(PEERS) --json build/bench.json --markdown build/bench.md $(ARGS)
 
@@ -87,7 +88,7 @@ format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the virtual environment and everything that was built
-	rm -rf $(VENV) $(PEERS) $(RECIPES) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(RECIPES) $(TARANTA) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian keeps a part of Python's venv module in a package of its own, python3-venv.
@@ -117,6 +118,14 @@ $(RECIPES)/.up-to-date: pyproject.toml constraints.txt examples/requirements.txt
 	@echo "Making $(RECIPES) with what the recipes in examples/ need; the first time this takes a minute or two"
 	@$(RECIPES)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(RECIPES)
 	@$(RECIPES)/bin/python -m pip install -q --editable . --requirement examples/requirements.txt --constraint examples/constraints.txt
+	@touch $@
+
+# TangoGQL, the back end of Taranta: with our PyTango, and apart from us.
+$(TARANTA)/.up-to-date: constraints.txt tests/tangogql/requirements.txt
+	@$(CHECK_PYTHON)
+	@echo "Making $(TARANTA) with TangoGQL"
+	@$(TARANTA)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(TARANTA)
+	@$(TARANTA)/bin/python -m pip install -q --requirement tests/tangogql/requirements.txt
 	@touch $@
 
 # What cannot be installed is reported by the benchmark as missing.

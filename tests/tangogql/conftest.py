@@ -1,0 +1,64 @@
+"""A device server, and TangoGQL, through which Taranta shows it: what `make test-all` makes in .venv-taranta."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.dashboards import Dashboard, dashboards
+from support.tango_server import FIRST, SCRIPTS, Database, Oet, Server
+from support.tangogql import MISSING, PROGRAMS, TangoGql
+
+BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A Tango database for this folder alone: dashboards name devices that other tests register, too."""
+    database = Database(tmp_path_factory.mktemp("taranta-database"))
+    yield database
+    database.stop()
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second folder in ScriptRoots, for scripts that a test writes."""
+    return tmp_path_factory.mktemp("taranta-scratch")
+
+
+@pytest.fixture(scope="session")
+def shared(database: Database, scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oet]:
+    """The first device of a server that has every device of every dashboard."""
+    names = {FIRST, *(device for path in dashboards() for device in Dashboard(path).devices)}
+    properties = {
+        "ScriptRoots": [SCRIPTS, scratch],
+        "StopGracePeriod": 2,
+        "GitRepositories": "https://allowed.invalid/",
+    }
+    database.add_server("taranta", dict.fromkeys(sorted(names), properties))
+    server = Server(["taranta", *BIND], tmp_path_factory.mktemp("taranta-server"), database.host)
+    try:
+        oet = Oet(database, FIRST, server)
+        yield oet
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+@pytest.fixture(scope="session")
+def tangogql(shared: Oet, database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TangoGql]:
+    """One TangoGQL for all tests, as a control room has one for all browsers."""
+    if not (PROGRAMS / "uvicorn").exists():
+        pytest.skip(MISSING)
+    with TangoGql(database.host, tmp_path_factory.mktemp("tangogql")) as tangogql:
+        yield tangogql
+
+
+@pytest.fixture
+def oet(shared: Oet, tangogql: TangoGql) -> Iterator[Oet]:
+    """The device, with nothing alive before and after."""
+    shared.tidy()
+    yield shared
+    shared.tidy()
