@@ -10,6 +10,9 @@ TARANTA := .venv-taranta
 # Most tests wait most of the time.  A file is run by one process: its fixtures are made once.
 IN_PARALLEL := -n 2 --dist loadfile
 
+# Once more with the Tango database of observatories, DatabaseDS and MariaDB: what speaks with it most; test-all takes all of the folder.
+SOME_WITH_MARIADB := $(addprefix tests/tango/test_,attributes.py commands.py devices.py init.py properties.py qa.py)
+
 # Whoever calls make may have set what would make pip or Tango behave in another way here.
 unexport PYTHONHOME
 unexport PYTHONPATH
@@ -20,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all install-postgresql install-outside test-faults bench bench-quick check lint types coverage schemas format clean
+.PHONY: help demo up test test-all install-postgresql install-tangodb install-outside test-faults bench bench-quick check lint types coverage schemas format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,20 +34,34 @@ demo: $(STAMP)  ## run a script to its end and another one half-way, on a Tango 
 up: $(STAMP)  ## keep the same servers running for itango, until Ctrl-C
 	@$(BIN)/python -m ska_oet_device.client.up
 
-test: $(STAMP) install-postgresql  ## run the tests, but those that take long or need other people's programs; report in build/reports
+test: $(STAMP) install-postgresql install-tangodb  ## run the tests, but those that take long or need other people's programs; report in build/reports
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest $(IN_PARALLEL) --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
+	@$(call WITH_MARIADB,-m "not long" $(SOME_WITH_MARIADB))
 
 test-all: $(STAMP) $(RECIPES)/.up-to-date $(TARANTA)/.up-to-date install-postgresql install-outside  ## run all tests; report in build/reports
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest $(IN_PARALLEL) --junitxml=build/reports/unit-tests.xml $(ARGS)
+	@$(call WITH_MARIADB,tests/tango)
+
+# 5: none of these tests is among those that ARGS names.
+define WITH_MARIADB
+if sh tests/support/install_tangodb.sh --is-done; then set -x; \
+  OET_TEST_DATABASE=mariadb $(BIN)/python -m pytest $(IN_PARALLEL) --junitxml=build/reports/mariadb-tests.xml $(1) $(ARGS) \
+    || [ $$? = 5 ]; \
+else echo "*** NOT RUN with DatabaseDS and MariaDB, which are not installed (tests/support/install_tangodb.sh, as root): $(1)" >&2; fi
+endef
 
 install-postgresql:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  sh tests/support/install_postgresql.sh || echo "PostgreSQL cannot be installed: its tests are skipped" >&2; fi
 
+install-tangodb:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  sh tests/support/install_tangodb.sh || echo "DatabaseDS and MariaDB cannot be installed: no test runs with them" >&2; fi
+
 install-outside:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb cpp; do \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb accesscontrol cpp; do \
 	  sh tests/support/install_$$each.sh || echo "install_$$each.sh has failed: the tests that need it are skipped" >&2; \
 	done; fi
 

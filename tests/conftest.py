@@ -9,5 +9,5 @@ os.environ["TANGO_EVENT_BUFFER_HWM"] = "1000"
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 pytest_plugins = tuple(
-    f"support.{name}" for name in ("leaks", "databases", "loading", "preloaded", "durable", "bare", "mariadb", "up")
+    f"support.{name}" for name in ("leaks", "mariadb", "databases", "loading", "preloaded", "durable", "bare", "up")
 )

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from . import __version__
 from .config import Settings, state_directory
+from .database_wait import DatabaseWaitError, split_arguments
 from .logs import configure_server_logging
 from .mptools import (
     Children,
@@ -278,13 +279,21 @@ def _end_all_children(children: Children) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the server; the arguments are those of any Tango device server, the instance name first."""
+    """Run the server; the arguments are those of any Tango device server, the instance name first.
+
+    One more is of `database_wait`.
+    """
     set_up_process()
     arguments = sys.argv[1:] if argv is None else list(argv)
     configure_server_logging(arguments)
     _log.info("ska-oet-device %s is started: process %d, %s", __version__, os.getpid(), " ".join(arguments))
+    try:
+        tangos, _ = split_arguments(arguments, os.environ)
+    except DatabaseWaitError as error:
+        _log.error("the server cannot start: %s", error)
+        return 1
     become_subreaper()
-    process = MainProcess(with_device_server(arguments), _unheard_path(arguments), TEMPLATE_IMPORTS)
+    process = MainProcess(with_device_server(arguments), _unheard_path(tangos), TEMPLATE_IMPORTS)
     status = process.run()
     _log.info("the server has ended with status %d", status)
     return status

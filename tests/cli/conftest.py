@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.databases import make_database
 from support.shell import OetCommand
-from support.tango_server import SCRIPTS, Database, Oet, Server
+from support.tango_server import SCRIPTS, Oet, Server
 
 _numbers = itertools.count(1)
 
@@ -23,7 +24,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def device(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Iterator[Oet]:
     """The only OetDevice of a database."""
     folder = tmp_path_factory.mktemp("cli")
-    database = Database(folder)
+    database = make_database(folder)
     try:
         instance = f"cli-{next(_numbers)}"
         name = f"mid-oet/cli/{instance}"

@@ -14,9 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
+from support.databases import make_database
 from support.leaks import outlives_the_test
 from support.processes import let_go_on
-from support.tango_server import SCRIPTS, Database, Server
+from support.tango_server import SCRIPTS, Server
 from support.waiting import wait_until
 
 from ska_oet_device.client import (
@@ -38,7 +39,7 @@ class Stand:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.database = Database(folder, lasting=True)
+        self.database = make_database(folder, lasting=True)
         name = "mid-oet/restarted/01"
         self.database.add_server("restarted", {name: {"ScriptRoots": [SCRIPTS, OWN], "StopGracePeriod": 0.5}})
         self.device = f"tango://{self.database.host}/{name}"

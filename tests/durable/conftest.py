@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.databases import make_database
 from support.durable import Station
 from support.tango_server import Database
 
@@ -16,7 +17,7 @@ _instances = itertools.count(1)
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """An empty Tango database."""
-    database = Database(tmp_path_factory.mktemp("database"))
+    database = make_database(tmp_path_factory.mktemp("database"))
     yield database
     database.stop()
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 import tango
+from support.databases import make_database
 from support.durable import Station
-from support.tango_server import Database
 from support.waiting import wait_until
 
 MIB = 1024 * 1024
@@ -112,7 +112,7 @@ class TestMaxOutput:
 
     @pytest.mark.long
     def test_holds_while_there_is_no_device_object(self, scripts, tmp_path):
-        database = Database(tmp_path, lasting=True)
+        database = make_database(tmp_path, lasting=True)
         made = Station(database, "alone", tmp_path / "alone", {"ScriptRoots": [scripts], "MaxOutput": 1})
         try:
             made.start()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.databases import make_database
 from support.durable import Station, gapless
 from support.tango_server import Database, is_alive
 
@@ -16,7 +17,7 @@ from support.tango_server import Database, is_alive
 @pytest.fixture
 def other_database(tmp_path: Path) -> Iterator[Database]:
     """A second Tango database of the same user."""
-    database = Database(tmp_path)
+    database = make_database(tmp_path)
     yield database
     database.stop()
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from support.databases import make_database
 from support.tango_server import Database
 
 ROUNDS = int(os.environ.get("OET_FAULT_ROUNDS", "6"))
@@ -25,6 +26,6 @@ def seed() -> int:
 @pytest.fixture
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A Tango database in a file, on a port that stays, so that it can be killed and started again."""
-    database = Database(tmp_path_factory.mktemp("database"), lasting=True)
+    database = make_database(tmp_path_factory.mktemp("database"), lasting=True)
     yield database
     database.stop()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import tango
+from support.databases import make_database
 from support.tango_server import SCRIPTS, Database
 from support.waiting import wait_until
 
@@ -22,7 +23,7 @@ NAME = "mid-oet/subarray/01"
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """A Tango database that knows the server OetDevice/01, with one device."""
-    database = Database(tmp_path)
+    database = make_database(tmp_path)
     database.add_server(
         "01", {NAME: {"ScriptRoots": [SCRIPTS], "SubarrayId": 1, "StateDirectory": str(tmp_path / "state")}}
     )

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.tango_server import SCRIPTS, Database, Oet, serving
+from support.databases import make_database
+from support.tango_server import SCRIPTS, Oet, serving
 
 from ska_oet_device.config import EXAMPLES
 
@@ -43,7 +44,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def oet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oet]:
     """A device with an abort script."""
     folder = tmp_path_factory.mktemp("server")
-    database = Database(folder)
+    database = make_database(folder)
     properties = {"ScriptRoots": [SCRIPTS, EXAMPLES], "StopGracePeriod": 0.5, "AbortScript": "file://abort.py"}
     try:
         with serving(database, "cpp", NAME, folder, **properties) as oet:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import tango
+from support.databases import make_database
 from support.durable import PostgreSQL, Station
-from support.tango_server import Database
 from support.waiting import wait_until
 
 from ska_oet_device.client import NoHistory, OetClient, ProcedureFailed
@@ -18,7 +18,7 @@ from ska_oet_device.client import NoHistory, OetClient, ProcedureFailed
 @pytest.fixture
 def made(postgresql: PostgreSQL, scripts: Path, tmp_path: Path) -> Iterator[Station]:
     """A server that has never run before."""
-    database = Database(tmp_path)
+    database = make_database(tmp_path)
     station = Station(database, "first", tmp_path / "first", {"ScriptRoots": [scripts], "HistoryUrl": postgresql.url})
     yield station
     station.clean_up()

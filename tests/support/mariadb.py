@@ -2,104 +2,172 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from .leaks import outlives_the_test
 from .tango_server import Database, free_port
 from .waiting import wait_until
 
 _DATABASEDS = Path("/usr/lib/tango/DataBaseds")
 _MARIADBD = Path("/usr/sbin/mariadbd")  # which is not in the PATH of every root
 _SCHEMA = Path("/usr/share/dbconfig-common/data/tango-db/install/mysql")
-_ACCOUNT = (
-    "CREATE DATABASE tango; CREATE USER tango@localhost IDENTIFIED BY 'tango'; "
-    "GRANT ALL ON tango.* TO tango@localhost; FLUSH PRIVILEGES;"
-)
+_ACCOUNT = "CREATE USER tango@localhost IDENTIFIED BY 'tango'; GRANT ALL ON *.* TO tango@localhost; FLUSH PRIVILEGES;"
+_QUICK = ("--innodb-log-file-size=4M", "--skip-name-resolve")  # a test's database need not be there after a power cut
+
+
+def why_not() -> str:
+    """Return why there is no MariaDB for Tango here; empty if there is."""
+    if os.getuid() == 0 and _DATABASEDS.exists() and _MARIADBD.exists():
+        return ""
+    return "DatabaseDS and MariaDB are not installed, or this is not root: tests/support/install_tangodb.sh"
+
+
+class MariaDbServer:
+    """A MariaDB that holds any number of Tango databases; root runs it as the user mysql."""
+
+    def __init__(self) -> None:
+        """Make the tables of MariaDB itself, and start it."""
+        self.folder = Path(tempfile.mkdtemp(prefix="oet-mariadb-"))  # pytest's folder is closed to the user mysql
+        self.socket = self.folder / "socket"
+        self._names = (f"tango{number}" for number in itertools.count(1))
+        shutil.chown(self.folder, "mysql", "mysql")
+        install = ["mariadb-install-db", "--no-defaults", "--user=mysql", self._data, "--skip-test-db", *_QUICK]
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.start()
+        self.sql(_ACCOUNT)
+        # Without the character set DatabaseDS 9 fails at its first statement.
+        (self.folder / ".my.cnf").write_text(f"[client]\nsocket={self.socket}\ndefault-character-set=latin1\n")
+
+    @property
+    def _data(self) -> str:
+        return f"--datadir={self.folder / 'data'}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        where = [self._data, f"--socket={self.socket}", "--skip-networking", *_QUICK]
+        with (self.folder / "mariadb.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(_MARIADBD), "--no-defaults", "--user=mysql", *where], stdout=log, stderr=log
+            )
+        wait_until(lambda: self.sql("SELECT 1", check=False), 60, "MariaDB answers")
+
+    def kill(self) -> None:
+        """SIGKILL, as a loss of power would; what it has written stays."""
+        self._process.kill()
+        self._process.wait()
+
+    def sql(self, text: str, *database: str, check: bool = True) -> bool:
+        """Run statements as root; says whether they have succeeded."""
+        command = ["mariadb", "--no-defaults", f"--socket={self.socket}", "-uroot", *database]
+        done = subprocess.run(command, input=text.encode(), capture_output=True, check=check)
+        return done.returncode == 0
+
+    def add_tango_database(self) -> str:
+        """Make the tables of one more Tango database, as Debian's package does; returns its name."""
+        name = next(self._names)
+        self.sql(f"CREATE DATABASE {name}")
+        self.sql(re.sub(r"\btango\.", f"{name}.", _with_sources(_SCHEMA)), name)
+        return name
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _with_sources(path: Path) -> str:
+    """Return the statements of a file, with those of the files that it names."""
+    return re.sub(r"^source (\S+)$", lambda found: Path(found[1]).read_text(), path.read_text(), flags=re.MULTILINE)
+
+
+_shared: list[MariaDbServer] = []
+
+
+def shared_server() -> MariaDbServer:
+    """Return the MariaDB of this process of pytest: its tables cost seconds, those of one more Tango database less."""
+    if not _shared:
+        with outlives_the_test():
+            _shared.append(MariaDbServer())
+    return _shared[0]
+
+
+def pytest_unconfigure() -> None:
+    """End the MariaDB of this process of pytest."""
+    while _shared:
+        _shared.pop().remove()
 
 
 class MariaDatabase(Database):
-    """A Tango database that is used as the embedded one is; root runs its MariaDB as the user mysql."""
+    """A Tango database that is used as the embedded one is, and always lasts."""
 
-    def __init__(self) -> None:
-        """Make the tables and start both servers; skips the test where they are not installed."""
-        if os.getuid() != 0 or not _DATABASEDS.exists() or not _MARIADBD.exists():
-            pytest.skip("DatabaseDS and MariaDB are not installed: tests/support/install_tangodb.sh")
-        self._folder = Path(tempfile.mkdtemp(prefix="oet-mariadb-"))  # pytest's folder is closed to the user mysql
-        self._socket = self._folder / "socket"
-        shutil.chown(self._folder, "mysql", "mysql")
-        self._mariadb = self._start_mariadb()
+    def __init__(self, folder: Path, server: MariaDbServer) -> None:
+        """Make its tables, and start its DatabaseDS.
+
+        :param folder: for the log
+        """
+        self._log = folder / "database.log"
+        self.server = server
+        self.name = server.add_tango_database()
         self.host = f"127.0.0.1:{free_port()}"
         self._process = self._start_databaseds()
-        self.tango = wait_until(lambda: self._connect(self._port_number), 30, "the database answers")
+        try:
+            self.tango = wait_until(lambda: self._connect(self._port_number), 30, "the database answers")
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def _port_number(self) -> int:
         return int(self.host.rpartition(":")[2])
 
-    def _start_mariadb(self) -> subprocess.Popen[bytes]:
-        data = f"--datadir={self._folder / 'data'}"
-        subprocess.run(
-            ["mariadb-install-db", "--no-defaults", "--user=mysql", data, "--skip-test-db"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        with (self._folder / "mariadb.log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    str(_MARIADBD),
-                    "--no-defaults",
-                    "--user=mysql",
-                    data,
-                    f"--socket={self._socket}",
-                    "--skip-networking",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        wait_until(lambda: self._sql("SELECT 1", check=False), 60, "MariaDB answers")
-        self._sql(_ACCOUNT)
-        self._sql(_SCHEMA.read_text(), "tango")
-        return process
-
-    def _sql(self, text: str, *database: str, check: bool = True) -> bool:
-        command = ["mariadb", "--no-defaults", f"--socket={self._socket}", "-uroot", *database]
-        done = subprocess.run(command, input=text.encode(), capture_output=True, check=check)
-        return done.returncode == 0
-
     def _start_databaseds(self) -> subprocess.Popen[bytes]:
-        # Without the character set DatabaseDS 9 fails at its first statement.
-        (self._folder / ".my.cnf").write_text(f"[client]\nsocket={self._socket}\ndefault-character-set=latin1\n")
-        account = {"MYSQL_USER": "tango", "MYSQL_PASSWORD": "tango", "MYSQL_HOST": "localhost"}
-        with (self._folder / "databaseds.log").open("ab") as log:
+        account = {
+            "MYSQL_USER": "tango",
+            "MYSQL_PASSWORD": "tango",
+            "MYSQL_HOST": "localhost",
+            "MYSQL_DATABASE": self.name,
+        }
+        with self._log.open("ab") as log:
             return subprocess.Popen(
                 [str(_DATABASEDS), "2", "-ORBendPoint", f"giop:tcp:{self.host}"],
-                env={**os.environ, **account, "HOME": str(self._folder), "TANGO_HOST": self.host},
+                env={**os.environ, **account, "HOME": str(self.server.folder), "TANGO_HOST": self.host},
                 stdout=log,
                 stderr=log,
             )
 
     def kill_and_start_again(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self.stop()
         self._process = self._start_databaseds()
         wait_until(lambda: self._connect(self._port_number), 30, "the database answers again")
 
-    def stop(self) -> None:
-        for process in (self._process, self._mariadb):
-            process.kill()
-            process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
 
 @pytest.fixture
-def mariadb() -> Iterator[MariaDatabase]:
-    database = MariaDatabase()
-    yield database
-    database.stop()
+def mariadb(tmp_path: Path) -> Iterator[MariaDatabase]:
+    """A Tango database with a MariaDB of its own, `mariadb.server`, which a test may kill."""
+    if why_not():
+        pytest.skip(why_not())
+    server = MariaDbServer()
+    try:
+        database = MariaDatabase(tmp_path, server)
+        yield database
+        for process in (database.pid, server.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(process).send_signal(signal.SIGCONT)
+        database.stop()
+    finally:
+        server.remove()

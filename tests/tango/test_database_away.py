@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.databases import make_database
 from support.tango_server import SCRIPTS, Database, Oet, Server, is_alive
 from support.waiting import wait_until
 
@@ -33,7 +34,7 @@ IMPATIENT = (
 @pytest.fixture
 def lasting(tmp_path: Path) -> Iterator[Database]:
     """A Tango database that keeps its content when it is killed."""
-    database = Database(tmp_path, lasting=True)
+    database = make_database(tmp_path, lasting=True)
     database.add_server("01", {NAME: PROPERTIES})
     yield database
     database.stop()
@@ -179,7 +180,7 @@ def test_a_first_start_without_a_database_names_it_within_seconds(tmp_path, what
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         server = Server(["01", *BIND], tmp_path, host)
         try:
-            assert server.wait(20) not in (0, None)
+            assert server.wait(40) not in (0, None)
             assert f"could not start: the Tango database at TANGO_HOST={host} does not answer" in server.log_text()
             assert server.leftovers([]) == []
         finally:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from support.databases import make_database
 from support.processes import let_go_on
-from support.tango_server import Database, EventRecorder, Oet, program
+from support.tango_server import EventRecorder, Oet, program
 from support.waiting import wait_until
 
 SLOW = 1.0  # seconds that a busy machine may take more; Tango itself would wait for 3
@@ -164,7 +165,7 @@ def test_the_command_says_why_when_main_is_stopped(own_server):
 
 
 def test_the_command_answers_in_time_when_the_database_is_stopped_or_away(oet, tmp_path):
-    database = Database(tmp_path)
+    database = make_database(tmp_path)
     try:
         with _stopped(database.pid):
             status, text, took = _health(oet, oet.name, "--timeout", "1", host=database.host)

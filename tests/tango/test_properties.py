@@ -8,7 +8,8 @@ import signal
 
 import pytest
 import tango
-from support.tango_server import SCRIPTS, Database, Oet, Server, free_port
+from support.databases import make_database
+from support.tango_server import SCRIPTS, Oet, Server, free_port
 from support.waiting import wait_until
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
@@ -188,7 +189,7 @@ def test_what_is_read_at_the_start_only_is_told_of(oet, tmp_path):
 @pytest.fixture
 def lonely(tmp_path):
     """A server with a database of its own, which can be broken."""
-    database = Database(tmp_path, lasting=True)
+    database = make_database(tmp_path, lasting=True)
     name = "mid-oet/subarray/01"
     properties = {"ScriptRoots": [SCRIPTS], "StopGracePeriod": 0.5, "MaxProcedures": 3}
     database.add_server("lonely", {name: properties})

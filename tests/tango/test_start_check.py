@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tango
 from support import flawed_database
+from support.databases import make_database
 from support.tango_server import SCRIPTS, Database, Oet, Server
 from support.waiting import wait_until
 
@@ -82,7 +83,7 @@ def test_the_address_in_a_reference_is_found(order, host):
 
 
 def test_the_length_that_the_observatory_has_set_is_the_right_one(tmp_path):
-    database = Database(tmp_path)
+    database = make_database(tmp_path)
     database.tango.put_property("CtrlSystem", {"EventBufferHwm": ["7000"]})
     database.add_server("01", {_NAME: {"ScriptRoots": [SCRIPTS]}})
     server = Server(["01", *BIND], tmp_path / "server", database.host)

@@ -1,12 +1,13 @@
 """The device server process: a fresh interpreter, started by main with one end of the link.
 
-``python -m ska_oet_device.procedure.ui FD ARGUMENT...``; the arguments are Tango's own.
+``python -m ska_oet_device.procedure.ui FD ARGUMENT...``; the arguments are those of OetDevice.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -18,12 +19,13 @@ from typing import NoReturn
 import tango
 from tango.server import run
 
+from ...database_wait import split_arguments
 from ...duties import Duty
 from ...logs import configure_server_logging, tango_arguments
 from ...mptools import raise_limits, replace_standard_streams
 from ..link import Link
 from ..messages import CannotServe, ServerReady, ServerStarts, StopEverything
-from ._before_tango import database_problem, do_without_user_name, port_problem, uses_database, wait_for_database
+from ._before_tango import do_without_user_name, port_problem, uses_database, wait_for_database
 from ._host import Runtime
 from ._sending import wait_until_sent
 from ._start_check import fault_of_start
@@ -135,13 +137,14 @@ def _check_once(runtime: Runtime, is_checked: threading.Event) -> None:
     is_checked.set()
 
 
-def _look_for_database(link: Link, arguments: list[str]) -> None:
-    """Wait for the Tango database if this server has served before; at the very first start it must be there."""
+def _look_for_database(link: Link, arguments: list[str], patience: float) -> None:
+    """Have the Tango database there: a server that has served waits for it, however long that takes.
+
+    :param patience: seconds that the very first start waits
+    """
     if not uses_database(arguments):
         return
-    if link.main.restarted:
-        wait_for_database()
-    elif problem := database_problem():
+    if problem := wait_for_database(math.inf if link.main.restarted else patience):
         _give_up(link, problem)
 
 
@@ -158,8 +161,9 @@ def main(argv: list[str]) -> NoReturn:
     replace_standard_streams()
     do_without_user_name()
     raise_limits()  # main may have been short of something when it started this process
-    logs = TangoLogs(argv[2:])
-    logs.serve(configure_server_logging(argv[2:], threaded=True))
+    arguments, patience = split_arguments(argv[2:], os.environ)  # main has seen that they can be understood
+    logs = TangoLogs(arguments)
+    logs.serve(configure_server_logging(arguments, threaded=True))
     # A script that floods the bus keeps one thread busy: commands would wait 5 ms for each of their turns.
     sys.setswitchinterval(_SWITCH_INTERVAL)
     os.set_inheritable(int(argv[1]), False)
@@ -181,9 +185,8 @@ def main(argv: list[str]) -> NoReturn:
         gc.freeze()
         _log.info("the device server is ready: process %d, devices %s", os.getpid(), ", ".join(runtime.devices))
 
-    arguments = argv[2:]
     try:
-        _look_for_database(link, arguments)
+        _look_for_database(link, arguments, patience)
         link.send(ServerStarts())
         # The stream by default is the one that Python made at the start.
         run(

@@ -1,28 +1,26 @@
-"""What Tango needs before it starts, looked at beforehand: it ends the process without a word that helps.
-
-Asked without Tango's client, which would make an object request broker that is none of a server.
-"""
+"""What Tango needs before it starts, looked at beforehand: it ends the process without a word that helps."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import pwd
 import re
 import socket
-import struct
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import tango
 
+from ._ask_database import ask
+
 _log = logging.getLogger(__name__)
 
-_PATIENCE = 3.0  # seconds for the database to answer
 _PAUSE = 0.5  # seconds between two looks
-_KEY = b"database"  # the object key of every Tango database (Database::default_obj_key of cppTango's)
-_LOCATE_REQUEST, _LITTLE_ENDIAN = 3, 1
+_TOLD_EVERY, _NEWS_EVERY = 60.0, 5.0  # seconds between two lines in the log: of what goes on, of something else
 
 
 def do_without_user_name() -> None:
@@ -42,50 +40,72 @@ def uses_database(arguments: Sequence[str]) -> bool:
     return not any(argument == "-nodb" or argument.startswith("-file=") for argument in arguments)
 
 
-def database_problem() -> str:
-    """Return why the Tango database cannot be used, naming it; empty if it answers.  Takes some seconds at most."""
+@dataclass(frozen=True)
+class DatabaseProblem:
+    """Why the Tango database cannot be used, in a sentence that names it.
+
+    :param may_pass: it may, without another TANGO_HOST
+    """
+
+    text: str
+    may_pass: bool
+
+
+def database_problem() -> DatabaseProblem | None:
+    """Ask the Tango database whether it can be used; of one that does not answer this takes seconds for each host."""
     hosts = tango.ApiUtil.get_env_var("TANGO_HOST") or ""
     if not hosts:
-        return "TANGO_HOST is not set, neither in the environment nor in a tangorc file"
-    problems = []
-    for host in hosts.split(","):
+        return DatabaseProblem("TANGO_HOST is not set, neither in the environment nor in a tangorc file", False)
+    problems, may_pass = [], False
+    for address in hosts.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if not host or not port.isdecimal():
+            problems.append(f"{address.strip()}: not HOST:PORT")
+            continue
+        may_pass = True
         try:
-            _ask(host.strip())
-        except (OSError, ValueError) as error:
-            problems.append(f"{host}: {error}")
+            ask(host, int(port))
+        except (OSError, ValueError, OverflowError) as error:
+            problems.append(f"{address.strip()}: {_in_words(error, host)}")
         else:
-            return ""
-    return f"the Tango database at TANGO_HOST={hosts} does not answer ({'; '.join(problems)})"
+            return None
+    return DatabaseProblem(
+        f"the Tango database at TANGO_HOST={hosts} does not answer ({'; '.join(problems)})", may_pass
+    )
 
 
-def wait_for_database() -> None:
-    """Wait until the Tango database answers, however long that takes: a server that has served is not given up."""
-    problem = database_problem()
-    if not problem:
-        return
-    _log.error("%s: the start waits for it", problem)
-    while database_problem():
-        time.sleep(_PAUSE)
-    _log.info("the Tango database answers again")
+def _in_words(error: Exception, host: str) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"nobody knows a host {host} ({error.strerror}): the name may be wrong"
+    return str(error)
 
 
-def _ask(address: str) -> None:
-    """Have the database's object request broker answer where the database is: one that hangs does not.
+def wait_for_database(patience: float = math.inf) -> str:
+    """Wait until the Tango database answers, and say so in the log from time to time.
 
-    A LocateRequest of GIOP 1.0.  Source: CORBA 3.3, part 2: 9.4.1 (header), 9.4.5 (LocateRequest).
-
-    :raises OSError: nobody is there, or nobody answers in time
-    :raises ValueError: not an address, or no object request broker
+    :param patience: seconds; 0: do not wait
+    :return: why it cannot be used all the same; empty if it can
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ValueError("not HOST:PORT")
-    body = struct.pack("<II", 1, len(_KEY)) + _KEY
-    head = b"GIOP" + bytes([1, 0, _LITTLE_ENDIAN, _LOCATE_REQUEST]) + struct.pack("<I", len(body))
-    with socket.create_connection((host, int(port)), timeout=_PATIENCE) as connection:
-        connection.sendall(head + body)
-        if connection.recv(4) != b"GIOP":
-            raise ValueError("what listens there is no Tango database")
+    problem = database_problem()
+    if problem is None:
+        return ""
+    if not patience or not problem.may_pass:
+        return problem.text
+    begun = time.monotonic()
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    limit = "" if math.isinf(patience) else f", for at most {patience:g} s"
+    _log.error("%s: the start waits for it%s", problem.text, limit)
+    told, told_at = problem, begun
+    while (problem := database_problem()) is not None:
+        now = time.monotonic()
+        if now - begun >= patience:
+            return f"{problem.text}, and it was waited for since {since}"
+        if now - told_at >= (_TOLD_EVERY if problem == told else _NEWS_EVERY):
+            _log.warning("waiting for the Tango database since %s: %s", since, problem.text)
+            told, told_at = problem, now
+        time.sleep(min(_PAUSE, patience - (now - begun)))
+    _log.info("the Tango database answers, after %.0f s", time.monotonic() - begun)
+    return ""
 
 
 def port_problem(arguments: Sequence[str]) -> str:
