@@ -62,7 +62,7 @@ def alike(one: str, values: Mapping[str, Any], other: str, others: Mapping[str, 
 def tango_name(kind: Any, form: Any = tango.SCALAR) -> str:
     """Return a type as the contract writes it."""
     name = str(tango.CmdArgType(kind))
-    return f"{name}[]" if form == tango.SPECTRUM else name
+    return name + {tango.SPECTRUM: "[]", tango.IMAGE: "[][]"}.get(form, "")
 
 
 # -- attributes
@@ -70,7 +70,7 @@ def tango_name(kind: Any, form: Any = tango.SCALAR) -> str:
 
 def types_in(cell: str, count: int) -> list[str]:
     """Return the types of `count` names: one for all of them, or one for each."""
-    found = re.findall(r"Dev\w+(?:\[\])?", cell)
+    found = re.findall(r"Dev\w+(?:\[\])*", cell)
     return found * count if len(found) == 1 else found
 
 

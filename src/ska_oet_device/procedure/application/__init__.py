@@ -23,9 +23,12 @@ from ._model import (
     StopProcessCommand,
 )
 from ._past import HistoryQuery
+from ._script_list import MOST_SCRIPTS
+from ._selection import Selection
 from ._service import ScriptExecutionService
 
 __all__ = [
+    "MOST_SCRIPTS",
     "Active",
     "ArgCapture",
     "Caller",
@@ -45,6 +48,7 @@ __all__ = [
     "RequestRecord",
     "ScriptContext",
     "ScriptExecutionService",
+    "Selection",
     "Snapshot",
     "StartProcessCommand",
     "StopProcessCommand",

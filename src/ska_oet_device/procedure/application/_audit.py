@@ -46,6 +46,7 @@ class Audit:
 
     def keep(self, command: str, caller: Caller, process_uid: int, answer: str, time: float = 0.0) -> None:
         """Keep a request that has done something; time in Unix seconds, 0: now."""
+        command = caller.via or command
         user = brief(caller.user, _LONGEST_NAME) if caller.user is not None else None
         client, answer = brief(caller.client, _LONGEST_NAME), brief(answer, _LONGEST_ANSWER)
         self._history.add_request(command, client, user, process_uid, time or clock.time(), answer)
@@ -55,7 +56,7 @@ class Audit:
         with self._lock:
             if not self._take_token():
                 known = self._left_out or _LeftOut(0, clock.time(), "")
-                last = f"{command} of {caller.client or 'an unknown client'}: {answer}"
+                last = f"{caller.via or command} of {caller.client or 'an unknown client'}: {answer}"
                 self._left_out = _LeftOut(known.count + 1, known.since, brief(last, _LONGEST_ANSWER // 2))
                 return
         self.keep(command, caller, process_uid, answer)

@@ -68,10 +68,14 @@ class CheckCommand:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the Tango client, and the user it says it acts for."""
+    """Who asks: the Tango client, and the user it says it acts for.
+
+    :param via: the command that was called, where it is another one than the use case is named after
+    """
 
     client: str = ""
     user: str | None = None
+    via: str = ""
 
 
 # -- answers

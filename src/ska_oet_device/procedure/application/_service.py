@@ -6,15 +6,17 @@ the thread of the link.  One lock guards the procedures; it is never held while 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import threading
 import time as clock
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ...config import Settings
-from ...errors import InvalidArgumentError, InvalidStateError, OetError, TooLargeError, UnknownProcedureError
+from ...errors import InvalidArgumentError, InvalidStateError, OetError, TooLargeError, UnknownProcedureError, brief
 from ...event import Bus, topic_name, topics
 from ...logs import about
 from ..domain import ProcessManager, find_script, load_of, locate_script, new_run_id
@@ -52,6 +54,8 @@ from ._past import HistoryQuery, Past
 from ._procedure import Procedure
 from ._procedures import Procedures
 from ._restore import Restorer
+from ._script_list import ScriptList
+from ._selection import KeptSelection, Selection
 from ._stored import summary_of
 
 _log = logging.getLogger(__name__)
@@ -80,6 +84,7 @@ class ScriptExecutionService:
         history: MemoryHistory | None = None,
         output: OutputFiles | None = None,
         wait_for_qa_ready: bool = True,
+        selection: Path | None = None,
     ) -> None:
         """Create a new ScriptExecutionService.
 
@@ -91,12 +96,15 @@ class ScriptExecutionService:
         :param history: where lifecycle events and ids come from, and are kept
         :param output: where scripts' output is kept; None: it goes where the server's goes
         :param wait_for_qa_ready: the operators' flag, until one of them says otherwise
+        :param selection: the file that keeps what operators have selected; None: nothing is kept
         """
         self.device = device
         self._settings = settings or Settings()
         self.bus = bus or Bus()
         self.history = history or MemoryHistory(device)
         self.output = output
+        self.scripts = ScriptList()
+        self._selection = KeptSelection(selection)
         self.script_context = ScriptContext(wait_for_qa_ready, self._settings.subarray_id)
         self._uri = uri
         self._audit = Audit(self.history)
@@ -373,6 +381,48 @@ class ScriptExecutionService:
         if self.output is not None:
             self.output.forget_before(time, keep=self.unfinished)
 
+    # -- what operators have selected
+
+    @property
+    def selection(self) -> Selection:
+        """What commands without arguments act on."""
+        return self._selection.now
+
+    def list_scripts_again(self) -> None:
+        """Have the list of scripts follow what lies below ScriptRoots.  Returns at once; to be called once a second."""
+        self.scripts.look_again(self.settings.script_roots)
+
+    def select_script(self, script: ExecutableScript | None, caller: Caller | None = None) -> None:
+        """Select a script; None: no script.
+
+        One that is listed is taken as it is, any other has to be there.
+
+        :raises ScriptNotFoundError, NotAllowedError, InvalidArgumentError: it could not be prepared
+        """
+        uri = script.script_uri if script is not None else ""
+        if script is not None and uri not in self.scripts.uris:
+            self._locate(script)
+        self._selection.change(script=uri)
+        self._audit.note("selectedScript", caller or Caller(), 0, f"accepted; set to {brief(uri) or 'none'}")
+
+    def select_arguments(self, text: str, caller: Caller | None = None) -> None:
+        """Select the arguments of what is run next, as JSON text that has been checked."""
+        self._selection.change(arguments=text)
+        self._audit.note("scriptArguments", caller or Caller(), 0, f"accepted; set to {brief(text) or 'none'}")
+
+    def select_procedure(self, process_uid: int, caller: Caller | None = None) -> None:
+        """Select a procedure that is in the attributes; 0: the active one, whichever that is.
+
+        :raises UnknownProcedureError: there is none
+        """
+        if process_uid and self._procedures.get(process_uid) is None:
+            raise UnknownProcedureError(
+                f"there is no procedure {process_uid} among those that live and the newest that have ended;"
+                " 0 stands for the active one"
+            )
+        self._selection.change(process_uid=process_uid)
+        self._audit.note("selectedProcedure", caller or Caller(), process_uid, f"accepted; set to {process_uid}")
+
     def override_wait_for_qa_ready(self, msg_src: str) -> None:
         """Tell the scripts that wait for quality assurance to go on, this once."""
         self.bus.publish(topics.operator.wait_for_qa_ready.override, msg_src=msg_src)
@@ -608,7 +658,8 @@ class ScriptExecutionService:
         procedure = Procedure(self._summary(cmd, path, request), abort_of=abort_of)
         self._procedures.add(procedure)
         self._recorder.enter(procedure, ProcedureState.CREATING, request.time, None)
-        self._audit.keep(command, caller or Caller(), procedure.id, "accepted", request.time)
+        which = f"; {brief(getattr(cmd.script, 'script_uri', ''))}" if caller is not None and caller.via else ""
+        self._audit.keep(command, caller or Caller(), procedure.id, f"accepted{which}", request.time)
         # Should everything die now, somebody has to know that its script may have begun to load.
         self._await_history()
         self._launch(procedure, cmd, path)
@@ -660,7 +711,8 @@ class ScriptExecutionService:
         """
         self._manager.check_connected()
         cmd = PrepareProcessCommand(found.script, ProcedureInput(subarray_id=self.settings.subarray_id))
-        abort = self._prepare("Stop", cmd, found.path, caller, abort_of=stopped.id)
+        asked_by = dataclasses.replace(caller, via="") if caller is not None else None  # clients know it by this Stop
+        abort = self._prepare("Stop", cmd, found.path, asked_by, abort_of=stopped.id)
         abort.waits_for_turn = True
         self._start(abort, ArgCapture("main", ProcedureInput(), clock.time()), force=True, after=stopped.id)
         return abort
@@ -714,4 +766,4 @@ class ScriptExecutionService:
 
 def _request(command: str, caller: Caller | None) -> RequestRecord:
     caller = caller or Caller()
-    return RequestRecord(command, caller.client, caller.user, clock.time())
+    return RequestRecord(caller.via or command, caller.client, caller.user, clock.time())

@@ -12,6 +12,7 @@ from ..script import (
 from ..state import FINAL, TERMINAL, TRANSITIONS, ProcedureState, may_follow
 from ..worker import ModuleFactory, RunThreadState, ScriptWorker, script_signal_handler
 from ._launch import check_of, find_script, load_of, locate_script, new_run_id
+from ._listing import Listing, list_scripts, uri_of
 from ._locate import check_syntax, locate
 from ._manager import ProcessManager
 
@@ -24,6 +25,7 @@ __all__ = [
     "GitArgs",
     "GitScript",
     "LifecycleMessage",
+    "Listing",
     "ModuleFactory",
     "ProcedureInput",
     "ProcedureState",
@@ -33,6 +35,7 @@ __all__ = [
     "check_of",
     "check_syntax",
     "find_script",
+    "list_scripts",
     "load_of",
     "locate",
     "locate_script",
@@ -40,4 +43,5 @@ __all__ = [
     "new_run_id",
     "script_from_data",
     "script_signal_handler",
+    "uri_of",
 ]

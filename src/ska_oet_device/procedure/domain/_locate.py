@@ -35,16 +35,16 @@ def locate(script: FileSystemScript, roots: Sequence[str]) -> Path:
     name = script.path if len(script.script_uri) <= _LONGEST_URI else ""
     if "\0" in name:
         raise InvalidArgumentError(f"script_uri {uri!r} holds a NUL character")
-    if not _can_exist(name):  # asked for the real path of such a name, the library needs seconds
+    if not can_exist(name):  # asked for the real path of such a name, the library needs seconds
         raise ScriptNotFoundError(
             f"no file can be {uri}: a path has at most {LONGEST_PATH} bytes, and a name in it {_LONGEST_NAME}"
         )
-    likely = sorted(roots, key=lambda root: not _is_below(name, root))  # false comes first, else the order stays
+    likely = sorted(roots, key=lambda root: not is_below(name, root))  # false comes first, else the order stays
     real_roots = _RealRoots(likely if os.path.isabs(name) else roots)
     outside = False
     for candidate in [name] if os.path.isabs(name) else (os.path.join(root, name) for root in real_roots):
-        real = _real(candidate)
-        if real and not any(_is_below(real, root) for root in real_roots):
+        real = real_path(candidate)
+        if real and not any(is_below(real, root) for root in real_roots):
             outside = True
         elif real and _is_script(Path(real), uri):
             return Path(real)
@@ -62,12 +62,14 @@ def _decoded(script: FileSystemScript) -> str:
     return f", which is {brief(script.path)} (a name with a % in it is written with %25: {literally})"
 
 
-def _can_exist(name: str) -> bool:
+def can_exist(name: str) -> bool:
+    """Say whether a file system can have such a path, by its length alone."""
     data = name.encode("utf-8", "surrogatepass")
     return 0 < len(data) <= LONGEST_PATH and all(len(part) <= _LONGEST_NAME for part in data.split(b"/"))
 
 
-def _real(path: str) -> str:
+def real_path(path: str) -> str:
+    """Return where links lead to; "" if that is nowhere."""
     try:
         return os.path.realpath(path)
     except OSError:  # a link that is no link any more
@@ -86,12 +88,13 @@ class _RealRoots:
             while number >= len(self._known):
                 if not self._left:
                     return
-                real = _real(self._left.pop(0))
+                real = real_path(self._left.pop(0))
                 self._known.extend([real] if real else [])
             yield self._known[number]
 
 
-def _is_below(path: str, root: str) -> bool:
+def is_below(path: str, root: str) -> bool:
+    """Say whether a real path lies below a real folder."""
     return path != root and path.startswith(f"{root.rstrip('/')}/")
 
 

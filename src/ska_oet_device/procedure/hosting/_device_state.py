@@ -47,6 +47,8 @@ class DeviceState:
         self.output = OutputFiles(folder / "output")
         self.problem = self.problem or self.output.prepare()
         self.numbers = Numbers(folder / "numbers")
+        self.selection = folder / "selection.json"
+        """What operators have selected, for the service to keep."""
         self.previous = self._claim.previous if self._claim is not None else None
         """Who owned it before, if anybody did."""
         close_to_others(root, folder, is_default=is_default)

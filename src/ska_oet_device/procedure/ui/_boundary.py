@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
@@ -34,8 +35,8 @@ class Request:
     :ivar caller: who asks; the user is known once the argument is parsed
     """
 
-    def __init__(self, device: str, name: str, arguments: tuple[Any, ...], client: str) -> None:
-        self.caller = Caller(client)
+    def __init__(self, device: str, name: str, arguments: tuple[Any, ...], client: str, via: str = "") -> None:
+        self.caller = Caller(client, via=via)
         self._device = device
         self._name = name
         self._arguments = arguments
@@ -48,9 +49,13 @@ class Request:
         :raises OetError: of the parser
         """
         asked, user = parser(self._arguments[0])
-        self.caller = Caller(self.caller.client, user)
-        self._process_uid = getattr(asked, "process_uid", None) or 0
+        self.caller = dataclasses.replace(self.caller, user=user)
+        self.concerns(getattr(asked, "process_uid", None) or 0)
         return asked
+
+    def concerns(self, process_uid: int) -> None:
+        """Note which procedure is meant, for the log and the audit; 0: none, or one that the service chooses."""
+        self._process_uid = process_uid
 
     def answer(self, text: str) -> str:
         """Return the answer, which the log will show."""

@@ -83,7 +83,7 @@ class DeviceEvents:
         :return: about how many bytes a subscriber was sent
         """
         values = self._push(group, view, now) if self._hear(group) else []
-        return sum(len(value) if isinstance(value, str) else _BYTES_OF_ROW * len(value) for value in values)
+        return sum(map(_size, values))
 
     def _push(self, group: Group, view: View, now: float, *, always: bool = False) -> list[Any]:
         """Push a group unless it is what was pushed last; returns the values."""
@@ -136,3 +136,12 @@ class DeviceEvents:
         for kind, push in self._seldom:
             if self._listeners.hear_kind(self.device, name, kind):
                 push(name, *reading)
+
+
+def _size(value: Any) -> int:
+    """Return about how many bytes a value has: a text, a table of texts, or a list with a row for each procedure."""
+    if isinstance(value, str):
+        return len(value)
+    if value and isinstance(value[0], tuple):
+        return sum(len(cell) for row in value for cell in row)
+    return _BYTES_OF_ROW * len(value)

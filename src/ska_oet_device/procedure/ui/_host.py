@@ -70,6 +70,7 @@ class DeviceHost:
             history=self.history,
             output=None if output_problem else output,
             wait_for_qa_ready=first_wait_for_qa_ready()[0],
+            selection=self.state.selection,
         )
         self._keeper = ServiceKeeper(self.service, link, self.state)
         self.status = DeviceStatus(self.service, link.main)
@@ -85,6 +86,7 @@ class DeviceHost:
         self.bus.subscribe(self._on_override_state, topics.operator.override.state)
         self.bus.subscribe(self._on_health, topics.supervisor.health)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
+        self.service.scripts.on_change = self.pusher.refresh
         self._keeper.join()
         self.pusher.start()
 
@@ -93,10 +95,16 @@ class DeviceHost:
         found = self._configured = self.configuration.current
         self.service.settings = found.settings
         self.service.set_abort_script(found.abort_script, found.abort_path)
-        self.status.standing = Standing(
-            found.problems, (*self._problems, *found.remarks), found.nothing_runs, found.settings.alarm_on_failure
-        )
+        self._stand()
         self._keeper.limit_output()
+        self.service.list_scripts_again()
+
+    def _stand(self) -> None:
+        """Tell State and Status what follows from the properties, and from what they name."""
+        found, remark = self._configured, self.service.scripts.remark
+        remarks = (*self._problems, *found.remarks, *([remark] if remark else []))
+        standing = Standing(found.problems, remarks, found.nothing_runs, found.settings.alarm_on_failure)
+        self.status.standing = standing
 
     @property
     def is_configured(self) -> bool:
@@ -107,6 +115,8 @@ class DeviceHost:
         """Look after the device's health and stores."""
         self._keeper.look_after()
         self.service.tell_left_out()
+        self.service.list_scripts_again()
+        self._stand()
         self.status.store_problem = " ".join(
             filter(None, (self._keeper.environments_problem, self.state.output.problem))
         )

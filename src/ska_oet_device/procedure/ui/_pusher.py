@@ -219,12 +219,17 @@ class EventPusher:
         now, shown = clock.time(), self.shown
         shown.health = self._status.look()
         shown.wait_for_qa_ready = self._service.script_context.wait_for_qa_ready
+        shown.scripts = self._service.scripts.uris
+        selected, shown.selection = shown.selection, self._service.selection
         events.look_for_listeners()
         is_new = events.push(Occasion.REFRESH, shown, now)
         # Not as the service knows it: changes whose own events are still to come are in that already.
         self._status.show(events.device, shown.snapshot)
         if events.push_state() or is_new:
             self._repeats.ask()
+        if selected.process_uid != shown.selection.process_uid:
+            self._output.begin()
+            events.is_behind = True
         if events.is_behind:
             self._push_snapshot(events, now)
 
@@ -255,7 +260,7 @@ class EventPusher:
     def _push_output(self, events: DeviceEvents) -> None:
         newest = self._output.look()
         if newest is not None:
-            self.shown.output = newest
+            self.shown.output, self.shown.selected_output = newest
             events.push(Occasion.OUTPUT, self.shown, clock.time())
 
     def _push_messages(self, events: DeviceEvents, *, all_of_them: bool) -> None:

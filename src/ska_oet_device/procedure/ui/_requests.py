@@ -50,7 +50,7 @@ def _without_default(schema: JsonDict) -> None:
     schema.pop("default", None)
 
 
-def _says(text: str, default: Any = ..., **more: Any) -> Any:
+def says(text: str, default: Any = ..., **more: Any) -> Any:
     """Return a key whose description in the JSON Schema is `text`; `more` are limits, which are looked at here."""
     return Field(default, description=text, **more)
 
@@ -75,8 +75,8 @@ _FUNCTION = "a Python name that the script defines itself, or lists in its __all
 class Input(Model):
     """The arguments of a function; of a request at most 1 MiB, 50,000 values, and 200 levels of lists and objects."""
 
-    args: list[JsonValue] = _says("by position", [])
-    kwargs: dict[str, JsonValue] = _says("by name", {})
+    args: list[JsonValue] = says("by position", [])
+    kwargs: dict[str, JsonValue] = says("by name", {})
 
     @field_validator("args", "kwargs")
     @classmethod
@@ -119,7 +119,7 @@ class GitSourceScript(Model):
     script_type: Literal["git"]
     script_uri: str = _looks_like("git:// and its path in the repository; percent-encoded", pattern="^git://[^/]")
     git_args: GitSource
-    create_env: bool = _says("whether it runs in an environment made of the project's requirements", False)
+    create_env: bool = says("whether it runs in an environment made of the project's requirements", False)
 
     def script(self) -> ExecutableScript:
         arguments = self.git_args
@@ -134,58 +134,58 @@ _Script = Annotated[Union[FileScript, GitSourceScript], Field(discriminator="scr
 
 
 class Request(Model):
-    user: str | None = _says("on whose behalf; kept in requested_by and in Requests", None, max_length=_LONGEST_USER)
+    user: str | None = says("on whose behalf; kept in requested_by and in Requests", None, max_length=_LONGEST_USER)
 
 
 class Prepare(Request):
     script: _Script
-    init_args: Input = _says("what init is given", Input())
+    init_args: Input = says("what init is given", Input())
 
 
 class Run(Prepare):
-    fn_name: _Function = _says(f"what is started when the procedure is READY: {_FUNCTION}", "main")
-    run_args: Input = _says("what it is given", Input())
+    fn_name: _Function = says(f"what is started when the procedure is READY: {_FUNCTION}", "main")
+    run_args: Input = says("what it is given", Input())
 
 
 class Check(Prepare):
-    fn_name: _Function | None = _says(f"looked at as of Run: {_FUNCTION}", None)
-    run_args: Input | None = _says("what it would be given", None)
+    fn_name: _Function | None = says(f"looked at as of Run: {_FUNCTION}", None)
+    run_args: Input | None = says("what it would be given", None)
 
 
 class Start(Request):
     process_uid: _Uid = _no_id("an id; without this key the newest procedure that is READY")
-    fn_name: _Function = _says(_FUNCTION, "main")
-    run_args: Input = _says("what it is given", Input())
-    force_start: bool = _says("ahead of time: it is called when the procedure is READY", False)
+    fn_name: _Function = says(_FUNCTION, "main")
+    run_args: Input = says("what it is given", Input())
+    force_start: bool = says("ahead of time: it is called when the procedure is READY", False)
 
 
 class Stop(Request):
     process_uid: _Uid = _no_id("an id; without this key the active procedure")
-    run_abort: bool | None = _says("whether the abort script follows; null: if the device has one", None)
-    reason: str = _says("why; kept in exit.stop_reason and in Requests", "", max_length=LONGEST_STOP_REASON)
+    run_abort: bool | None = says("whether the abort script follows; null: if the device has one", None)
+    reason: str = says("why; kept in exit.stop_reason and in Requests", "", max_length=LONGEST_STOP_REASON)
 
 
 class Output(Request):
     process_uid: _Uid
-    offset: int = _says("bytes", 0, ge=0, le=LARGEST_NUMBER)
-    limit: int = _says("bytes; never more than 512 KiB are told", 65536, ge=1)
+    offset: int = says("bytes", 0, ge=0, le=LARGEST_NUMBER)
+    limit: int = says("bytes; never more than 512 KiB are told", 65536, ge=1)
 
 
 class Requests(Request):
-    before: int = _says("requests with a lower number; 0: from the newest", 0, ge=0, le=LARGEST_NUMBER)
-    limit: int = _says("at most so many", 100, ge=1, le=1000)
+    before: int = says("requests with a lower number; 0: from the newest", 0, ge=0, le=LARGEST_NUMBER)
+    limit: int = says("at most so many", 100, ge=1, le=1000)
 
 
 class History(Model):
-    since: _Time | None = _says("created at this time or later (Unix seconds)", None)
-    until: _Time | None = _says("created before this time (Unix seconds)", None)
-    script: _Part = _says("a part of the script's URI", "")
-    state: StateName | None = _says("the state that it is in", None)
-    user: _Part = _says("a part of the user, or of the client, of an accepted request for it; not who asks", "")
-    text: _Part = _says("a part of script, functions, arguments, reasons, stack trace, or of who asked", "")
-    before: int = _says("procedures with a lower id; 0: from the newest", 0, ge=0, le=LARGEST_NUMBER)
-    limit: int = _says("at most so many", 100, ge=1, le=1000)
-    run_id: str = _says("exactly this procedure", "", max_length=_LONGEST_RUN_ID)
+    since: _Time | None = says("created at this time or later (Unix seconds)", None)
+    until: _Time | None = says("created before this time (Unix seconds)", None)
+    script: _Part = says("a part of the script's URI", "")
+    state: StateName | None = says("the state that it is in", None)
+    user: _Part = says("a part of the user, or of the client, of an accepted request for it; not who asks", "")
+    text: _Part = says("a part of script, functions, arguments, reasons, stack trace, or of who asked", "")
+    before: int = says("procedures with a lower id; 0: from the newest", 0, ge=0, le=LARGEST_NUMBER)
+    limit: int = says("at most so many", 100, ge=1, le=1000)
+    run_id: str = says("exactly this procedure", "", max_length=_LONGEST_RUN_ID)
 
 
 _R = TypeVar("_R", bound=Model)

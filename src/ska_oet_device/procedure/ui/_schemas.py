@@ -10,9 +10,10 @@ import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from . import _requests as requests
+from . import _script_arguments as arguments
 from . import _shapes as shapes
 
 WRITTEN = Path(__file__).with_name("schemas.json")
@@ -72,6 +73,11 @@ _NAMED: dict[str, _Shape] = {
     ),
     "procedures": _Shape(
         list[shapes.BriefSummary], "Attribute procedures", "Those that live, and the newest others; oldest first."
+    ),
+    "scriptArguments": _Shape(
+        arguments.ByFunction | requests.Input | list[JsonValue] | dict[str, JsonValue],
+        "Attribute scriptArguments",
+        "By function; or what main is given: in full, by position, or by name.",
     ),
     "checkReport": _Shape(
         shapes.Report | shapes.Nothing, "Attribute checkReport", "Without keys before the first report."

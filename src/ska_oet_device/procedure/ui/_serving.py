@@ -33,9 +33,15 @@ class Serving:
     get_name: Callable[[], str]
     get_client_ident: Callable[[], Any]
 
-    def _request(self, name: str, *arguments: Any, audited: bool = False) -> AbstractContextManager[Request]:
-        """Return the context in which a request is served; only the thread of the command itself knows who asks."""
+    def _request(
+        self, name: str, *arguments: Any, audited: bool = False, via: str = ""
+    ) -> AbstractContextManager[Request]:
+        """Return the context in which a request is served; only the thread of the command itself knows who asks.
+
+        :param audited: whether a refusal is kept; what is accepted is kept by the service
+        :param via: under which name the service keeps it, where that is not the use case's own
+        """
         starting = tango.Util.instance().is_svr_starting()  # a memorised value is written: there is no client
         client = "memorised value" if starting else _CLIENTS.name_of(self.get_client_ident())
-        request = Request(self.get_name(), name, arguments, client)
+        request = Request(self.get_name(), name, arguments, client, via)
         return request.served(self._service.audit if audited else None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ..application import Progress, ScriptExecutionService, Snapshot
+from ..application import ProcedureSummary, Progress, ScriptExecutionService, Selection, Snapshot
 from ..link import Link
 from ._answers import event_data
 from ._brief import BriefSummaries
@@ -74,6 +75,27 @@ class View(Protocol):
     @property
     def health(self) -> Health: ...
 
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The URIs of the scripts that can be selected."""
+
+    @property
+    def selection(self) -> Selection:
+        """What operators have selected."""
+
+    @property
+    def selected_output(self) -> str:
+        """The last lines that the selected procedure printed."""
+
+
+def selected(view: View) -> ProcedureSummary | None:
+    """Return the procedure that is selected, which may be the active one; None if it is not in the attributes."""
+    snapshot = view.snapshot
+    uid = view.selection.process_uid or snapshot.active.process_uid
+    place = bisect.bisect_left(snapshot.summaries, uid, key=lambda summary: summary.id)
+    found = snapshot.summaries[place : place + 1]
+    return found[0] if found and found[0].id == uid else None
+
 
 @dataclass
 class Shown:
@@ -88,6 +110,9 @@ class Shown:
     output: str = ""
     wait_for_qa_ready: bool = True
     health: Health = Health.UNKNOWN
+    scripts: tuple[str, ...] = ()
+    selection: Selection = field(default_factory=Selection)
+    selected_output: str = ""
 
     @classmethod
     def at_start(cls, service: ScriptExecutionService) -> Shown:
@@ -102,6 +127,8 @@ class Shown:
             NewestReport(_NO_EVENT, now),
             BriefSummaries(),
             wait_for_qa_ready=service.script_context.wait_for_qa_ready,
+            scripts=service.scripts.uris,
+            selection=service.selection,
         )
 
 
@@ -149,8 +176,7 @@ class Live:
 
     @property
     def output(self) -> str:
-        output, active = self._service.output, self._service.snapshot().active
-        return as_shown(output.tail(active.process_uid)) if output is not None and active.process_uid else ""
+        return self._output_of(self._service.snapshot().active.process_uid)
 
     @property
     def report(self) -> NewestReport:
@@ -166,3 +192,19 @@ class Live:
         self._link.ping()  # whoever looks again learns whether main has answered
         self._refresh()  # and finds the reasons in Status
         return self._status.diagnosis().health
+
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        return self._service.scripts.uris
+
+    @property
+    def selection(self) -> Selection:
+        return self._service.selection
+
+    @property
+    def selected_output(self) -> str:
+        return self._output_of(self._service.selection.process_uid or self._service.snapshot().active.process_uid)
+
+    def _output_of(self, uid: int) -> str:
+        output = self._service.output
+        return as_shown(output.tail(uid)) if output is not None and uid else ""
