@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all install-postgresql install-tangodb install-outside test-faults bench bench-quick check lint types coverage schemas format clean
+.PHONY: help demo up test test-all install-postgresql install-tangodb install-outside test-faults bench bench-quick check lint types coverage schemas site-files format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -99,6 +99,9 @@ types: $(STAMP)  ## check types
 
 schemas: $(STAMP)  ## write the JSON Schemas anew, after a change of what clients ask or are answered
 	PYTHONPATH=tests $(BIN)/python -m support.schemas
+
+site-files: $(STAMP)  ## write tango-config/ anew, after a change of the properties, or of what is archived
+	PYTHONPATH=tests $(BIN)/python -m support.site_files
 
 format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff format .

@@ -4,5 +4,21 @@ Pure: no Tango, no clock.  ``oet config`` writes them.
 """
 
 from .access import CHANGERS_COMMANDS, READERS_COMMANDS
+from .archiving import ARCHIVED, NOT_ARCHIVED, Archiver, eda_file, hdbpp_file
+from .dsconfig import LONGEST_ELEMENT, SITE_PROPERTIES, dsconfig_file
+from .subarrays import MOST_SUBARRAYS, Subarrays
 
-__all__ = ["CHANGERS_COMMANDS", "READERS_COMMANDS"]
+__all__ = [
+    "ARCHIVED",
+    "CHANGERS_COMMANDS",
+    "LONGEST_ELEMENT",
+    "MOST_SUBARRAYS",
+    "NOT_ARCHIVED",
+    "READERS_COMMANDS",
+    "SITE_PROPERTIES",
+    "Archiver",
+    "Subarrays",
+    "dsconfig_file",
+    "eda_file",
+    "hdbpp_file",
+]
