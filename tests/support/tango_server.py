@@ -38,6 +38,7 @@ PUSHED = (
     "procedures",
     "activeProcedureId",
     "activeProcedureState",
+    "activeScript",
     "activeFunction",
     "activeProgress",
     "activeActivity",

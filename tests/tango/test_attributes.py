@@ -19,6 +19,7 @@ TYPES = {
     "activeProcedureId": (tango.DevLong64, tango.SCALAR),
     "activeProcedureState": (tango.DevEnum, tango.SCALAR),
     "activeFunction": (tango.DevString, tango.SCALAR),
+    "activeScript": (tango.DevString, tango.SCALAR),
     "activeProgress": (tango.DevDouble, tango.SCALAR),
     "activeActivity": (tango.DevString, tango.SCALAR),
     "lifecycleEvent": (tango.DevString, tango.SCALAR),
@@ -89,6 +90,7 @@ def test_attributes_follow_a_procedure(oet):
     assert str(uid) in oet.proxy.Status()
     assert oet.proxy.activeProcedureState.name == "RUNNING"
     assert oet.proxy.activeFunction == "main"
+    assert oet.proxy.activeScript.endswith("/sleepy.py")
     oet.stop(uid)
     oet.recorder.wait_for_end(uid)
     oet.recorder.wait_for("State", lambda state: state == tango.DevState.ON)

@@ -661,16 +661,16 @@ class TestTheActiveProcedure:
     def test_is_the_one_that_is_running_else_the_one_that_changed_last(self, service, link):
         busy = running(service, link, "observe")
         other = prepared(service, link)
-        assert service.snapshot().active == Active(busy, S.RUNNING, "observe")
+        assert service.snapshot().active == Active(busy, S.RUNNING, "observe", HELLO.script.script_uri)
         link.enter(busy, S.READY)
-        assert service.snapshot().active == Active(busy, S.READY, "")
+        assert service.snapshot().active == Active(busy, S.READY, "", HELLO.script.script_uri)
         link.enter(other, S.STOPPED)
-        assert service.snapshot().active == Active(other, S.STOPPED, "")
+        assert service.snapshot().active == Active(other, S.STOPPED, "", HELLO.script.script_uri)
 
     def test_shows_init_while_it_runs(self, service, link):
         pid = prepared(service, link, *TO_READY[:3])
         link.enter(pid, S.INITIALISING, fn_name="init")
-        assert service.snapshot().active == Active(pid, S.INITIALISING, "init")
+        assert service.snapshot().active == Active(pid, S.INITIALISING, "init", HELLO.script.script_uri)
 
     def test_reports_its_progress(self, service, link):
         pid = running(service, link)

@@ -202,6 +202,7 @@ class Active:
     process_uid: int = 0
     state: ProcedureState = ProcedureState.UNKNOWN
     fn_name: str = ""
+    script_uri: str = ""
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,8 @@ class Procedures:
         active = self.active
         if active is None:
             return Active()
-        return Active(active.id, active.state, active.function if active.state in _CALLING else "")
+        called = active.function if active.state in _CALLING else ""
+        return Active(active.id, active.state, called, active.summary.script.script_uri)
 
 
 def sentence_on_clean_up(pid: int, error: str) -> str:

@@ -88,6 +88,14 @@ ATTRIBUTES = (
         int,
     ),
     Attribute(
+        "activeScript",
+        str,
+        "Script URI of the active procedure",
+        Occasion.CHANGE,
+        lambda view: view.snapshot.active.script_uri,
+        lambda uri: cut(latin1(uri), _LONGEST_URI),
+    ),
+    Attribute(
         "activeFunction",
         str,
         "The function that the active procedure is executing",
