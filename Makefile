@@ -100,8 +100,9 @@ types: $(STAMP)  ## check types
 schemas: $(STAMP)  ## write the JSON Schemas anew, after a change of what clients ask or are answered
 	PYTHONPATH=tests $(BIN)/python -m support.schemas
 
-site-files: $(STAMP)  ## write tango-config/ anew, after a change of the properties, or of what is archived
+site-files: $(STAMP)  ## write tango-config/ and taranta/ anew, after a change of properties, attributes or dashboards
 	PYTHONPATH=tests $(BIN)/python -m support.site_files
+	$(BIN)/oet config taranta --output taranta
 
 format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff format .

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from . import _check, _health_command, _looks, _runs, _site_files, _streams, _watch  # noqa: F401 - they add their commands
+from . import _boards, _check, _health_command, _looks, _runs, _site_files, _streams, _watch  # noqa: F401 - they add their commands
 from ._app import app
 from ._status import Ended, Status, ended_by, say, unwritable
 

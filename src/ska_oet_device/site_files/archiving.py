@@ -19,6 +19,7 @@ ARCHIVED = (
     "versionId",
     "activeProcedureId",
     "activeProcedureState",
+    "activeScript",
     "activeFunction",
     "activeProgress",
     "activeActivity",
