@@ -27,13 +27,23 @@ TYPES = {
     "scriptEvent": (tango.DevString, tango.SCALAR),
     "stacktrace": (tango.DevString, tango.SCALAR),
     "waitForQaReady": (tango.DevBoolean, tango.SCALAR),
+    "availableScripts": (tango.DevString, tango.SPECTRUM),
+    "selectedScript": (tango.DevString, tango.SCALAR),
+    "scriptArguments": (tango.DevString, tango.SCALAR),
+    "selectedProcedure": (tango.DevLong64, tango.SCALAR),
+    "selectedProcedureState": (tango.DevEnum, tango.SCALAR),
+    "selectedProcedureDetails": (tango.DevString, tango.SCALAR),
+    "selectedProcedureOutput": (tango.DevString, tango.SCALAR),
+    "procedureTable": (tango.DevString, tango.IMAGE),
     "healthState": (tango.DevEnum, tango.SCALAR),
     "versionId": (tango.DevString, tango.SCALAR),
     "buildState": (tango.DevString, tango.SCALAR),
 }
 
+# What operators set.
+WRITTEN = ("waitForQaReady", "selectedScript", "scriptArguments", "selectedProcedure")
 # From one event to the next, in which everything that can change does change.
-CHANGING = tuple(set(PUSHED) - {"healthState", "versionId", "buildState", "waitForQaReady"})
+CHANGING = tuple(set(PUSHED) - {"healthState", "versionId", "buildState", "availableScripts", *WRITTEN})
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -57,13 +67,13 @@ def test_states_are_named_as_in_the_specification(oet):
     assert health == ["OK", "DEGRADED", "FAILED", "UNKNOWN"]
 
 
-def test_only_the_operators_flag_can_be_written(oet):
+def test_only_what_operators_set_can_be_written(oet):
     writable = {
         config.name
         for config in oet.proxy.get_attribute_config(list(TYPES))
         if config.writable != tango.AttrWriteType.READ
     }
-    assert writable == {"waitForQaReady"}
+    assert writable == set(WRITTEN)
 
 
 def test_nothing_is_polled(oet):
@@ -189,7 +199,8 @@ KINDS = {
     "archive": tango.EventType.ARCHIVE_EVENT,
     "alarm": tango.EventType.ALARM_EVENT,
 }
-EVERY = (*PUSHED, "scriptOutput")
+OUTPUT = ("scriptOutput", "selectedProcedureOutput")
+EVERY = (*PUSHED, *OUTPUT)
 
 
 def _told(recorder, name):
@@ -215,7 +226,7 @@ def test_all_kinds_of_events_of_every_attribute_are_the_same(oet):
         # Two changes that follow each other at once may be one event: the value is what it was.
         recorders["change"].wait_for("waitForQaReady", lambda _: True)
         oet.proxy.waitForQaReady = not oet.proxy.waitForQaReady
-        for name in {*CHANGING, "scriptOutput", "waitForQaReady"}:
+        for name in {*CHANGING, *OUTPUT, "waitForQaReady"}:
             wait_until(lambda name=name: recorders["change"].events[name], 5, f"an event of {name}")
         oet.settle()
         for name in EVERY:

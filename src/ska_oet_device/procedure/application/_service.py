@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...config import Settings
-from ...errors import InvalidArgumentError, InvalidStateError, OetError, TooLargeError, UnknownProcedureError, brief
+from ...errors import (
+    InvalidArgumentError,
+    InvalidStateError,
+    OetError,
+    ScriptNotFoundError,
+    TooLargeError,
+    UnknownProcedureError,
+    brief,
+)
 from ...event import Bus, topic_name, topics
 from ...logs import about
 from ..domain import ProcessManager, find_script, load_of, locate_script, new_run_id
@@ -401,7 +409,10 @@ class ScriptExecutionService:
         """
         uri = script.script_uri if script is not None else ""
         if script is not None and uri not in self.scripts.uris:
-            self._locate(script)
+            try:
+                self._locate(script)
+            except ScriptNotFoundError as error:
+                raise ScriptNotFoundError(f"{error}; choose one of availableScripts") from None
         self._selection.change(script=uri)
         self._audit.note("selectedScript", caller or Caller(), 0, f"accepted; set to {brief(uri) or 'none'}")
 

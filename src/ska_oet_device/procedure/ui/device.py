@@ -51,6 +51,7 @@ class OetDevice(OperatorCommands, SkaCommands, DeviceAttributes, DevicePropertie
         self._host = host
         self._service = host.service
         self.view = host.live
+        self._show_selection()
         host.pusher.attach(self)
 
     def delete_device(self) -> None:
