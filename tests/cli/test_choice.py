@@ -99,6 +99,16 @@ def test_scripts_devices_states_and_ids_are_offered(oet, device):
     device.tidy()
 
 
+def test_scripts_are_offered_as_the_device_tells_them_whatever_folders_this_machine_has(oet, device):
+    known = device.database.tango
+    before = list(known.get_device_property(device.name, "ScriptRoots")["ScriptRoots"])
+    known.put_device_property(device.name, {"ScriptRoots": ["/a/folder/of/another/machine"]})  # and no Init
+    try:
+        wait_until(lambda: "sleepy.py" in _offers(oet, "oet run sle"), 60, "on a busy machine at last")
+    finally:
+        known.put_device_property(device.name, {"ScriptRoots": before})
+
+
 def test_nothing_is_offered_and_nothing_said_where_there_is_no_database(oet):
     assert _offers(oet, "oet describe ", TANGO_HOST="127.0.0.1:1") == []
     assert _offers(oet, "oet run ", TANGO_HOST="nonsense") == []

@@ -312,6 +312,12 @@ class TestRefusals:
         for script in (name, OWN / name, str(OWN / name)):
             assert either.run(script).wait(timeout=20).result == str(OWN / name)
 
+    def test_the_scripts_there_are_can_be_run_as_they_are_listed(self, either):
+        listed = either.available_scripts()
+        assert {"gives.py", "good.py", "odd näme 100%.py"} <= set(listed)
+        for name in [name for name in listed if name.startswith("odd")]:
+            assert either.run(name).wait(timeout=20).result == str(OWN / name)
+
     def test_the_environments_and_the_health_are_told(self, either):
         assert either.environments() == []
         assert (either.health().health, either.health().state) == ("OK", "ON")

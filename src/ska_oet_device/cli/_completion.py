@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,9 +16,6 @@ Item = tuple[str, str]
 """What is offered, and what is said of it."""
 
 _PATIENCE = 0.5  # seconds for the database and the device, once Tango is loaded; then nothing is offered
-_MOST_SCRIPTS = 1000
-_MOST_LOOKED_AT = 20_000  # entries of folders
-_EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 _TERMINAL = ("COMPLETE", "STOPPED", "FAILED", "UNKNOWN")
 
 
@@ -35,13 +30,13 @@ def living_ids(ctx: typer.Context, incomplete: str) -> list[Item]:
 
 
 def scripts(ctx: typer.Context, incomplete: str) -> list[Item]:
-    """Return scripts below the device's ScriptRoots, as far as these are folders of this machine.
+    """Return the scripts below the device's ScriptRoots.
 
     What looks like a path is left to the shell, which completes names of files where nothing is offered.
     """
     if incomplete.startswith(("/", ".", "~")) or "://" in incomplete:
         return []
-    return _in_time(lambda: [(name, "") for name in _scripts(_device(ctx)) if name.startswith(incomplete)])
+    return _in_time(lambda: [(name, "") for name in _client(ctx).available_scripts() if _fits(name, incomplete)])
 
 
 def devices(incomplete: str) -> list[Item]:
@@ -86,44 +81,16 @@ def _procedures(client: OetClient, incomplete: str, *, living: bool) -> list[Ite
     ]
 
 
-def _scripts(device: str) -> Iterator[str]:
-    """Yield the names that scripts have below their roots, each once."""
-    import tango
-
-    roots = list(tango.Database().get_device_property(device, "ScriptRoots")["ScriptRoots"])
-    if not roots:
-        roots = list(tango.Database().get_class_property("OetDevice", "ScriptRoots")["ScriptRoots"])
-    found: dict[str, None] = {}
-    for root in roots or [_EXAMPLES]:
-        for name in _below(Path(root)):
-            if len(found) >= _MOST_SCRIPTS:
-                break
-            found.setdefault(name)
-    yield from sorted(found)
-
-
-def _below(root: Path) -> Iterator[str]:
-    looked_at = 0
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        looked_at += len(folders) + len(files)
-        if looked_at > _MOST_LOOKED_AT:
-            return
-        for name in sorted(files):
-            if name.endswith(".py") and not name.startswith(("_", ".")):
-                yield str((Path(folder) / name).relative_to(root))
-
-
-def _device(ctx: typer.Context) -> str:
-    """Return the device that is meant: the option may stand before the command, or behind it."""
-    return _client(ctx).device
-
-
 def _client(ctx: typer.Context) -> OetClient:
+    """Return a client of the device that is meant: the option may stand before the command, or behind it."""
     from ..client import OetClient
 
     levels = [ctx, ctx.parent] if ctx.parent else [ctx]
     return OetClient(next((str(level.params["device"]) for level in levels if level.params.get("device")), None))
+
+
+def _fits(name: str, incomplete: str) -> bool:
+    return name.startswith(incomplete) and name.isprintable()
 
 
 def _plain(text: str) -> str:

@@ -142,6 +142,10 @@ class AsyncOetClient:
         asked = requests.check_data(script, fn, args, init, self.user)
         return await self._driver.finish(following.check(asked, timeout), following.CHECK, timeout)
 
+    async def available_scripts(self) -> list[str]:
+        """Return the scripts below the device's ScriptRoots, as `OetClient.available_scripts`."""
+        return await self._driver.finish(steps.available_scripts())
+
     async def environments(self) -> list[Environment]:
         """Return the environments that scripts run in."""
         return await self._driver.finish(steps.environments())

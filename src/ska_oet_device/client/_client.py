@@ -191,6 +191,13 @@ class OetClient:
         asked = requests.check_data(script, fn, args, init, self.user)
         return self._driver.finish(following.check(asked, timeout), following.CHECK, timeout)
 
+    def available_scripts(self) -> list[str]:
+        """Return the scripts below the device's ScriptRoots, as `run` and `prepare` take them, in alphabetical order.
+
+        At most 1,000: others can be run by their names all the same.
+        """
+        return self._driver.finish(steps.available_scripts())
+
     def environments(self) -> list[Environment]:
         """Return the environments that scripts run in."""
         return self._driver.finish(steps.environments())

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ._json import plain
 
@@ -93,6 +93,12 @@ def script_uri(script: str | os.PathLike[str]) -> str:
     if is_here:
         text = os.path.abspath(os.path.expanduser(text))
     return f"file://{_quoted(text)}"
+
+
+def script_name(uri: str) -> str:
+    """Return what names a script that the device lists: its path below ScriptRoots, else its URI."""
+    name = unquote(uri.removeprefix("file://"))
+    return name if unquote(script_uri(name)) == unquote(uri) else uri
 
 
 def _quoted(path: str) -> str:

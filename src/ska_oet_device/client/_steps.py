@@ -16,6 +16,7 @@ from ._answers import Environment, Health, Progress, Request, Summary
 from ._errors import TooLarge, UnknownProcedure, UnreachableError
 from ._items import Reconnected
 from ._json import to_json
+from ._requests import script_name
 
 PROGRESS = ("activeProcedureId", "activeProgress", "activeActivity")
 _HEALTH = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
@@ -182,6 +183,12 @@ def _goes_on_with(refusal: TooLarge) -> int:
 def environments() -> Steps[list[Environment]]:
     """Return the environments."""
     return [Environment.of(data) for data in (yield Ask("Environments"))]
+
+
+def available_scripts() -> Steps[list[str]]:
+    """Return the names of the scripts that the device lists."""
+    (uris,) = yield Read(("availableScripts",))
+    return [script_name(uri) for uri in uris or ()]
 
 
 def health() -> Steps[Health]:

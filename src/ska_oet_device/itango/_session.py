@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import itertools
-from pathlib import Path
 from typing import Any
 
-import tango
 from IPython.core.error import UsageError
 
 from ..client import (
@@ -20,9 +17,6 @@ from ..client import (
     UnreachableError,
     devices,
 )
-from ..config import EXAMPLES
-
-_MOST_FILES = 2000  # that are offered for a name
 
 
 class Session:
@@ -115,21 +109,6 @@ def _user() -> str | None:
 
 
 def scripts(client: OetClient) -> list[str]:
-    """Return the scripts in the device's ScriptRoots, as far as this machine has them, and those that it has run."""
-    found = {name for root in _script_roots(client.device) for name in _python_files(root)}
-    found |= {summary.script.removeprefix("file://") for summary in client.summaries()}
-    return sorted(name for name in found if "://" not in name and not Path(name).name.startswith("_"))
-
-
-def _script_roots(device: str) -> list[Path]:
-    proxy = tango.DeviceProxy(device)
-    values = list(proxy.get_property("ScriptRoots")["ScriptRoots"])
-    if not any(values):
-        values = list(proxy.get_device_db().get_class_property("OetDevice", "ScriptRoots")["ScriptRoots"])
-    return [Path(value) for value in values if value] or [Path(EXAMPLES)]
-
-
-def _python_files(root: Path) -> list[str]:
-    """Return the names of the scripts below a folder, as far as they can be listed at once."""
-    files = (path for path in root.rglob("*.py") if "/." not in str(path.relative_to(root)))
-    return [str(path.relative_to(root)) for path in itertools.islice(files, _MOST_FILES)]
+    """Return the scripts in the device's ScriptRoots, and those that it has run."""
+    ran = (summary.script.removeprefix("file://") for summary in client.summaries())
+    return sorted({*client.available_scripts(), *(name for name in ran if "://" not in name)})
