@@ -60,6 +60,7 @@ class Settings:
     max_memory: int = 0  # bytes
     max_output: int = 64 * 1024 * 1024  # bytes
     alarm_on_failure: bool = False
+    state_while_running: str = "RUNNING"
     oet_compatibility: bool = False
     git_token_file: str = ""
     environment_days: float = 30.0

@@ -52,7 +52,7 @@ class ScriptNotFoundError(OetError):
 
 
 class NotAllowedError(OetError):
-    """The script lies outside the folders or repositories that this device may use."""
+    """The script lies outside the folders or repositories that this device may use, or its adminMode lets none run."""
 
     reason = "OET_NotAllowed"
 

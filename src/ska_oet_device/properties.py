@@ -172,6 +172,11 @@ def _database_url(text: str) -> str | None:
     return url if len(url) <= _LONGEST_URL and url.isprintable() and _DATABASE_URL.fullmatch(url) else None
 
 
+def _running_state(text: str) -> str | None:
+    state = text.strip().upper()
+    return state if state in ("RUNNING", "ON") else None
+
+
 def _module(text: str) -> str | None:
     name = text.strip()
     parts = name.split(".")
@@ -238,6 +243,13 @@ PROPERTIES = (
         "Whether State is ALARM from a procedure's failure to the next start",
         "true or false",
         truth_of,
+    ),
+    Property(
+        "StateWhileRunning",
+        str,
+        "State while a procedure is RUNNING: RUNNING, or ON, as the state model of the SKA has it",
+        "RUNNING or ON",
+        _running_state,
     ),
     Property(
         "OetCompatibility",

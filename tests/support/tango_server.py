@@ -58,11 +58,25 @@ PUSHED = (
     "healthState",
     "versionId",
     "buildState",
+    "adminMode",
+    "healthInfo",
+    "loggingLevel",
+    "lrcProtocolVersions",
+    "_lrcEvent",
+    "longRunningCommandResult",
+    "longRunningCommandProgress",
+    "longRunningCommandStatus",
+    "longRunningCommandInProgress",
+    "longRunningCommandsInQueue",
+    "longRunningCommandIDsInQueue",
+    "lrcQueue",
+    "lrcExecuting",
+    "lrcFinished",
 )
 
 # Whose values are pushed once more some time after a change; the recorder notes them once.  Rows come together.
 _ROWS = ("procedureIds", "procedureScripts", "procedureStates")
-REPEATED = tuple(name for name in PUSHED if name not in ("lifecycleEvent", "scriptEvent", *_ROWS))
+REPEATED = tuple(name for name in PUSHED if name not in ("lifecycleEvent", "scriptEvent", "lrcFinished", *_ROWS))
 
 
 def _is_same(one: Any, other: Any) -> bool:

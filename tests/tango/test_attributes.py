@@ -6,7 +6,7 @@ import uuid
 import pytest
 import tango
 from support.checks import checked
-from support.tango_server import PUSHED, SCRIPTS, EventRecorder, Oet, Server
+from support.tango_server import PUSHED, SCRIPTS, EventRecorder, Oet, Server, filesystem
 from support.waiting import wait_until
 
 import ska_oet_device
@@ -36,14 +36,29 @@ TYPES = {
     "selectedProcedureOutput": (tango.DevString, tango.SCALAR),
     "procedureTable": (tango.DevString, tango.IMAGE),
     "healthState": (tango.DevEnum, tango.SCALAR),
+    "healthInfo": (tango.DevString, tango.SPECTRUM),
+    "adminMode": (tango.DevEnum, tango.SCALAR),
+    "loggingLevel": (tango.DevEnum, tango.SCALAR),
+    "lrcProtocolVersions": (tango.DevLong64, tango.SPECTRUM),
+    "_lrcEvent": (tango.DevString, tango.SPECTRUM),
+    "longRunningCommandResult": (tango.DevString, tango.SPECTRUM),
+    "longRunningCommandProgress": (tango.DevString, tango.SPECTRUM),
+    "longRunningCommandStatus": (tango.DevString, tango.SPECTRUM),
+    "longRunningCommandInProgress": (tango.DevString, tango.SPECTRUM),
+    "longRunningCommandsInQueue": (tango.DevString, tango.SPECTRUM),
+    "longRunningCommandIDsInQueue": (tango.DevString, tango.SPECTRUM),
+    "lrcQueue": (tango.DevString, tango.SPECTRUM),
+    "lrcExecuting": (tango.DevString, tango.SPECTRUM),
+    "lrcFinished": (tango.DevString, tango.SPECTRUM),
     "versionId": (tango.DevString, tango.SCALAR),
     "buildState": (tango.DevString, tango.SCALAR),
 }
 
 # What operators set.
-WRITTEN = ("waitForQaReady", "selectedScript", "scriptArguments", "selectedProcedure")
+WRITTEN = ("waitForQaReady", "selectedScript", "scriptArguments", "selectedProcedure", "adminMode", "loggingLevel")
+SELDOM = ("healthState", "healthInfo", "versionId", "buildState", "availableScripts", "lrcProtocolVersions")
 # From one event to the next, in which everything that can change does change.
-CHANGING = tuple(set(PUSHED) - {"healthState", "versionId", "buildState", "availableScripts", *WRITTEN})
+CHANGING = tuple(set(PUSHED) - {*SELDOM, *WRITTEN})
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -183,6 +198,10 @@ def _change_everything(oet):
     oet.recorder.wait_for("activeProgress", lambda value: value == 42.5)
     oet.stop(running)
     oet.recorder.wait_for_end(running)
+    oet.proxy.RunScript(json.dumps({"script": filesystem("progress.py"), "run_args": {"kwargs": {"seconds": 60}}}))
+    oet.recorder.wait_for("longRunningCommandProgress", lambda told: "42" in (told or ()))
+    oet.proxy.Abort()
+    oet.recorder.wait_for("lrcFinished", lambda told: told and "Abort" in told[-1])
     checked(oet, "good.py")
 
 

@@ -23,6 +23,7 @@ DOCUMENTED = {
     "procedure.management.run": ("msg_src call run_args force_start", "after"),
     "procedure.management.stop": ("msg_src", "reason"),
     "procedure.management.context": ("context", ""),
+    "procedure.command.updated": ("update", ""),
     "procedure.check.create": ("check", ""),
     "procedure.check.done": ("message", ""),
     "procedure.check.reported": ("report", ""),

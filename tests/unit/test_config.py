@@ -56,6 +56,7 @@ def test_there_is_no_setting_that_the_contract_lacks():
         "environment_days",
         "environment_quota",
         "alarm_on_failure",
+        "state_while_running",
         "oet_compatibility",
     }
     fields = {field.name for field in dataclasses.fields(Settings)}

@@ -106,6 +106,17 @@ class procedure:
                 - context: the new one, as plain data
                 """
 
+    class command:
+        """What happens to long running commands, beside what changes of procedures mean for them."""
+
+        class updated:
+            """Clients may be told how one of them stands."""
+
+            def msgDataSpec(update):
+                """
+                - update: the CommandUpdate
+                """
+
     class check:
         """What happens to checks of scripts, which are no procedures."""
 

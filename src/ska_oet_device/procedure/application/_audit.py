@@ -51,15 +51,15 @@ class Audit:
         client, answer = brief(caller.client, _LONGEST_NAME), brief(answer, _LONGEST_ANSWER)
         self._history.add_request(command, client, user, process_uid, time or clock.time(), answer)
 
-    def note(self, command: str, caller: Caller, process_uid: int, answer: str) -> None:
-        """Keep, or at least count, a request that has done nothing, or little."""
+    def note(self, command: str, caller: Caller, process_uid: int, answer: str, time: float = 0.0) -> None:
+        """Keep, or at least count, a request that has done nothing, or little; `time` as `keep` has it."""
         with self._lock:
             if not self._take_token():
                 known = self._left_out or _LeftOut(0, clock.time(), "")
                 last = f"{caller.via or command} of {caller.client or 'an unknown client'}: {answer}"
                 self._left_out = _LeftOut(known.count + 1, known.since, brief(last, _LONGEST_ANSWER // 2))
                 return
-        self.keep(command, caller, process_uid, answer)
+        self.keep(command, caller, process_uid, answer, time)
 
     def tell_left_out(self, *, at_once: bool = False) -> None:
         """Keep how many requests have no entry of their own, if there are any.  To be called now and then.

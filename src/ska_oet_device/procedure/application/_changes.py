@@ -9,6 +9,7 @@ from ...event import Bus, topics
 from ...logs import about
 from ..history import LifecycleEvent, MemoryHistory
 from ..state import ProcedureState
+from ._lrc_tracker import CommandTracker
 from ._model import Change
 from ._procedure import Procedure
 from ._procedures import Procedures
@@ -22,8 +23,11 @@ _SEVERITY = {ProcedureState.FAILED: logging.ERROR, ProcedureState.UNKNOWN: loggi
 class ChangeRecorder:
     """Numbers each change, keeps it, and tells of it once it is in the history: first clients, then main."""
 
-    def __init__(self, procedures: Procedures, history: MemoryHistory, bus: Bus, device: str) -> None:
+    def __init__(
+        self, procedures: Procedures, history: MemoryHistory, bus: Bus, device: str, commands: CommandTracker
+    ) -> None:
         self._procedures = procedures
+        self._commands = commands
         self._history = history
         self._bus = bus
         self._device = device
@@ -41,7 +45,8 @@ class ChangeRecorder:
         event = self._history.next_event(procedure.id, procedure.summary.run_id, previous, state, time, reason)
         self._procedures.enter(procedure, state, time, reason)
         procedure.newest_sequence = event.sequence
-        tell = functools.partial(self._tell, Change(event, self._procedures.snapshot()))
+        updates = self._commands.changed(procedure.id, previous, state, time, reason)
+        tell = functools.partial(self._tell, Change(event, self._procedures.snapshot(), updates))
         self._log(event)
         if is_new:
             self._history.add_procedure(stored(procedure.summary, procedure.abort_of), event, tell)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from ...errors import InvalidStateError
 from ..state import ProcedureState
 from ..turns import Hold
+from ._lrc import LongRunningCommand
 from ._procedure import Procedure
 
 _HAS_THE_TURN = (Hold.RUNNING, Hold.STARTING, Hold.ENDING)
@@ -44,6 +45,23 @@ def to_be_stopped(living: Sequence[Procedure]) -> Procedure:
     if not others:
         raise InvalidStateError(f"{_named(living)}: an abort script is stopped only by its id")
     raise InvalidStateError(f"no procedure has the turn, and {len(living)} are alive: {_named(living)}; say which one")
+
+
+def to_be_aborted(
+    living: Sequence[Procedure], unfinished: Iterable[LongRunningCommand]
+) -> tuple[list[Procedure], list[Procedure]]:
+    """Return what an Abort stops: what commands wait for, and, last, what has the turn, whoever has asked for it.
+
+    :param living: as of `to_be_stopped`
+    :param unfinished: the long running commands that have not finished
+    :return: these, and the abort scripts that live, whose ends are waited for
+    """
+    driving = _driving(living)
+    wanted = {each.process_uid for each in unfinished}
+    others = [each for each in living if each.id in wanted and each is not driving and each.abort_of is None]
+    scripts = [each for each in living if each.abort_of is not None and not each.is_unknown]
+    last = [driving] if driving is not None and driving.abort_of is None else []
+    return [*others, *last], scripts
 
 
 def to_be_started(living: Sequence[Procedure], *, force: bool) -> Procedure:

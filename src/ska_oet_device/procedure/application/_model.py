@@ -12,6 +12,7 @@ from typing import Any
 from ..history import LifecycleEvent
 from ..script import ExecutableScript, ProcedureInput
 from ..state import ProcedureState
+from ._lrc import CommandUpdate
 
 LONGEST_ACTIVITY = 1000
 """Characters of what a script reports that it is doing."""
@@ -245,10 +246,11 @@ class Notices:
 
 @dataclass(frozen=True)
 class Change:
-    """A recorded lifecycle event, and how things stood right after it."""
+    """A recorded lifecycle event, how things stood right after it, and what it means for long running commands."""
 
     event: LifecycleEvent
     snapshot: Snapshot
+    updates: tuple[CommandUpdate, ...] = ()
 
 
 @dataclass(frozen=True)

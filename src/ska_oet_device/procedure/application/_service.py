@@ -35,13 +35,17 @@ from ..output import OutputFiles, Page
 from ..script import ExecutableScript, GitScript, ProcedureInput
 from ..state import ProcedureState
 from ._abort import AbortScript, Found
+from ._admin import AdminMode
 from ._audit import Audit
 from ._bounds import MOST_SUMMARISED, MOST_TOLD, room_for, share_room
 from ._changes import ChangeRecorder
 from ._checks import Checks
 from ._environments import Environments
 from ._finder import Finder, place_of
-from ._meant import to_be_started, to_be_stopped
+from ._lrc import ABORT, NAMES, CommandUpdate, LongRunningCommand, LongRunningCommands, TaskStatus
+from ._lrc_past import MOST_LOOKED_AT, procedures_of, take_up_earlier
+from ._lrc_tracker import CommandTracker, Started
+from ._meant import to_be_aborted, to_be_started, to_be_stopped
 from ._model import (
     ArgCapture,
     Caller,
@@ -123,7 +127,9 @@ class ScriptExecutionService:
         self._manager = ProcessManager(
             self._procedures.states, self._procedures.lock, bus=self.bus, next_id=self.history.next_id
         )
-        self._recorder = ChangeRecorder(self._procedures, self.history, self.bus, device)
+        self.admin_mode = AdminMode.ONLINE
+        self._commands = CommandTracker()
+        self._recorder = ChangeRecorder(self._procedures, self.history, self.bus, device, self._commands)
         self._restorer = Restorer(self._procedures, self.history, self._recorder, device, self._uri_of)
         self._checks = Checks(self.bus, device, lambda: self.settings, self._locate)
         self._past = Past(self._procedures, self.history)
@@ -176,37 +182,45 @@ class ScriptExecutionService:
     def prepare(self, cmd: PrepareProcessCommand, caller: Caller | None = None) -> ProcedureSummary:
         """Load and prepare a Python script for execution, but do not commence execution.
 
+        :param caller: one that has come by PrepareScript has a long running command
         :raises InvalidArgumentError: the script cannot be what was named
         :raises ScriptNotFoundError: there is no such script
-        :raises NotAllowedError: the script is outside of what this device may run
+        :raises NotAllowedError: the script is outside of what this device may run, or the device is not in use
         :raises TooManyError: MaxProcedures are alive
         :raises NotConnectedError: nobody carries messages to a main process
         """
+        self.admin_mode.check()
         path = self._find(cmd.script)
         with self._lock:
-            return self._prepare("Prepare", cmd, path, caller).summary
+            return self._prepare("Prepare", cmd, path, caller, clock.time()).summary
 
     def start(self, cmd: StartProcessCommand, caller: Caller | None = None) -> ProcedureSummary:
         """Start execution of a prepared procedure; without an id, of the newest that is READY.
 
+        :param caller: one that has come by StartScript has a long running command
         :raises UnknownProcedureError: no such procedure
         :raises InvalidStateError: it is not READY, and `force_start` is not set; or it is not clear which one is meant
         :raises BusyError: another procedure has the turn, or an abort script has the next
         :raises TooManyError: too many starts are waiting for their turn
+        :raises NotAllowedError: the device is not in use
         """
+        self.admin_mode.check()
         pid = cmd.process_uid
         if pid is not None and self._is_past(pid):
             raise InvalidStateError(f"procedure {pid} has ended long ago")
-        call = ArgCapture(cmd.fn_name, cmd.run_args, clock.time())
         with self._lock:
+            call = ArgCapture(cmd.fn_name, cmd.run_args, clock.time())
             living = self._procedures.living
             procedure = self._get(pid) if pid is not None else to_be_started(living, force=cmd.force_start)
             procedure.check_start(force=cmd.force_start)
             self._procedures.check_turn(procedure)
             procedure.check_queue()
             self._procedures.check_waiting(call)
-            self._start(procedure, call, force=cmd.force_start)
-            self._note_request(procedure, "Start", caller)
+            request = _request("Start", caller, call.time)
+            self._check_room_for(request)
+            uid = self._begin_command(request, procedure.id)
+            self._start(procedure, call, force=cmd.force_start, command_uid=uid)
+            self._note_request(procedure, "Start", caller, time=call.time)
             return procedure.summary
 
     def run(
@@ -214,41 +228,88 @@ class ScriptExecutionService:
     ) -> ProcedureSummary:
         """Prepare a script and start a function of it as soon as it is READY.
 
+        :param caller: one that has come by RunScript has a long running command
         :raises OetError: as `prepare` does
         """
+        self.admin_mode.check()
         path = self._find(cmd.script)
-        call = ArgCapture(fn_name, run_args, clock.time())
         with self._lock:
+            call = ArgCapture(fn_name, run_args, clock.time())
             self._procedures.check_waiting(call)
-            procedure = self._prepare("Run", cmd, path, caller)
-            self._start(procedure, call, force=True)
+            procedure = self._prepare("Run", cmd, path, caller, call.time)
+            uid = _command_uid(_request("Run", caller, call.time), procedure.id)
+            self._start(procedure, call, force=True, command_uid=uid)
             return procedure.summary
 
-    def stop(self, cmd: StopProcessCommand, caller: Caller | None = None) -> list[ProcedureSummary]:
+    def abort(self, caller: Caller | None = None) -> str:
+        """Stop all that is under way: what has the turn, and what long running commands wait for.
+
+        The abort script follows what is stopped last, which is what has the turn.  Never refused; returns the uid of
+        the long running command, which finishes when all has ended, the abort script too.
+        """
+        with self._lock:
+            uid, updates = self._commands.begin_abort(clock.time())
+            self._tell_commands(updates)
+            under_way = self._commands.abort_under_way
+            time = under_way.submitted if under_way is not None else clock.time()
+            meant, scripts = to_be_aborted(self._procedures.living, self._commands.commands.unfinished)
+            for procedure in (*meant, *scripts):
+                self._commands.wait_for(uid, procedure.id, is_script=procedure in scripts)
+            ids, failure = [procedure.id for procedure in meant], self._procedures.abort_failure
+        if not ids:
+            self._audit.note(ABORT, caller or Caller(), 0, "accepted; nothing was to be stopped")
+        try:
+            for pid in ids:
+                self._stop_for_abort(uid, pid, caller, time, run_abort=None if pid == ids[-1] else False)
+        finally:  # whatever happens, whoever waits for it is told its end
+            with self._lock:
+                if self._procedures.abort_failure != failure:
+                    self._commands.note_abort_problem(uid, self._procedures.abort_failure)
+                self._tell_commands(self._commands.close_abort(uid, clock.time()))
+        return uid
+
+    def _stop_for_abort(
+        self, uid: str, pid: int, caller: Caller | None, time: float, *, run_abort: bool | None
+    ) -> None:
+        try:
+            scripts = self.stop(StopProcessCommand(pid, run_abort, "Abort"), caller, ABORT, time)
+        except UnknownProcedureError:  # it has ended, and left the attributes, this moment
+            return
+        with self._lock:
+            for script in scripts:
+                known = self._procedures.get(script.id)
+                if known is not None and known.is_alive:
+                    self._commands.wait_for(uid, script.id, is_script=True)
+
+    def stop(
+        self, cmd: StopProcessCommand, caller: Caller | None = None, command: str = "Stop", time: float = 0.0
+    ) -> list[ProcedureSummary]:
         """Stop a procedure in any state, optionally running a second script once it has ended.
 
         Never refused while the process lives; harmless when repeated or when it has ended.  Without an id the
         active one is stopped.
 
+        :param command: what the caller has asked for
+        :param time: when (Unix seconds); 0: now
         :return: the summary of the abort script, if one was started
         :raises UnknownProcedureError: no such procedure
         :raises InvalidStateError: no id, and it is not clear which one is meant
         """
         if cmd.process_uid is not None and self._is_past(cmd.process_uid):
-            self._audit.note("Stop", caller or Caller(), cmd.process_uid, "accepted; it had ended long ago")
+            self._audit.note(command, caller or Caller(), cmd.process_uid, "accepted; it had ended long ago", time)
             return []
         with self._lock:
             procedure = self._to_be_stopped(cmd.process_uid)
             pid = procedure.id
             if not procedure.is_alive:
-                self._audit.note("Stop", caller or Caller(), pid, f"accepted; procedure {pid} had ended already")
+                self._audit.note(command, caller or Caller(), pid, f"accepted; procedure {pid} had ended already", time)
                 return []
             why = " ".join(cmd.reason.split())
             self._manager.stop(pid, why)
             if procedure.stopping:
-                self._audit.note("Stop", caller or Caller(), pid, f"accepted; procedure {pid} is being stopped")
+                self._audit.note(command, caller or Caller(), pid, f"accepted; procedure {pid} is being stopped", time)
             else:
-                self._note_request(procedure, "Stop", caller, f"accepted; {why}" if why else "accepted")
+                self._note_request(procedure, command, caller, f"accepted; {why}" if why else "accepted", time)
             if procedure.is_unknown:
                 procedure.stopping = f"Procedure {pid} is sent SIGKILL once more."
                 return []
@@ -260,12 +321,13 @@ class ScriptExecutionService:
                 )
             script, path = self._abort.script, self._abort.path
             if script is None or path or not self._abort.may_follow(procedure, cmd.run_abort):
-                return self._follow(procedure, cmd, Found(script, path) if script is not None else None, caller)
+                found = Found(script, path) if script is not None else None
+                return self._follow(procedure, cmd, found, caller, command, time)
             self._procedures.sought_for.append(pid)
         try:
             found = self._find_abort(script)
             with self._lock:
-                return self._follow(procedure, cmd, found, caller)
+                return self._follow(procedure, cmd, found, caller, command, time)
         finally:
             with self._lock:
                 self._procedures.sought_for.remove(pid)
@@ -461,10 +523,25 @@ class ScriptExecutionService:
             living = self._procedures.living
             dropped = itertools.chain.from_iterable(procedure.dropped for procedure in living)
             told = (sentence for procedure in living for sentence in (procedure.stopping, procedure.overdue))
-            sentences = (*told, *dropped, self._abort.notice, self._procedures.clean_up_failure)
+            sentences = (
+                self.admin_mode.notice,
+                *told,
+                *dropped,
+                self._abort.notice,
+                self._procedures.clean_up_failure,
+            )
             return Notices(
                 tuple(filter(None, sentences)), self._procedures.abort_failure, self._procedures.clean_up_failure
             )
+
+    @property
+    def commands(self) -> LongRunningCommands:
+        """The long running commands, as they stand.  Any thread."""
+        return self._commands.commands
+
+    def command_status(self, uid: str) -> TaskStatus:
+        """Return how a long running command stands; NOT_FOUND if it is not known.  Any thread."""
+        return self._commands.status_of(uid)
 
     def snapshot(self) -> Snapshot:
         """Return how things stand."""
@@ -496,13 +573,30 @@ class ScriptExecutionService:
     def restore(self, living: Iterable[dict[str, Any]], untold: Collection[tuple[int, int, float]] = ()) -> None:
         """Take up the procedures of an earlier device server: those that live, and the newest that have ended."""
         self._restorer.restore(living, untold, self.settings.history_length)
+        self._take_up_commands()
 
     def recall(self) -> dict[int, str]:
         """Take up what a history that has come late knows; returns the run ids of those that have not ended.
 
         :raises HistoryError: it cannot be read all the same
         """
-        return self._restorer.recall(self.settings.history_length)
+        left = self._restorer.recall(self.settings.history_length)
+        self._take_up_commands()
+        return left
+
+    def _take_up_commands(self) -> None:
+        """Know the long running commands of earlier servers again: of what lives, and of what has ended last."""
+        try:
+            wanted = procedures_of(self.history.requests_before(0, MOST_LOOKED_AT))
+            stored = self.history.procedures(wanted, 0) if wanted else {}
+        except OetError as error:  # too much of it, or it cannot be read now: what lives is known all the same
+            _log.warning("the long running commands of before are not told: %s", error, extra=about(self.device))
+            stored = {}
+        with self._lock:
+            here = {procedure.id: procedure.summary for procedure in self._procedures}
+            take_up_earlier(
+                self._commands, list(({pid: summary_of(each) for pid, each in stored.items()} | here).values())
+            )
 
     def settle(
         self,
@@ -603,6 +697,7 @@ class ScriptExecutionService:
                 self._note_misreport(procedure, data)
                 return
             procedure.progress = progress
+            self._commands.progressed(msg_src, progress.percent)
         self.bus.publish(topics.procedure.lifecycle.progress, msg_src=msg_src, progress=progress, time=time)
 
     def _note_misreport(self, procedure: Procedure, data: Mapping[str, Any]) -> None:
@@ -647,10 +742,19 @@ class ScriptExecutionService:
         return finder.find(script.script_uri, lambda: find(script, settings), place)
 
     def _follow(
-        self, stopped: Procedure, cmd: StopProcessCommand, found: Found | None, caller: Caller | None
+        self,
+        stopped: Procedure,
+        cmd: StopProcessCommand,
+        found: Found | None,
+        caller: Caller | None,
+        command: str,
+        time: float,
     ) -> list[ProcedureSummary]:
         return self._abort.follow(
-            stopped, cmd.run_abort, found, lambda found, stopped: self._prepare_abort(found, stopped, caller)
+            stopped,
+            cmd.run_abort,
+            found,
+            lambda found, stopped: self._prepare_abort(found, stopped, caller, command, time or clock.time()),
         )
 
     def _prepare(
@@ -659,15 +763,20 @@ class ScriptExecutionService:
         cmd: PrepareProcessCommand,
         path: str,
         caller: Caller | None,
+        time: float,
         *,
         abort_of: int | None = None,
     ) -> Procedure:
         """Take the id, keep the creation, and ask for the launch: in this order, straight down."""
         if abort_of is None:
             self._procedures.check_room(self.settings.max_procedures)
-        request = _request(command, caller)
+        request = _request(command, caller, time)
+        if abort_of is None:
+            self._check_room_for(request)
         procedure = Procedure(self._summary(cmd, path, request), abort_of=abort_of)
         self._procedures.add(procedure)
+        if abort_of is None:
+            self._begin_command(request, procedure.id)
         self._recorder.enter(procedure, ProcedureState.CREATING, request.time, None)
         which = f"; {brief(getattr(cmd.script, 'script_uri', ''))}" if caller is not None and caller.via else ""
         self._audit.keep(command, caller or Caller(), procedure.id, f"accepted{which}", request.time)
@@ -715,20 +824,33 @@ class ScriptExecutionService:
             )
         )
 
-    def _prepare_abort(self, found: Found, stopped: Procedure, caller: Caller | None) -> Procedure:
+    def _prepare_abort(
+        self, found: Found, stopped: Procedure, caller: Caller | None, command: str, time: float
+    ) -> Procedure:
         """Prepare the abort script, and have it start when the procedure has ended that is being stopped.
 
         Under the lock: a second Stop must find that this one is followed already.
         """
         self._manager.check_connected()
         cmd = PrepareProcessCommand(found.script, ProcedureInput(subarray_id=self.settings.subarray_id))
-        asked_by = dataclasses.replace(caller, via="") if caller is not None else None  # clients know it by this Stop
-        abort = self._prepare("Stop", cmd, found.path, asked_by, abort_of=stopped.id)
+        # Clients know it by this Stop, whichever button was pressed for it.
+        asked_by = dataclasses.replace(caller, via="") if caller is not None else None
+        abort = self._prepare(command, cmd, found.path, asked_by, time, abort_of=stopped.id)
         abort.waits_for_turn = True
         self._start(abort, ArgCapture("main", ProcedureInput(), clock.time()), force=True, after=stopped.id)
         return abort
 
-    def _start(self, procedure: Procedure, call: ArgCapture, *, force: bool, after: int | None = None) -> None:
+    def _start(
+        self,
+        procedure: Procedure,
+        call: ArgCapture,
+        *,
+        force: bool,
+        after: int | None = None,
+        command_uid: str = "",
+    ) -> None:
+        already_waiting = procedure.queued_starts + procedure.is_starting
+        self._commands.note_start(procedure.id, Started(call.fn, command_uid), already_waiting)
         procedure.note_start(call)
         self._abort.notice = ""
         self._manager.run(
@@ -740,10 +862,32 @@ class ScriptExecutionService:
         )
         self.history.add_call(procedure.id, StoredCall(call.fn, call.fn_args.as_data(), call.time))
 
+    def _check_room_for(self, request: RequestRecord) -> None:
+        if request.command in NAMES:
+            self._commands.check_room()
+
+    def _begin_command(self, request: RequestRecord, pid: int) -> str:
+        """Begin a long running command, if a request is one; returns its uid, or ""."""
+        if request.command not in NAMES:
+            return ""
+        update = self._commands.begin(request.command, pid, request.time)
+        self._tell_commands([update])
+        return update.uid
+
+    def _tell_commands(self, updates: Iterable[CommandUpdate]) -> None:
+        """Have clients told of long running commands without a change of a procedure; who hears it only notes it."""
+        for update in updates:
+            self.bus.publish(topics.procedure.command.updated, update=update)
+
     def _note_request(
-        self, procedure: Procedure, command: str, caller: Caller | None, answer: str = "accepted"
+        self,
+        procedure: Procedure,
+        command: str,
+        caller: Caller | None,
+        answer: str = "accepted",
+        time: float = 0.0,
     ) -> None:
-        request = _request(command, caller)
+        request = _request(command, caller, time)
         procedure.note_request(request)
         self._audit.keep(command, caller or Caller(), procedure.id, answer, request.time)
 
@@ -775,6 +919,12 @@ class ScriptExecutionService:
         raise UnknownProcedureError(f"there is no procedure {pid} on {self.device or 'this device'}")
 
 
-def _request(command: str, caller: Caller | None) -> RequestRecord:
+def _request(command: str, caller: Caller | None, time: float) -> RequestRecord:
     caller = caller or Caller()
-    return RequestRecord(caller.via or command, caller.client, caller.user, clock.time())
+    return RequestRecord(caller.via or command, caller.client, caller.user, time or clock.time())
+
+
+def _command_uid(request: RequestRecord, pid: int) -> str:
+    """Return the uid of the long running command that a request is; "" if it is none."""
+    is_one = request.command in NAMES
+    return LongRunningCommand(request.command, pid, request.time).uid if is_one else ""

@@ -169,7 +169,7 @@ def main(argv: list[str]) -> NoReturn:
     os.set_inheritable(int(argv[1]), False)
     link = Link(socket.socket(fileno=int(argv[1])))
     link.thread_context = tango.EnsureOmniThread
-    runtime = Runtime(link)
+    runtime = Runtime(link, logs)
     link.on_shutdown = lambda: _begin_to_end(runtime)
     link.start()
     OetDevice.runtime = runtime

@@ -24,6 +24,8 @@ class Occasion(enum.Enum):
     MESSAGE = "a message of a script"
     OUTPUT = "the active script has printed"
     CHECK = "a check is complete"
+    COMMAND = "something is new of a long running command"
+    COMMANDS = "the same; its own event has been pushed"
     REFRESH = "none of the others: a flag was set, or the health is another"
     NEVER = "it is what it is"
 

@@ -216,7 +216,14 @@ def _groups(occasion: Occasion) -> Iterator[Group]:
 GROUPS = {occasion: tuple(_groups(occasion)) for occasion in Occasion}
 """What is pushed on each occasion."""
 
-_HAPPENED = ("lifecycleEvent", "scriptEvent", "scriptOutput", "selectedProcedureOutput")
+_HAPPENED = (
+    "lifecycleEvent",
+    "scriptEvent",
+    "scriptOutput",
+    "selectedProcedureOutput",
+    "_lrcEvent",
+    "lrcFinished",
+)
 STANDING = tuple(group for groups in GROUPS.values() for group in groups if group.name not in _HAPPENED)
 """Attributes that say how things stand, not that something has happened: whoever gets one twice knows no more."""
 

@@ -42,6 +42,7 @@ class Request:
         self._arguments = arguments
         self._process_uid = 0
         self._result = "done"
+        self._audit: Audit | None = None
 
     def parse(self, parser: Callable[[str], tuple[_T, str | None]]) -> _T:
         """Return what the argument asks for, and note its user and its procedure.
@@ -62,31 +63,42 @@ class Request:
         self._result = f"answered {_brief(text)}"
         return text
 
+    def reject(self, error: OetError) -> str:
+        """Note a refusal that is answered, and not raised; returns its reason and its text."""
+        text = f"{error.reason}: {brief(str(error), _LONGEST_REFUSAL)}"
+        self._note_refusal(text)
+        self._result = f"rejected, {text}"
+        return latin1(text)
+
     @contextmanager
     def served(self, audit: Audit | None = None) -> Iterator[Request]:
         """Log what becomes of the request in this context, and raise each error in it as DevFailed.
 
         :param audit: keeps a refusal; None: it is not kept.  What is accepted is kept by the service
         """
+        self._audit = audit
         try:
             yield self
             self._log(self._result)
         except tango.DevFailed:
             raise
         except OetError as error:
-            self._refuse("refused", error.reason, str(error), audit)
+            self._refuse("refused", error.reason, str(error))
         except Exception as error:  # the Tango boundary
             _log.exception("%s failed", self._name, extra=about(self._device))
-            self._refuse("failed", _INTERNAL, f"{type(error).__name__}: {error}", audit)
+            self._refuse("failed", _INTERNAL, f"{type(error).__name__}: {error}")
 
-    def _refuse(self, result: str, reason: str, text: str, audit: Audit | None) -> None:
+    def _refuse(self, result: str, reason: str, text: str) -> None:
         text = brief(text, _LONGEST_REFUSAL)
-        if audit is not None:
-            uid = self._process_uid if self._process_uid in _IDS else 0
-            audit(self._name, self.caller, uid, f"{reason}: {text}")
+        self._note_refusal(f"{reason}: {text}")
         self._log(f"{result}, {reason}: {text}")
         # itango shows reason and description, TangoGQL the description alone: the reason stands there, too, at its end.
         tango.Except.throw_exception(reason, latin1(f"{text} [{reason}]"), f"OetDevice.{self._name}")
+
+    def _note_refusal(self, text: str) -> None:
+        if self._audit is not None:
+            uid = self._process_uid if self._process_uid in _IDS else 0
+            self._audit(self._name, self.caller, uid, text)
 
     def _log(self, result: str) -> None:
         _log.info(

@@ -77,6 +77,19 @@ class DeviceEvents:
         pushed = [self._push(group, view, now, always=always) for group in GROUPS[occasion]]
         return any(pushed)
 
+    def assume(self, occasion: Occasion, view: View, now: float) -> None:
+        """Take what is pushed on an occasion for pushed: whoever listens has it, or reads it when it subscribes."""
+        for group in GROUPS[occasion]:
+            sources = [item.source(view) for item in group.items]
+            readings = [item.reading(source, now) for item, source in zip(group.items, sources, strict=True)]
+            self._pushed[group.name] = sources, readings
+
+    def push_heard(self, occasion: Occasion, view: View, now: float) -> None:
+        """Push as `push` does, but only what somebody has ever subscribed to."""
+        for group in GROUPS[occasion]:
+            if self._hear(group):
+                self._push(group, view, now)
+
     def push_list(self, group: Group, view: View, now: float) -> int:
         """Push attributes that grow with the procedures, if anybody has ever subscribed to one of them.
 

@@ -18,7 +18,7 @@ from ...config import chosen_state_directory, first_wait_for_qa_ready, state_dir
 from ...duties import Duty
 from ...event import Bus, topics
 from ...logs import about
-from ..application import Change, CheckReport, Progress, ScriptExecutionService
+from ..application import Change, CheckReport, CommandUpdate, Progress, ScriptExecutionService
 from ..history import HistoryStore
 from ..hosting import DeviceState, ServiceKeeper
 from ..link import Link, reap_escaped
@@ -29,6 +29,7 @@ from ._properties import READ_AT_INIT, Configuration
 from ._pusher import EventPusher
 from ._status import DeviceStatus, Standing
 from ._summaries import SummaryViews
+from ._tango_logs import TangoLogs
 from ._view import Live
 
 _LAST_WORDS = 2.0  # seconds
@@ -39,7 +40,9 @@ _LOST_AFTER = 5.0  # seconds without a device object; a DevRestart takes millise
 class DeviceHost:
     """One device's service, and what clients are told of it, for as long as the process lives."""
 
-    def __init__(self, name: str, uri: Callable[[], str], link: Link, store: HistoryStore, owner: Owner) -> None:
+    def __init__(
+        self, name: str, uri: Callable[[], str], link: Link, store: HistoryStore, owner: Owner, logs: TangoLogs
+    ) -> None:
         """Take the device's state, tell the truth about what an earlier server left, and join main.
 
         :raises StateHeldError: another server owns that state
@@ -74,8 +77,9 @@ class DeviceHost:
         )
         self._keeper = ServiceKeeper(self.service, link, self.state)
         self.status = DeviceStatus(self.service, link.main)
-        self.pusher = EventPusher(self.service, self.status)
-        self.live = Live(self.service, link, self.status, self.pusher.shown, self.pusher.refresh)
+        logging_level = functools.partial(logs.level, name)
+        self.pusher = EventPusher(self.service, self.status, logging_level)
+        self.live = Live(self.service, link, self.status, self.pusher.shown, self.pusher.refresh, logging_level)
         self.summaries = SummaryViews()
         self._problems = [problem for problem in (history_problem, output_problem) if problem]
         self._configured = self.configuration.current
@@ -83,6 +87,7 @@ class DeviceHost:
         self.bus.subscribe(self._on_script_message, topics.script.message)
         self.bus.subscribe(self._on_progress, topics.procedure.lifecycle.progress)
         self.bus.subscribe(self._on_reported, topics.procedure.check.reported)
+        self.bus.subscribe(self._on_command_updated, topics.procedure.command.updated)
         self.bus.subscribe(self._on_override_state, topics.operator.override.state)
         self.bus.subscribe(self._on_health, topics.supervisor.health)
         self.bus.subscribe(self._on_lost, topics.supervisor.lost)
@@ -103,8 +108,13 @@ class DeviceHost:
         """Tell State and Status what follows from the properties, and from what they name."""
         found, remark = self._configured, self.service.scripts.remark
         remarks = (*self._problems, *found.remarks, *([remark] if remark else []))
-        standing = Standing(found.problems, remarks, found.nothing_runs, found.settings.alarm_on_failure)
-        self.status.standing = standing
+        self.status.standing = Standing(
+            found.problems,
+            remarks,
+            found.nothing_runs,
+            found.settings.alarm_on_failure,
+            tango.DevState.names[found.settings.state_while_running],
+        )
 
     @property
     def is_configured(self) -> bool:
@@ -136,6 +146,9 @@ class DeviceHost:
     def _on_reported(self, report: CheckReport) -> None:
         self.pusher.put_report(report)
 
+    def _on_command_updated(self, update: CommandUpdate) -> None:
+        self.pusher.put_update(update)
+
     def _on_override_state(self, **_: Any) -> None:
         self.pusher.refresh()
 
@@ -149,8 +162,9 @@ class DeviceHost:
 class Runtime:
     """The hosts of all devices of this process, and the link that they share."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, logs: TangoLogs) -> None:
         self.link = link
+        self.logs = logs
         self.shut_down = threading.Event()
         self._hosts: dict[str, DeviceHost] = {}
 
@@ -161,7 +175,7 @@ class Runtime:
         """
         host = self._hosts.get(name)
         if host is None:
-            host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, self.owner)
+            host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, self.owner, self.logs)
         else:
             host.history.acknowledge()  # Status has said what is lost: whoever initialises the device knows
             host.configuration.read(READ_AT_INIT)

@@ -10,24 +10,26 @@ import logging
 import queue
 import threading
 import time as clock
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tango
 
 from ...duties import Duty
 from ...logs import about
-from ..application import Change, CheckReport, Progress, ScriptExecutionService
+from ..application import Change, CheckReport, CommandUpdate, Progress, ScriptExecutionService
 from ._answers import check_data, event_data
 from ._attribute import Occasion
 from ._attributes import GROUPS
 from ._device_events import DeviceEvents, Listeners
 from ._devstring import to_json
+from ._last_words import LastWords
 from ._output_follower import OutputFollower
 from ._quiet import QuietMoments
 from ._repeats import Repeats
-from ._script_messages import ProgressReports, ScriptMessages, pushed_json
+from ._script_messages import ProgressReports, Report, ScriptMessages, pushed_json
 from ._status import DeviceStatus
+from ._tango_logs import LoggingLevel
 from ._view import NewestEvent, NewestMessage, NewestReport, Shown
 
 _log = logging.getLogger(__name__)
@@ -45,10 +47,22 @@ class EventPusher:
     pushed before: the lifecycle event first, then what is small, and the lists of procedures when nothing else waits.
     """
 
-    def __init__(self, service: ScriptExecutionService, status: DeviceStatus) -> None:
+    def __init__(
+        self,
+        service: ScriptExecutionService,
+        status: DeviceStatus,
+        logging_level: Callable[[], LoggingLevel] = lambda: LoggingLevel.INFO,
+    ) -> None:
+        """Push nothing yet.
+
+        :param logging_level: returns the level of the device's log
+        """
         self._service = service
         self._status = status
-        self._items: queue.SimpleQueue[Change | CheckReport | threading.Event | str | None] = queue.SimpleQueue()
+        self._logging_level = logging_level
+        self._items: queue.SimpleQueue[Change | CheckReport | CommandUpdate | threading.Event | str | None] = (
+            queue.SimpleQueue()
+        )
         self._attached = threading.Condition()
         self._events: DeviceEvents | None = None
         self._since = clock.monotonic()
@@ -59,6 +73,7 @@ class EventPusher:
         self._repeats = Repeats()
         self._reports = ProgressReports()
         self._output = OutputFollower(service)
+        self._last_words = LastWords()
         self.messages = ScriptMessages()
         self.shown = Shown.at_start(service)
 
@@ -66,13 +81,15 @@ class EventPusher:
 
     def start(self) -> None:
         """Start the thread; how things stand is what clients are shown at first."""
-        self.shown.snapshot = self._service.snapshot()
+        self.shown.snapshot, self.shown.commands = self._service.snapshot(), self._service.commands
+        self._last_words.repeat_earlier(self.shown.commands.finished)
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
     def attach(self, device: tango.server.Device) -> None:
         """Push on this device from now on, beginning with how things stand."""
         with self._attached:
             self._events = DeviceEvents(device, self._listeners)
+            self._events.assume(Occasion.COMMANDS, self.shown, clock.time())
             self._since = clock.monotonic()
             self._status.look()
             self._status.show(device, self.shown.snapshot)
@@ -105,6 +122,9 @@ class EventPusher:
 
     def put_report(self, report: CheckReport) -> None:
         self._items.put(report)
+
+    def put_update(self, update: CommandUpdate) -> None:
+        self._items.put(update)
 
     def refresh(self) -> None:
         """Push whatever has changed without a lifecycle change: flags, health, notices."""
@@ -155,11 +175,14 @@ class EventPusher:
                 self._push_change(events, item)
             elif isinstance(item, CheckReport):
                 self._push_report_of_check(events, item)
+            elif isinstance(item, CommandUpdate):
+                self._push_update(events, item)
             elif item is not _NOTHING:
                 self._push_rest(events)
             elif self._repeats.take():
                 self._push_again(events)
             self._push_output(events)
+            self._push_last_words(events)
             self._push_messages(events, all_of_them=isinstance(item, threading.Event))
             self._push_lists(events, all_of_them=isinstance(item, threading.Event))
         finally:
@@ -172,7 +195,11 @@ class EventPusher:
     def _seconds_until_due(self) -> float | None:
         told = self.shown.event.sequence
         waiting = (self.messages.waiting.due(told), self._reports.waiting.due(told))
-        later = (self._lists.seconds_until_due(), self._repeats.seconds_until_due())
+        later = (
+            self._lists.seconds_until_due(),
+            self._repeats.seconds_until_due(),
+            self._last_words.seconds_until_due(),
+        )
         due = (*waiting, self._output.seconds_until_due(), *later)
         return min((seconds for seconds in due if seconds is not None), default=None)
 
@@ -200,7 +227,34 @@ class EventPusher:
         events.push(Occasion.EVENT, shown, event.time)
         events.push_state()
         self._push_snapshot(events, event.time)
+        for update in change.updates:
+            self._push_update(events, update)
         self._repeats.ask()
+
+    def _push_update(self, events: DeviceEvents, update: CommandUpdate) -> None:
+        """Push what is new of a long running command, and how all of them stand."""
+        now = clock.time()
+        self._push_command_event(events, (update.uid, to_json(update.data)), now)
+        # What comes with a change of a procedure has waited for the history: others may have gone ahead of it.
+        if update.commands.version >= self.shown.commands.version:
+            self.shown.commands = update.commands
+            events.push_heard(Occasion.COMMANDS, self.shown, now)
+        if update.is_last:
+            self._last_words.note(self.shown.command_event)
+        self._repeats.ask()
+
+    def _push_command_event(self, events: DeviceEvents, event: tuple[str, ...], time: float) -> None:
+        self.shown.command_event = event
+        events.push(Occasion.COMMAND, self.shown, time, always=True)
+
+    def _push_last_words(self, events: DeviceEvents) -> None:
+        """Push once more that commands have finished, and no more what protocol 1 shows for a while."""
+        for event in self._last_words.due():
+            self._push_command_event(events, event, clock.time())
+        shown = self.shown.commands.without_old(clock.monotonic())
+        if shown is not self.shown.commands:
+            self.shown.commands = shown
+            events.push_heard(Occasion.COMMANDS, self.shown, clock.time())
 
     def _push_report_of_check(self, events: DeviceEvents, report: CheckReport) -> None:
         self.shown.report = NewestReport(to_json(check_data(report)), report.time)
@@ -218,9 +272,11 @@ class EventPusher:
         """Push what is not part of a lifecycle change, and whatever a new device object has never pushed."""
         now, shown = clock.time(), self.shown
         shown.health = self._status.look()
+        shown.health_reasons = self._status.reasons
         shown.wait_for_qa_ready = self._service.script_context.wait_for_qa_ready
         shown.scripts = self._service.scripts.uris
         selected, shown.selection = shown.selection, self._service.selection
+        shown.admin_mode, shown.logging_level = self._service.admin_mode, self._logging_level()
         events.look_for_listeners()
         is_new = events.push(Occasion.REFRESH, shown, now)
         # Not as the service knows it: changes whose own events are still to come are in that already.
@@ -232,6 +288,7 @@ class EventPusher:
             events.is_behind = True
         if events.is_behind:
             self._push_snapshot(events, now)
+            events.push_heard(Occasion.COMMANDS, shown, now)
 
     def _push_again(self, events: DeviceEvents) -> None:
         """Push what stands once more, but for what tells of something that has happened: that is pushed once."""
@@ -286,4 +343,12 @@ class EventPusher:
         if report.process_uid == self.shown.snapshot.active.process_uid:
             self.shown.progress = report.progress
             events.push(Occasion.PROGRESS, self.shown, report.time, always=True)
+        self._push_progress_of_command(events, report)
         return True
+
+    def _push_progress_of_command(self, events: DeviceEvents, report: Report) -> None:
+        percent = int(report.progress.percent)
+        self.shown.commands, uid = self.shown.commands.with_progress(report.process_uid, percent)
+        if uid:
+            self._push_command_event(events, (uid, to_json({"progress": percent})), report.time)
+            events.push_heard(Occasion.COMMANDS, self.shown, report.time)

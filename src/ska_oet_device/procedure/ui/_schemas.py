@@ -82,6 +82,15 @@ _NAMED: dict[str, _Shape] = {
     "checkReport": _Shape(
         shapes.Report | shapes.Nothing, "Attribute checkReport", "Without keys before the first report."
     ),
+    "RunScript.argument": _Shape(requests.Run, "Argument of RunScript", f"{_URI_OR_JSON}."),
+    "PrepareScript.argument": _Shape(requests.Prepare, "Argument of PrepareScript", f"{_URI_OR_JSON}."),
+    "StartScript.argument": _Shape(
+        requests.Start, "Argument of StartScript", f"{_ID_OR_JSON}, or nothing: the newest procedure that is READY."
+    ),
+    "_lrcEvent": _Shape(shapes.CommandNews, "Attribute _lrcEvent", "The second text; the first is the uid."),
+    "lrcQueue": _Shape(shapes.LongRunning, "Attribute lrcQueue", "Each of its texts."),
+    "lrcExecuting": _Shape(shapes.LongRunning, "Attribute lrcExecuting", "Each of its texts."),
+    "lrcFinished": _Shape(shapes.LongRunning, "Attribute lrcFinished", "Each of its texts."),
 }
 
 

@@ -306,3 +306,29 @@ class Report(TypedDict):
     docstring: str | None
     functions: dict[str, Function]
     provenance: Provenance
+
+
+# -- long running commands
+
+
+@_closed
+class LongRunning(TypedDict):
+    """A long running command, as the SKA's devices tell of theirs."""
+
+    uid: Annotated[str, _says("its unique id: <Unix time>_<integer>_<name>")]
+    name: Literal["RunScript", "PrepareScript", "StartScript", "Abort"]
+    submitted_time: Annotated[str, _says("ISO 8601, with +00:00")]
+    started_time: NotRequired[Annotated[str, _says("ISO 8601, with +00:00")]]
+    finished_time: NotRequired[Annotated[str, _says("ISO 8601, with +00:00")]]
+    progress: NotRequired[Annotated[int, _says("per cent", ge=0, le=100)]]
+    status: NotRequired[Literal["COMPLETED", "ABORTED", "REJECTED", "FAILED"]]
+    result: NotRequired[Annotated[tuple[int, str], _says("code and text")]]
+
+
+@_closed
+class CommandNews(TypedDict):
+    """What is new of a long running command; the result comes with the last status."""
+
+    status: NotRequired[Annotated[int, _says("a TaskStatus", ge=0, le=7)]]
+    progress: NotRequired[Annotated[int, _says("per cent", ge=0, le=100)]]
+    result: NotRequired[Annotated[tuple[int, str], _says("code and text")]]

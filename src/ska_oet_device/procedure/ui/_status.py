@@ -41,6 +41,11 @@ class DeviceStatus:
         """Return how healthy this server is at this moment.  Any thread."""
         return diagnose(self._main, self._service.history.problem, self.store_problem, neglected())
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the health is what it was found to be at the last look; empty if all is well."""
+        return self._diagnosis.reasons if self._diagnosis is not None else ()
+
     def look(self) -> Health:
         """Return the health; until the next look State and Status follow from it.  Init, and the thread of events."""
         before, self._diagnosis = self._diagnosis, self.diagnosis()
@@ -73,12 +78,14 @@ class Standing:
     :param remarks: sentences for Status only
     :param nothing_runs: there is no place that a script could come from
     :param alarm_on_failure: State is ALARM from a failure to the next start
+    :param while_running: State while a procedure is RUNNING
     """
 
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     nothing_runs: bool = False
     alarm_on_failure: bool = False
+    while_running: tango.DevState = tango.DevState.RUNNING
 
 
 def device_state(
@@ -106,7 +113,7 @@ def device_state(
     elif failed and standing.alarm_on_failure:
         state, sentence = tango.DevState.ALARM, failed
     elif running is not None:
-        state, sentence = tango.DevState.RUNNING, is_running
+        state, sentence = standing.while_running, is_running
     else:
         count = len(alive)
         prepared = f"{count} procedure{'s are' if count != 1 else ' is'} prepared" if count else "no procedure is alive"

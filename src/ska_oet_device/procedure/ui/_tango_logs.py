@@ -7,6 +7,7 @@ device's logger in Tango, which serves the targets ``file::`` and ``device::``.
 
 from __future__ import annotations
 
+import enum
 import logging
 import queue
 import re
@@ -29,6 +30,18 @@ _LEVELS = {
 }
 """Levels of Tango's loggers, and what they let pass here."""
 _TANGO_LEVELS = {level: theirs for theirs, level in _LEVELS.items()}
+
+
+class LoggingLevel(enum.IntEnum):
+    """The SKA's loggingLevel; Tango's own levels are the same, from 100 on."""
+
+    OFF = 0
+    FATAL = 1
+    ERROR = 2
+    WARNING = 3
+    INFO = 4
+    DEBUG = 5
+
 
 _CDATA_END = r"]]\x3e"  # a file target is XML
 _MOST_WAITING = 10_000  # lines that wait for the targets
@@ -90,6 +103,22 @@ class TangoLogs:
                 self._levels[name] = logger.get_level()
         with self._delivering:
             pass  # what was under way has ended
+
+    # -- what clients read and write of a level; any thread
+
+    def level(self, name: str) -> LoggingLevel:
+        """Return the level of a device, whoever has set it."""
+        with self._lock:
+            logger = self._loggers.get(name)
+            level = logger.get_level() if logger is not None else self._levels.get(name, _TANGO_LEVELS[logging.INFO])
+        return LoggingLevel(level // 100 - 1) if level in _LEVELS else LoggingLevel.INFO
+
+    def set_level(self, name: str, level: LoggingLevel) -> None:
+        """Set the level of a device, as the admin device's SetLoggingLevel does."""
+        with self._lock:
+            logger = self._loggers.get(name)
+            if logger is not None:
+                logger.set_level(100 * (level + 1))
 
     # -- any thread that logs
 

@@ -8,13 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ..application import ProcedureSummary, Progress, ScriptExecutionService, Selection, Snapshot
+from ..application import (
+    AdminMode,
+    LongRunningCommands,
+    ProcedureSummary,
+    Progress,
+    ScriptExecutionService,
+    Selection,
+    Snapshot,
+)
 from ..link import Link
 from ._answers import event_data
 from ._brief import BriefSummaries
 from ._devstring import to_json
 from ._health import Health
 from ._status import DeviceStatus
+from ._tango_logs import LoggingLevel
 from ._terminal import as_shown
 
 _NO_EVENT = "{}"  # of the attributes that are JSON, before there is an event: every client can read it
@@ -87,6 +96,24 @@ class View(Protocol):
     def selected_output(self) -> str:
         """The last lines that the selected procedure printed."""
 
+    @property
+    def health_reasons(self) -> tuple[str, ...]:
+        """Why the health is what it is; empty if all is well."""
+
+    @property
+    def admin_mode(self) -> AdminMode: ...
+
+    @property
+    def logging_level(self) -> LoggingLevel: ...
+
+    @property
+    def commands(self) -> LongRunningCommands:
+        """The long running commands."""
+
+    @property
+    def command_event(self) -> tuple[str, ...]:
+        """Uid of one of them, and JSON of what is new of it; empty if nothing is."""
+
 
 def selected(view: View) -> ProcedureSummary | None:
     """Return the procedure that is selected, which may be the active one; None if it is not in the attributes."""
@@ -113,6 +140,11 @@ class Shown:
     scripts: tuple[str, ...] = ()
     selection: Selection = field(default_factory=Selection)
     selected_output: str = ""
+    health_reasons: tuple[str, ...] = ()
+    admin_mode: AdminMode = AdminMode.ONLINE
+    logging_level: LoggingLevel = LoggingLevel.INFO
+    commands: LongRunningCommands = field(default_factory=LongRunningCommands)
+    command_event: tuple[str, ...] = ()
 
     @classmethod
     def at_start(cls, service: ScriptExecutionService) -> Shown:
@@ -129,6 +161,7 @@ class Shown:
             wait_for_qa_ready=service.script_context.wait_for_qa_ready,
             scripts=service.scripts.uris,
             selection=service.selection,
+            admin_mode=service.admin_mode,
         )
 
 
@@ -146,6 +179,7 @@ class Live:
         status: DeviceStatus,
         shown: Shown,
         refresh: Callable[[], None],
+        logging_level: Callable[[], LoggingLevel],
     ) -> None:
         """Take what the values come from; `refresh` has Status and the health looked at again."""
         self._service = service
@@ -153,6 +187,7 @@ class Live:
         self._status = status
         self._shown = shown
         self._refresh = refresh
+        self._logging_level = logging_level
 
     @property
     def snapshot(self) -> Snapshot:
@@ -208,3 +243,23 @@ class Live:
     def _output_of(self, uid: int) -> str:
         output = self._service.output
         return as_shown(output.tail(uid)) if output is not None and uid else ""
+
+    @property
+    def health_reasons(self) -> tuple[str, ...]:
+        return self._status.diagnosis().reasons
+
+    @property
+    def admin_mode(self) -> AdminMode:
+        return self._service.admin_mode
+
+    @property
+    def logging_level(self) -> LoggingLevel:
+        return self._logging_level()
+
+    @property
+    def commands(self) -> LongRunningCommands:
+        return self._service.commands.without_old(clock.monotonic())
+
+    @property
+    def command_event(self) -> tuple[str, ...]:
+        return ()  # a client that subscribes must not take what has happened before for news
