@@ -12,6 +12,7 @@ from typing import Any
 import tango
 
 from ska_oet_device import interface
+from ska_oet_device.procedure.ui._attributes import MEMORISED
 from ska_oet_device.procedure.ui._schemas import NAMES, WRITTEN, schema_of
 from ska_oet_device.procedure.ui.device import OetDevice
 
@@ -35,7 +36,7 @@ def interface_told() -> dict[str, list[dict[str, Any]]]:
             "type": str(tango.CmdArgType(item.attr_type)),
             "format": str(tango.AttrDataFormat(item.attr_format)),
             "writable": item.attr_write is tango.AttrWriteType.READ_WRITE,
-            "memorized": bool(item.memorized),
+            "memorized": name in MEMORISED,
             "unit": item.att_prop.unit,
             "minimum": item.att_prop.min_value,
             "maximum": item.att_prop.max_value,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import tango
 from support.databases import make_database
-from support.tango_server import SCRIPTS, Database, Oet, Server, is_alive
+from support.tango_server import SCRIPTS, Database, Oet, Server, is_alive, program
 from support.waiting import wait_until
 
 from .conftest import BIND, QUICK
@@ -37,6 +41,8 @@ def lasting(tmp_path: Path) -> Iterator[Database]:
     database = make_database(tmp_path, lasting=True)
     database.add_server("01", {NAME: PROPERTIES})
     yield database
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(database.pid, signal.SIGCONT)
     database.stop()
 
 
@@ -69,10 +75,7 @@ def test_scripts_run_on_until_the_database_is_back_and_nothing_is_lost(lasting, 
         oet.recorder.wait_for_state(ends, "RUNNING")
         waits = oet.ready("good.py")
         pid = oet.pid(waits)
-        if how == "killed":
-            lasting.stop()
-        else:
-            os.kill(lasting.pid, signal.SIGSTOP)
+        _take_away(lasting, how)
         _kill_device_server(server)
         wait_until(lambda: WAITING in server.log_text(), 20, "the device server waits for the database")
         assert lasting.host in server.log_text()
@@ -80,10 +83,7 @@ def test_scripts_run_on_until_the_database_is_back_and_nothing_is_lost(lasting, 
         wait_until(lambda: len(server.workers()) == 1, 10, "its process is gone")
         assert is_alive(pid)
         back = time.time()
-        if how == "killed":
-            lasting.kill_and_start_again()
-        else:
-            os.kill(lasting.pid, signal.SIGCONT)
+        _bring_back(lasting, how)
         oet.reconnect()
         assert server.log_text().count(WAITING) == 1
         assert (oet.state(waits), oet.pid(waits)) == ("READY", pid)
@@ -93,6 +93,87 @@ def test_scripts_run_on_until_the_database_is_back_and_nothing_is_lost(lasting, 
         assert oet.recorder.wait_for_end(waits)["state"] == "COMPLETE"
         oet.close()
         assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+def _take_away(database: Database, how: str) -> None:
+    if how == "killed":
+        database.stop()
+    else:
+        os.kill(database.pid, signal.SIGSTOP)
+
+
+def _bring_back(database: Database, how: str) -> None:
+    if how == "killed":
+        database.kill_and_start_again()
+    else:
+        os.kill(database.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_device_that_serves_does_not_notice(lasting, tmp_path, how):
+    server, oet = _server(lasting, tmp_path)
+    try:
+        lives, stops = oet.running("sleepy.py"), oet.ready("good.py")
+        _take_away(lasting, how)
+        flags = [False, True, False]
+        for flag in flags:
+            oet.proxy.waitForQaReady = flag
+            assert oet.proxy.waitForQaReady == flag
+        oet.stop(stops)
+        oet.stop(lives)
+        for uid in (lives, stops):
+            assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+        assert oet.recorder.wait_for_end(oet.run("good.py"))["state"] == "COMPLETE"
+        assert json.loads(oet.proxy.History('{"limit": 1}'))[0]["state"] == "COMPLETE"
+        assert oet.proxy.State() == tango.DevState.ON
+        assert oet.recorder.errors() == []
+        _bring_back(lasting, how)
+        _is_found_by_somebody_new(lasting)
+        wait_until(lambda: _kept_flag(lasting) == ["false"], 40, "the flag is kept when the database is back")
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+def _is_found_by_somebody_new(database: Database) -> None:
+    """Have a process that has never spoken with the device ask the database where it is."""
+    command = [program("oet"), "--device", NAME, "list"]
+    environment = {**os.environ, "TANGO_HOST": database.host}
+
+    def is_found() -> bool:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode == 0 and "good.py" in done.stdout
+
+    wait_until(is_found, 40, "a new client finds the device")
+
+
+def _kept_flag(database: Database) -> list[str]:
+    try:
+        found = database.tango.get_device_attribute_property(NAME, "waitForQaReady")
+    except tango.DevFailed:  # a client that was refused connects again after a second
+        return []
+    return list(found["waitForQaReady"].get("__value", []))
+
+
+def test_nobody_waits_for_a_stop_while_a_write_waits_for_a_database_that_hangs(lasting, tmp_path):
+    server, oet = _server(lasting, tmp_path)
+    try:
+        uid, writer = oet.running("sleepy.py"), tango.DeviceProxy(oet.url)
+        writer.waitForQaReady = True  # whoever is connected needs the database no more
+        os.kill(lasting.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor() as pool:
+            writing = pool.submit(writer.write_attribute, "waitForQaReady", False)
+            oet.stop(uid)
+            assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+            writing.result(10)
+        assert oet.recorder.values("waitForQaReady")[-1:] == [False]
+        os.kill(lasting.pid, signal.SIGCONT)
+        oet.close()
+        assert server.stop() == 0
+        assert _kept_flag(lasting) == ["false"], "the end of the server waits a moment for it"
     finally:
         server.clean_up()
 

@@ -13,7 +13,7 @@ import tango
 
 from ska_oet_device.config import EXAMPLES, Settings, size_in_bytes
 from ska_oet_device.procedure.ui._attribute import Occasion
-from ska_oet_device.procedure.ui._attributes import ATTRIBUTES, GROUPS, PUSHED
+from ska_oet_device.procedure.ui._attributes import ATTRIBUTES, GROUPS, MEMORISED, PUSHED
 from ska_oet_device.procedure.ui.device import OetDevice
 from ska_oet_device.properties import BY_NAME, PROPERTIES
 
@@ -87,6 +87,13 @@ def test_the_attributes_of_the_table_are_those_of_the_contract_and_of_tango():
     same("the table of attributes", names | {"State", "Status"}, "the contract", ATTRIBUTES_IN_CONTRACT)
     same("the table of attributes", names, "what Tango is told", TOLD.attr_list)
     assert len(ATTRIBUTES) == len(names)
+
+
+def test_an_attribute_is_memorised_if_the_contract_says_so_and_by_us_not_by_tango():
+    kinds = {name: kinds for names, kinds, _ in table_of("Attributes") for name in names_in(names)}
+    same("the contract", (name for name, kind in kinds.items() if "memorised" in kind), "the table", MEMORISED)
+    tangos = [name for name, item in TOLD.attr_list.items() if item.memorized]
+    assert tangos == [], "say memorised=True: Tango keeps the device's monitor while the database hangs (_memory.py)"
 
 
 def test_the_types_of_the_contract_are_those_of_tango():

@@ -52,6 +52,7 @@ class Attribute:
     :param time: makes the time of the value (Unix seconds) of its source, where that has one of its own
     :param empty: the value where there is none, of quality INVALID
     :param group: attributes that follow each other and are of one group are pushed together, if one of them has changed
+    :param memorised: what is written to it is kept in the Tango database, and holds from the next start on
     :param declared: what else Tango is told
     """
 
@@ -64,6 +65,7 @@ class Attribute:
     time: Callable[[Any], float] | None = None
     empty: Any = None
     group: str = ""
+    memorised: bool = False
     declared: Mapping[str, Any] = field(default_factory=dict)
 
     def reading(self, source: Any, now: float) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,15 +14,19 @@ import tango
 from tango.server import Device, attribute
 
 from ... import __version__
+from ...logs import about
 from ...properties import MOST_PROCEDURES
 from ..application import ProcedureSummary
 from ..state import ProcedureState
 from ._attribute import Attribute, Occasion, Reading
 from ._devstring import cut, latin1
 from ._health import Health
+from ._memory import Memory, text_of, value_of
 from ._operator_attributes import OPERATOR_ATTRIBUTES
 from ._ska_attributes import SKA_ATTRIBUTES
 from ._view import View
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_URI = 512  # characters of a row: 200 rows are no more than `procedures`
 _STATE_NAMES = {state: state.name for state in ProcedureState}
@@ -171,7 +176,8 @@ ATTRIBUTES = (
         "Whether scripts wait until quality assurance is ready",
         Occasion.REFRESH,
         lambda view: view.wait_for_qa_ready,
-        declared={"access": tango.AttrWriteType.READ_WRITE, "memorized": True, "hw_memorized": True},
+        memorised=True,
+        declared={"access": tango.AttrWriteType.READ_WRITE},
     ),
     Attribute(
         "healthState",
@@ -193,6 +199,10 @@ ATTRIBUTES = (
     *SKA_ATTRIBUTES,
 )
 """All attributes but Tango's own, State and Status; what is pushed on one occasion is pushed in this order."""
+
+_MEMORISED = {item.name: item for item in ATTRIBUTES if item.memorised}
+MEMORISED = tuple(_MEMORISED)
+"""Attributes of which what is written is kept in the Tango database."""
 
 PUSHED = ("State", "Status", *(item.name for item in ATTRIBUTES))
 """Attributes whose change, archive and alarm events come from the code."""
@@ -235,6 +245,7 @@ class DeviceAttributes(Device):
     """The attributes of `OetDevice`; each is read from the device's `view`, and written by ``write_<name>``."""
 
     view: View
+    memory: Memory
 
     def init_device(self) -> None:
         """Announce that all events come from the code."""
@@ -244,12 +255,28 @@ class DeviceAttributes(Device):
             self.set_archive_event(name, True, False)
             self.set_alarm_event(name, True, False)
 
+    def write_what_was_kept(self) -> None:
+        """Write to the memorised attributes what was written before, when the server has just started."""
+        for name, text in self.memory.take().items():
+            try:
+                value = value_of(_MEMORISED[name].dtype, text)
+                getattr(self, f"write_{name}")(value)
+                self.get_device_attr().get_w_attr_by_name(name).set_write_value(value)
+            except (tango.DevFailed, ValueError, KeyError) as error:
+                cause = error.args[0].desc if isinstance(error, tango.DevFailed) else str(error)
+                _log.error("what was kept for %s is of no use: %s", name, cause, extra=about(self.get_name()))
+
 
 def _declared(item: Attribute) -> attribute:
     def read(device: DeviceAttributes) -> Reading:
         return item.reading(item.source(device.view), clock.time())
 
-    return attribute(fget=read, dtype=item.dtype, doc=item.doc, **item.declared)
+    def write(device: DeviceAttributes, value: Any) -> None:
+        getattr(device, f"write_{item.name}")(value)
+        device.memory.keep(item.name, text_of(value))
+
+    how = {"fset": write} if item.memorised else {}
+    return attribute(fget=read, dtype=item.dtype, doc=item.doc, **how, **item.declared)
 
 
 for _item in ATTRIBUTES:  # PyTango looks for them when the class of the device itself is made

@@ -31,6 +31,60 @@ def property_texts(device: str, names: Sequence[str]) -> dict[str, list[str]]:
     return {**of_class, **of_device}
 
 
+_KEPT = "__value"  # where Tango keeps what was written to a memorised attribute
+
+
+def kept_values(device: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the elements of what is kept for memorised attributes, where something is.
+
+    :raises tango.DevFailed: the database does not answer, or fails
+    """
+    if not tango.Util._UseDb:
+        return {}
+    database = tango.Util.instance().get_database()
+    if tango.Util._FileDb:
+        found = database.get_device_attribute_property(device, list(names))
+        return {name: list(found[name][_KEPT]) for name in names if _KEPT in found.get(name, {})}
+    items = iter(database.command_inout("DbGetDeviceAttributeProperty2", [device, *names])[2:])
+    kept: dict[str, list[str]] = {}
+    for name in items:
+        for _ in range(int(next(items))):
+            key = next(items)
+            values = [_decoded(next(items)) for _ in range(int(next(items)))]
+            if key == _KEPT:
+                kept[name] = values
+    return {name: kept[name] for name in names if name in kept}
+
+
+def put_kept(device: str, name: str, values: Sequence[str]) -> None:
+    """Keep what was written to a memorised attribute.
+
+    :raises tango.DevFailed: the database does not answer, or fails
+    """
+    if not tango.Util._UseDb:
+        return
+    database = tango.Util.instance().get_database()
+    if tango.Util._FileDb:
+        database.put_device_attribute_property(device, {name: {_KEPT: list(values)}})
+        return
+    request = [device, "1", name, "1", _KEPT, str(len(values)), *values]
+    database.command_inout("DbPutDeviceAttributeProperty2", request)
+
+
+def delete_kept(device: str, name: str) -> None:
+    """Keep nothing of a memorised attribute.
+
+    :raises tango.DevFailed: the database does not answer, or fails
+    """
+    if not tango.Util._UseDb:
+        return
+    database = tango.Util.instance().get_database()
+    if tango.Util._FileDb:
+        database.delete_device_attribute_property(device, {name: [_KEPT]})
+        return
+    database.command_inout("DbDeleteDeviceAttributeProperty", [device, name, _KEPT])
+
+
 def free_property(name: str, of: str) -> list[str]:
     """Return the elements of a property of a free object of the database; none where it is not set.
 

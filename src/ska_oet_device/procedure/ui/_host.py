@@ -24,7 +24,9 @@ from ..hosting import DeviceState, ServiceKeeper
 from ..link import Link, reap_escaped
 from ..messages import Configure
 from ..ownership import Owner
+from ._attributes import MEMORISED
 from ._database import devices_of_server
+from ._memory import Memory
 from ._properties import READ_AT_INIT, Configuration
 from ._pusher import EventPusher
 from ._status import DeviceStatus, Standing
@@ -49,6 +51,7 @@ class DeviceHost:
         """
         self.name = name
         self.configuration = Configuration(name)
+        self.memory = Memory(name, MEMORISED)
         settings = self.configuration.start()
         self.link = link
         self.duty = Duty(f"look after {name}", about(name))
@@ -235,6 +238,7 @@ class Runtime:
             host.history.close()
         for host in self._hosts.values():
             host.history.wait(_LAST_WORDS)
+            host.memory.wait(_LAST_WORDS)
             host.state.let_go()
 
     def reap_abandoned(self) -> None:

@@ -51,6 +51,8 @@ class OetDevice(OperatorCommands, SkaCommands, DeviceAttributes, DevicePropertie
         self._host = host
         self._service = host.service
         self.view = host.live
+        self.memory = host.memory
+        self.write_what_was_kept()
         self._show_selection()
         host.pusher.attach(self)
 
