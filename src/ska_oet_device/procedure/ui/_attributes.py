@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
@@ -261,7 +262,8 @@ class DeviceAttributes(Device):
             try:
                 value = value_of(_MEMORISED[name].dtype, text)
                 getattr(self, f"write_{name}")(value)
-                self.get_device_attr().get_w_attr_by_name(name).set_write_value(value)
+                written = int(value) if isinstance(value, enum.IntEnum) else value
+                self.get_device_attr().get_w_attr_by_name(name).set_write_value(written)
             except (tango.DevFailed, ValueError, KeyError) as error:
                 cause = error.args[0].desc if isinstance(error, tango.DevFailed) else str(error)
                 _log.error("what was kept for %s is of no use: %s", name, cause, extra=about(self.get_name()))

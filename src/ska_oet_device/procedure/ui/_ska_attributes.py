@@ -38,7 +38,8 @@ SKA_ATTRIBUTES: tuple[Attribute, ...] = (
         Occasion.REFRESH,
         lambda view: view.admin_mode,
         int,
-        declared={"access": tango.AttrWriteType.READ_WRITE, "memorized": True, "hw_memorized": True},
+        memorised=True,
+        declared={"access": tango.AttrWriteType.READ_WRITE},
     ),
     Attribute(
         "healthInfo",
