@@ -34,7 +34,7 @@ _TEXTS = (
     "selectedProcedureOutput",
     "Status",
 )
-_ROWS = (("procedureIds", 90), ("procedureScripts", 0), ("procedureStates", 140))
+_ROWS = (("procedureIds", 70), ("procedureScripts", 0), ("procedureStates", 130))
 _SETTINGS: tuple[str, ...] = ()
 _OTHERS = ("lrc", "_lrc", "longRunning")  # what the names begin with that tell of long-running commands
 _RECORDS = (
@@ -120,9 +120,9 @@ def _settings(device: str) -> _Parts:
 
 def _rows(device: str) -> _Parts:
     """Return the attributes that have one value a procedure, side by side."""
-    titles = Row([(width, w.title(name)) for name, width in _ROWS], gap=0)
+    title = w.title(", ".join(name for name, _ in _ROWS))
     values = Row([(width, w.values(device, name)) for name, width in _ROWS], gap=0)
-    return [(_TITLE, titles), (_PROCEDURES, values)]
+    return [(_TITLE, title), (_PROCEDURES, values)]
 
 
 def _events(device: str) -> list[Node]:

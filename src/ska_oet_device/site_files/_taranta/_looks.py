@@ -27,6 +27,8 @@ _LINE = {"padding": "0 10px", "box_sizing": "border-box", "display": "flex", "al
 LINE = css(**_LINE, overflow="hidden", white_space="nowrap", border_bottom="1px solid #e1e6ec")
 """One line, which ends at the edge of its widget."""
 
+NUMBER = css(**_LINE, height="100%", white_space="nowrap", font_weight="600")
+
 SENTENCES = css(padding="4px 10px", box_sizing="border-box", overflow="auto", height="100%", line_height="20px")
 """Words that go on in the next line, and are scrolled if there are many."""
 

@@ -62,9 +62,12 @@ def _active(device: str) -> Node:
     )
     what = ((300, w.display(device, "activeFunction", "Function")), (0, w.display(device, "activeActivity", "Now")))
     facts = Column(((30, w.title("Active procedure")), (50, Row(which, 0)), (40, lamps), (30, Row(what, 0))), gap=0)
-    progress = Column(((30, w.title("Progress")), (0, w.dial(device, "activeProgress"))), gap=0)
+    percent = w.display(device, "activeProgress", size=1.8, precision=0, css=looks.NUMBER)
+    progress = Column(
+        ((30, w.title("Progress")), (0, Row(((120, w.dial(device, "activeProgress")), (0, percent)), 0))), gap=0
+    )
     stop = Row(((330, w.button(device, "StopActive", "STOP", looks.STOP_BUTTON)), (0, None)))
-    return Row(((_SIDE, stop), (0, facts), (200, progress)))
+    return Row(((_SIDE, stop), (0, facts), (250, progress)))
 
 
 def _to_run(device: str) -> Node:

@@ -286,7 +286,7 @@ def _command(device: str, name: str, text: str, button: str, css: str, *, confir
 
 
 def dial(device: str, name: str) -> Widget:
-    """Return a dial for a number between its smallest and its largest value."""
+    """Return a dial for a number between its smallest and its largest value; it does not tell the number."""
     known = attribute(name)
     return Widget(
         "ATTRIBUTE_DIAL",
@@ -294,7 +294,7 @@ def dial(device: str, name: str) -> Widget:
             "attribute": attribute_reference(device, name, ""),
             "min": float(known.minimum),
             "max": float(known.maximum),
-            "label": "none",
+            "label": "attribute",
             "showWriteValue": False,
             "showTangoDB": False,
             "widgetCss": "",
