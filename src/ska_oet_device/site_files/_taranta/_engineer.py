@@ -17,7 +17,7 @@ _LINE = 30
 _TABLE = 90
 _TEXT = 120
 _PROCEDURES = 200
-_COMMANDS = 50
+_COMMANDS = 40
 _EVENTS = 280
 _ANSWER = 300
 _MENU = 40  # above the values of a menu
@@ -35,7 +35,7 @@ _TEXTS = (
     "Status",
 )
 _ROWS = (("procedureIds", 70), ("procedureScripts", 0), ("procedureStates", 130))
-_SETTINGS: tuple[str, ...] = ()
+_SETTINGS = ("adminMode", "loggingLevel")
 _OTHERS = ("lrc", "_lrc", "longRunning")  # what the names begin with that tell of long-running commands
 _RECORDS = (
     ("History", "History"),

@@ -112,13 +112,16 @@ def _health(device: str) -> Node:
         w.lamp(device, state, "OK", "OK", looks.GOOD),
         w.lamp(device, state, "DEGRADED", "Degraded", looks.STOPPED),
         w.lamp(device, state, "FAILED", "Failed", looks.BAD),
+        w.lamp(device, state, "UNKNOWN", "Unknown", looks.BAD),
         layout="horizontal",
     )
     return Column(
         (
             (30, w.title("Health")),
             (40, lamps),
-            (0, None),
+            (30, w.display(device, "adminMode", "Admin mode")),
+            (0, w.values(device, "healthInfo")),
+            (10, None),
             (30, w.title("Quality assurance")),
             (40, w.switch(device, "waitForQaReady", "Scripts wait until it is ready")),
             (10, None),
