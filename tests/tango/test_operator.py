@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tango
+from support.hanging import hanging
 from support.tango_server import SCRIPTS, EventRecorder, reason_of, serving
 from support.waiting import wait_until
 
@@ -295,6 +296,29 @@ def test_of_ten_thousand_scripts_the_first_thousand_are_listed_and_status_says_s
         oet.proxy.selectedScript = "file://9/09999.py"
         assert oet.recorder.wait_for_end(pressed(oet, "RunSelected"))["state"] == "COMPLETE"
     wait_until(lambda: "lists the first" not in oet.proxy.Status(), 20, "Status says no more")
+
+
+@pytest.mark.long
+def test_a_root_that_hangs_keeps_nobody_from_the_others(own_server, tmp_path):
+    folders = {name: tmp_path / name for name in ("network", "here")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / f"{name}.py").write_text("def main(): pass\n")
+    oet = own_server(ScriptRoots=[SCRIPTS, folders["here"], folders["network"]])
+    offered(oet, "network.py")
+    with hanging(folders["network"]):
+        wait_until(lambda: "has not answered" in oet.proxy.Status(), 20, "it hangs")
+        (folders["here"] / "new.py").write_text("def main(): pass\n")
+        offered(oet, "new.py")
+        assert "file://network.py" in oet.proxy.availableScripts, "what was known of it stays"
+        oet.proxy.Init()
+        select(oet, "new.py")
+        assert oet.recorder.wait_for_end(pressed(oet, "RunSelected"))["state"] == "COMPLETE"
+        select(oet, "network.py")
+        assert refusal_of(oet.proxy.RunSelected)[0] == "OET_ScriptNotFound"
+        assert refusal_of_write(oet, "selectedScript", "file://other.py")[0] == "OET_ScriptNotFound"
+    (folders["network"] / "back.py").write_text("def main(): pass\n")
+    wait_until(lambda: "file://back.py" in oet.proxy.availableScripts, 60, "it is looked into again")
 
 
 # -- what is selected

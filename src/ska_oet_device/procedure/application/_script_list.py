@@ -21,7 +21,8 @@ MOST_SCRIPTS = 1000
 
 _MOST_CHARACTERS = 64 * 1024  # of all of them together
 _APART = 0.9  # seconds between two looks at a folder; whoever asks comes once a second
-_SHARE = 0.1  # of the time of a thread
+_LONGEST_PAUSE = 10.0  # seconds after a look that took long: a file system that hung may be back
+_SHARE = 0.1  # of a processor
 
 
 @dataclass
@@ -43,14 +44,20 @@ class ScriptList:
     :ivar remark: a sentence on what is left out; "" if nothing is
     """
 
-    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[], None] = lambda: None,
+        look: Callable[[str, Sequence[str]], Listing] = list_scripts,
+    ) -> None:
         """Begin with none.
 
-        :param on_change: called in a thread of the list when `uris` or `remark` is another one
+        :param on_change: called when `uris` or `remark` is another one, mostly in a thread of the list
+        :param look: what looks for scripts below a folder
         """
         self.uris: tuple[str, ...] = ()
         self.remark = ""
         self.on_change = on_change
+        self._list_scripts = look
         self._lock = threading.Lock()
         self._roots: tuple[str, ...] = ()
         self._folders: dict[str, _Folder] = {}
@@ -85,20 +92,20 @@ class ScriptList:
             folder.is_looked_at = False
 
     def _look(self, folder: _Folder) -> None:
-        began, roots = clock.monotonic(), self._roots
+        began, used, roots = clock.monotonic(), clock.thread_time(), self._roots
         listing = folder.listing
         try:
             if folder.roots != roots or not listing.is_current:
-                listing = list_scripts(folder.root, roots)
+                listing = self._list_scripts(folder.root, roots)
         except Exception:  # top of a thread: the next look comes within a second
             _log.exception("%s cannot be looked at for scripts", folder.root)
-        now = clock.monotonic()
+        now, used = clock.monotonic(), clock.thread_time() - used
         with self._lock:
             is_new = listing is not folder.listing or not folder.is_known
             folder.listing, folder.roots, folder.is_known = listing, roots, True
-            folder.due = now + max(_APART, (now - began) * (1 - _SHARE) / _SHARE)
-            folder.is_looked_at = False
+            folder.due = now + max(_APART, used * (1 - _SHARE) / _SHARE, min(now - began, _LONGEST_PAUSE))
             is_new = is_new and self._combine()
+            folder.is_looked_at = False
         if is_new:
             self.on_change()
 
