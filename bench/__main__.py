@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from . import checks, cost, floors, latency, peers, subscribers, throughput, typed_client
+from . import checks, cost, floors, latency, peers, subscribers, taranta, throughput, typed_client
 from .figures import Report, machine, report_of
 from .goals import markdown_goals, met_goals
 from .stack import Stack
 from .table import comparison, markdown
 
-PARTS = ("latency", "client", "throughput", "checks", "subscribers", "cost", "history", "peers")
+PARTS = ("latency", "client", "throughput", "checks", "subscribers", "cost", "history", "taranta", "peers")
 FULL, QUICK = 300, 40  # rounds
 
 
@@ -53,6 +53,8 @@ def main() -> int:
             cost.measure(report, stack, quick=options.quick)
         if "history" in parts:
             cost.measure_history(report, stack, quick=options.quick)
+        if "taranta" in parts:
+            taranta.measure(report, stack, rounds, quick=options.quick)
         if "peers" in parts:
             peers.measure(report, stack, options.peers, rounds)
     report.machine["seconds"] = round(time.monotonic() - began)

@@ -55,15 +55,16 @@ class Running:
 
 
 class Stack:
-    """A Tango database in a folder of its own; a context manager."""
+    """A Tango database in a folder of its own, in memory unless it is to last; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lasting: bool = False) -> None:
+        self._lasting = lasting
         self._instances = 0
         self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> Stack:
         self.folder = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="ska-oet-bench-")))
-        self.database = Database(self.folder)
+        self.database = Database(self.folder, lasting=self._lasting)
         self._exit.callback(self.database.stop)
         return self
 

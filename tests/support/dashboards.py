@@ -46,7 +46,7 @@ class Dashboard:
 
     def __init__(self, path: Path) -> None:
         self._content: dict[str, Any] = json.loads(path.read_text())
-        self._devices = {each["name"]: each["device"] for each in self._content["variables"]}
+        self._devices = {each["name"]: _bare(each["device"]) for each in self._content["variables"]}
         self.widgets = list(_flat(self._content["widget"]))
         self.attributes = list(dict.fromkeys(use for widget in self.widgets for use in self._attributes(widget)))
         self.commands = list(dict.fromkeys(use for widget in self.widgets for use in self._commands(widget)))
@@ -60,7 +60,7 @@ class Dashboard:
 
     def _device(self, reference: str) -> str:
         """Return the Tango name behind `taranta://mid-oet/subarray/01` or `taranta://(Variable)`."""
-        name = re.sub(r"^\w+://", "", reference)
+        name = _bare(reference)
         return self._devices[name[1:-1]] if name.startswith("(") else name
 
     def _attributes(self, widget: dict[str, Any]) -> Iterator[Attribute]:
@@ -71,6 +71,9 @@ class Dashboard:
                     name = each["attribute"]
                     name = name["attribute"] if isinstance(name, dict) else name
                     yield Attribute(kind, "attribute", device, name.lower())
+            return
+        if kind == "DEVICE_STATUS":  # which asks for no attribute by its name
+            yield Attribute(kind, "state", self._device(widget["inputs"]["device"]), "state")
             return
         for role, value in _objects(widget["inputs"]):
             if value.get("attribute") and isinstance(value["attribute"], str) and value.get("device"):
@@ -103,3 +106,8 @@ def _objects(value: Any, role: str = "") -> Iterator[tuple[str, dict[str, Any]]]
     elif isinstance(value, list):
         for inner in value:
             yield from _objects(inner, role)
+
+
+def _bare(reference: str) -> str:
+    """Return a reference without Taranta's name of the Tango database, `taranta://`."""
+    return re.sub(r"^\w+://", "", reference)

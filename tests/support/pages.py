@@ -108,7 +108,7 @@ def tries(page: str) -> list[Try]:
     """Return what a reader of a page may try, in order."""
     found: list[Try] = []
     of_page = blocks(page)
-    for block, following in zip(of_page, [*of_page[1:], None], strict=True):
+    for block, following in zip(of_page, [*of_page, None][1:], strict=True):
         if block.kind == "python":
             is_shown = following is not None and following.language == "text"
             found.append(Try("python", block.where, block.text, following.text if is_shown and following else ""))

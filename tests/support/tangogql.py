@@ -68,6 +68,31 @@ _SUBSCRIBE = """subscription ($fullNames: [String]!) {
   }
 }"""
 
+# It says only at this level why it reads an attribute again and again, and has not subscribed to it.
+_LOGGING = """[loggers]
+keys=root,tangogql,uvicorn
+[handlers]
+keys=console
+[formatters]
+keys=plain
+[logger_root]
+level=INFO
+handlers=console
+[logger_tangogql]
+level=DEBUG
+handlers=
+qualname=tangogql
+[logger_uvicorn]
+level=INFO
+handlers=
+qualname=uvicorn
+[handler_console]
+class=StreamHandler
+formatter=plain
+[formatter_plain]
+format=%(asctime)s %(name)s %(message)s
+"""
+
 _SOURCES = "{ metrics { subscribedAttrs { name eventType listeners deviceAccessible } } }"
 
 
@@ -195,6 +220,7 @@ class TangoGql:
         self._cookie = f"taranta_jwt={_token()}"
         arguments = ["tangogql.main:app", "--host", "127.0.0.1", "--port", "0", "--no-use-colors"]
         environment = {**os.environ, "TANGO_HOST": tango_host, "TANGOGQL_SECRET": _SECRET}
+        (folder / "logging.ini").write_text(_LOGGING)
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(PROGRAMS / "uvicorn"), *arguments], env=environment, cwd=folder, stdout=log, stderr=log

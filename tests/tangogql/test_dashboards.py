@@ -104,3 +104,7 @@ def _argument(use: Command) -> object:
     if use.accepted_type == "DevVarLong64Array":
         return []
     return "file://good.py" if use.name in ("Run", "Prepare", "Check") else ""
+
+
+def test_the_dashboards_are_there() -> None:
+    assert {path.stem for path in dashboards()} >= {"oet-operator", "oet-engineer", "oet-fleet"}

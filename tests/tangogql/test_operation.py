@@ -5,63 +5,65 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.dashboards import FOLDER, Dashboard
 from support.tango_server import FIRST, Oet
 from support.tangogql import TangoGql
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
-_SHOWN = (
-    "State",
-    "Status",
-    "activeProcedureId",
-    "activeProcedureState",
-    "activeProgress",
-    "activeActivity",
-    "procedureIds",
-    "procedureStates",
-    "lifecycleEvent",
-    "scriptOutput",
-    "waitForQaReady",
-    "healthState",
-)
+_OPERATORS = "oet-operator.wj"
 
 
-def test_a_procedure_is_run_followed_and_stopped_by_what_a_page_hears(oet: Oet, tangogql: TangoGql) -> None:
-    names = [f"{FIRST}/{name}" for name in _SHOWN]
+def test_a_procedure_is_chosen_run_followed_and_stopped_with_what_the_operators_board_has(
+    oet: Oet, tangogql: TangoGql
+) -> None:
+    board = Dashboard(FOLDER / _OPERATORS)
+    names = list(dict.fromkeys(use.full_name for use in board.attributes))
     labels = tangogql.descriptions(names)[f"{FIRST}/activeprocedurestate"]["enumLabels"]
+    written = {use.name for use in board.attributes if "WRITER" in use.widget}
+    buttons = {use.name for use in board.commands}
     with tangogql.subscribe(names) as page:
-        wait_until(lambda: len({frame.attribute for frame in page.frames()}) == len(_SHOWN), 30, "a frame each")
+        wait_until(
+            lambda: {f"{frame.device}/{frame.attribute}" for frame in page.frames()} == set(names), 30, "a frame each"
+        )
+
+        assert {"selectedscript", "scriptarguments", "selectedprocedure"} <= written
+        script = next(uri for uri in page.latest("availableScripts") if uri.endswith("/progress.py"))
+        arguments = '{"seconds": 600, "percent": 12.5, "activity": "slewing"}'
+        for name, value in (("selectedscript", script), ("scriptarguments", arguments), ("selectedprocedure", 0)):
+            answer = tangogql.write(FIRST, name, value)
+            assert answer["ok"], answer["message"]
+            wait_until(lambda name=name, value=value: page.latest(name) == value, 30, f"{name} is shown")
         page.clear()
-        request = {
-            "script": {"script_type": "filesystem", "script_uri": "file://progress.py"},
-            "run_args": {"kwargs": {"seconds": 600, "percent": 12.5, "activity": "slewing"}},
-        }
-        answer = tangogql.execute(FIRST, "Run", json.dumps(request))
+
+        assert {"RunSelected", "StopActive", "StopSelected"} <= buttons
+        answer = tangogql.execute(FIRST, "RunSelected")
         assert answer["ok"], answer["message"]
-        uid = json.loads(answer["output"])["id"]
         page.wait_for("State", lambda state: state == "RUNNING")
-        page.wait_for("activeProcedureId", lambda number: number == uid)
+        page.wait_for("activeProcedureState", lambda number: labels[number] == "RUNNING")
         page.wait_for("activeProgress", lambda percent: percent == 12.5)
         page.wait_for("activeActivity", lambda activity: activity == "slewing")
+        uid = wait_until(lambda: page.latest("activeProcedureId"), 30, "its id")
         page.wait_for("Status", lambda text: text.startswith(f"Procedure {uid} is RUNNING"))
+        page.wait_for("procedureTable", lambda rows: _state_in(rows, uid) == "RUNNING")
         page.clear()
 
-        assert tangogql.execute(FIRST, "Stop", str(uid))["ok"]
+        answer = tangogql.execute(FIRST, "StopActive")
+        assert answer["ok"], answer["message"]
         page.wait_for("activeProcedureState", lambda number: labels[number] == "STOPPED")
         page.wait_for("State", lambda state: state == "ON")
-        wait_until(
-            lambda: (
-                dict(zip(page.latest("procedureIds") or (), page.latest("procedureStates") or (), strict=False)).get(
-                    uid
-                )
-                == "STOPPED"
-            ),
-            30,
-            "the row of the procedure",
-        )
-        assert set(tangogql.sources().values()) == {"CHANGE_EVENT"}
+        page.wait_for("procedureTable", lambda rows: _state_in(rows, uid) == "STOPPED")
+
+        # A second press has nothing to stop, and says so.
+        assert tangogql.execute(FIRST, "StopActive")["message"][0].endswith(" [OET_InvalidState]")
+        assert {tangogql.sources()[name] for name in names} == {"CHANGE_EVENT"}
         assert [frame for frame in page.frames() if frame.error] == []
+
+
+def _state_in(rows: list[list[str]], uid: int) -> str:
+    """Return the state that a table of procedures shows of one; "" if it has no row."""
+    return next((row[rows[0].index("state")] for row in rows if row[0] == str(uid)), "")
 
 
 def test_every_state_of_a_procedure_is_heard_in_its_order(oet: Oet, tangogql: TangoGql) -> None:

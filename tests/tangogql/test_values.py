@@ -29,8 +29,8 @@ def test_every_attribute_arrives_by_event_and_none_is_polled(oet: Oet, tangogql:
         assert [frame for frame in page.frames() if frame.error] == []
         sources = tangogql.sources()
     # What has no events is told as such: this test would notice.
-    assert sources.pop(_ADMIN) == "POLLING"
-    assert sources == dict.fromkeys((name.lower() for name in names), "CHANGE_EVENT")
+    assert sources[_ADMIN] == "POLLING"
+    assert {name: sources[name.lower()] for name in names} == dict.fromkeys(names, "CHANGE_EVENT")
 
 
 def test_a_page_learns_what_it_needs_to_show_each_attribute(oet: Oet, tangogql: TangoGql) -> None:
@@ -109,7 +109,7 @@ def test_long_texts_arrive_whole(oet: Oet, tangogql: TangoGql) -> None:
 
 def test_a_hundred_procedures_are_in_the_table(oet: Oet, tangogql: TangoGql) -> None:
     rows = ("procedureIds", "procedureScripts", "procedureStates")
-    with tangogql.subscribe(_full(*rows)) as page:
+    with tangogql.subscribe(_full(*rows, "procedureTable")) as page:
         last = 0
         for _ in range(100):
             last = oet.run("good.py")
@@ -122,3 +122,9 @@ def test_a_hundred_procedures_are_in_the_table(oet: Oet, tangogql: TangoGql) -> 
         ids, scripts, states = (page.latest(name) for name in rows)
         assert ids == list(range(last - 99, last + 1))
         assert (scripts, states) == (["file://good.py"] * 100, ["COMPLETE"] * 100)
+        wait_until(lambda: page.latest("procedureTable")[1][:1] == [str(last)], 30, "its row")
+        names, *table = page.wait_for(
+            "procedureTable", lambda found: found[1][2] == "COMPLETE" and found[1][0] == str(last)
+        ).value
+        assert [row[0] for row in table] == [str(uid) for uid in reversed(ids)]
+        assert {row[names.index("state")] for row in table} == {"COMPLETE"}

@@ -20,7 +20,7 @@ def _widget(kind: str, *inner: dict[str, Any], **inputs: Any) -> dict[str, Any]:
 
 
 def test_devices_attributes_and_commands_are_found_wherever_a_widget_has_them(tmp_path):
-    status = _widget("DEVICE_STATUS", device=_VARIABLE, state={"device": _VARIABLE, "attribute": "state"})
+    status = _widget("DEVICE_STATUS", device=_VARIABLE, state={"device": None, "attribute": None})
     choice = _widget(
         "ATTRIBUTE WRITER DROPDOWN",
         attribute=_reference(_VARIABLE, "selectedscript"),
@@ -38,7 +38,7 @@ def test_devices_attributes_and_commands_are_found_wherever_a_widget_has_them(tm
     path.write_text(
         json.dumps(
             {
-                "variables": [{"name": "OetDevice", "class": "OetDevice", "device": "mid-oet/subarray/01"}],
+                "variables": [{"name": "OetDevice", "class": "OetDevice", "device": _FIRST}],
                 "widget": [_widget("BOX", status, choice), _widget("COMMAND", command=stop), fleet, timeline, empty],
             }
         )
