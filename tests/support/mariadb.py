@@ -135,17 +135,17 @@ class MariaDatabase(Database):
     def _port_number(self) -> int:
         return int(self.host.rpartition(":")[2])
 
+    @property
+    def account(self) -> dict[str, str]:
+        """The environment by which Tango's programs find their tables."""
+        account = {"MYSQL_USER": "tango", "MYSQL_PASSWORD": "tango", "MYSQL_HOST": "localhost"}
+        return {**account, "MYSQL_DATABASE": self.name, "HOME": str(self.server.folder)}
+
     def _start_databaseds(self) -> subprocess.Popen[bytes]:
-        account = {
-            "MYSQL_USER": "tango",
-            "MYSQL_PASSWORD": "tango",
-            "MYSQL_HOST": "localhost",
-            "MYSQL_DATABASE": self.name,
-        }
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [str(_DATABASEDS), "2", "-ORBendPoint", f"giop:tcp:{self.host}"],
-                env={**os.environ, **account, "HOME": str(self.server.folder), "TANGO_HOST": self.host},
+                env={**os.environ, **self.account, "TANGO_HOST": self.host},
                 stdout=log,
                 stderr=log,
             )

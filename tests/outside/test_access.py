@@ -1,0 +1,123 @@
+"""Tango's access control: whoever may only read may look and stop, with what tango-config/ says of the class."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tango
+from support import access
+from support.mariadb import MariaDatabase
+from support.tango_server import SCRIPTS, Oet, Server, program
+from support.waiting import wait_until
+
+from ska_oet_device.site_files import CHANGERS_COMMANDS, READERS_COMMANDS
+
+TAC = Path("/usr/lib/tango/TangoAccessControl")
+CONFIG = Path(__file__).parents[2] / "tango-config" / "mid-oet.json"
+NAME = "mid-oet/subarray/01"
+REFUSED = "API_ReadOnlyMode"
+# The columns of Debian's tables have no default, which MariaDB minds where it is strict.
+REPAIR = "".join(
+    f"ALTER TABLE {table} MODIFY updated TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP; "
+    for table in ("access_address", "access_device")
+)
+
+
+def _answering(database: MariaDatabase, device: str) -> tango.DeviceProxy:
+    def find() -> tango.DeviceProxy | None:
+        try:
+            proxy = tango.DeviceProxy(f"tango://{database.host}/{device}")
+            proxy.ping()
+        except tango.DevFailed:
+            return None
+        return proxy
+
+    return wait_until(find, 30, f"{device} answers")
+
+
+@pytest.fixture
+def guarded(mariadb: MariaDatabase, tmp_path: Path) -> Iterator[MariaDatabase]:
+    """A Tango database with access control, in which everybody may write, and the user nobody only read."""
+    if not TAC.exists():
+        pytest.skip("Debian's package tango-accesscontrol is not installed: tests/support/install_accesscontrol.sh")
+    mariadb.server.sql(REPAIR, mariadb.name)
+    with (tmp_path / "access.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(TAC), "1", "-ORBendPoint", "giop:tcp:127.0.0.1:0"],
+            env={**os.environ, **mariadb.account, "TANGO_HOST": mariadb.host},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        control = _answering(mariadb, "sys/access_control/1")
+        control.AddAddressForUser([access.READER, "*.*.*.*"])
+        control.AddDeviceForUser([access.READER, "*/*/*", "read"])
+        control.RegisterService()
+        yield mariadb
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def oet(guarded: MariaDatabase, tmp_path: Path) -> Iterator[Oet]:
+    """The device as tango-config/ has it, but for its folders."""
+    environment = {**os.environ, "TANGO_HOST": guarded.host}
+    loading = subprocess.run(
+        [program("json2tango"), "--write", str(CONFIG)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert loading.returncode == 2, f"json2tango says by 2 that it has changed something: {loading.stderr}"
+    guarded.put_properties(NAME, {"ScriptRoots": [SCRIPTS], "StateDirectory": tmp_path / "state"})
+    server = Server(["01", "-ORBendPoint", "giop:tcp:127.0.0.1:0"], tmp_path / "server", guarded.host)
+    try:
+        oet = Oet(guarded, NAME, server)
+        yield oet
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
+def _tries(oet: Oet, *options: str) -> dict[str, str]:
+    """Return what became of all that somebody tries, who has never spoken with the device."""
+    done = subprocess.run(
+        [sys.executable, access.__file__, oet.url, *options],
+        env={**os.environ, "TANGO_HOST": oet.database.host},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(180)
+def test_whoever_may_only_read_may_look_and_stop_and_nothing_else(oet):
+    running = oet.running("sleepy.py")
+    found = _tries(oet, "--as-reader")
+    assert oet.recorder.wait_for_end(running)["state"] == "STOPPED", "by StopActive, if by nothing before it"
+    commands = {name.removeprefix("command "): what for name, what in found.items() if name.startswith("command ")}
+    assert set(commands) == {*READERS_COMMANDS, *CHANGERS_COMMANDS}
+    assert {name for name, what in commands.items() if what == REFUSED} == set(CHANGERS_COMMANDS)
+    others = {name: what for name, what in found.items() if not name.startswith("command ")}
+    writes = {name for name in others if name.startswith("write ")}
+    assert {"write waitForQaReady", "write adminMode", "write selectedScript"} <= writes
+    assert {name for name, what in others.items() if what == REFUSED} == writes
+    assert {name: what for name, what in others.items() if what not in ("", REFUSED)} == {}
+    assert found["subscribe"] == ""
+    callers = {entry["client"] for entry in json.loads(oet.proxy.Requests("")) if entry["command"].startswith("Stop")}
+    assert any(re.match(r"python.* pid \d+", client) for client in callers), callers
+
+
+@pytest.mark.timeout(180)
+def test_whoever_may_write_notices_nothing(oet):
+    found = _tries(oet)
+    assert [name for name, what in found.items() if what == REFUSED] == []
+    assert oet.recorder.wait_for_end(oet.run("good.py"))["state"] == "COMPLETE"
