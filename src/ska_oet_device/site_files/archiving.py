@@ -16,6 +16,8 @@ ARCHIVED = (
     "State",
     "Status",
     "healthState",
+    "healthInfo",
+    "adminMode",
     "versionId",
     "activeProcedureId",
     "activeProcedureState",
