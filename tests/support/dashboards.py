@@ -58,6 +58,18 @@ class Dashboard:
             dict.fromkeys(device for widget in self.widgets for device in self._named_devices(widget["inputs"]))
         )
 
+    @property
+    def menus(self) -> list[tuple[Attribute, list[str]]]:
+        """Return the attributes that are written by menus with items of their own, and the values of these."""
+        return [
+            (
+                next(use for use in self._attributes(widget) if use.role == "attribute"),
+                [item["value"] for item in items],
+            )
+            for widget in self.widgets
+            if widget["type"] == "ATTRIBUTE WRITER DROPDOWN" and (items := widget["inputs"]["writeValues"])
+        ]
+
     def _device(self, reference: str) -> str:
         """Return the Tango name behind `taranta://mid-oet/subarray/01` or `taranta://(Variable)`."""
         name = _bare(reference)

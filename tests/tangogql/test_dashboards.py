@@ -87,6 +87,20 @@ def test_what_it_writes_can_be_written(path: Path, oet: Oet, tangogql: TangoGql)
 
 
 @each_dashboard
+def test_every_item_of_its_menus_can_be_chosen(path: Path, oet: Oet, tangogql: TangoGql) -> None:
+    board = Dashboard(path)
+    for use, values in board.menus:
+        name = use.full_name
+        before = tangogql.values([name])[name]["value"]
+        is_text = tangogql.descriptions([name])[name]["datatype"] == "DevString"
+        for value in values:
+            # A menu has its values as texts; TangoGQL takes a number only as such.
+            answer = tangogql.write(use.device, use.name, value if is_text else int(value))
+            assert answer["ok"], (use, value, answer)
+        assert tangogql.write(use.device, use.name, before)["ok"]
+
+
+@each_dashboard
 def test_its_commands_are_executed_or_refused_in_a_sentence(path: Path, oet: Oet, tangogql: TangoGql) -> None:
     for use in Dashboard(path).commands:
         known = {each["name"]: each["intype"] for each in tangogql.device(use.device)["commands"]}

@@ -81,6 +81,17 @@ def test_one_procedure_too_many_is_refused_readably(oet: Oet, tangogql: TangoGql
         assert refusal(oet, tangogql, "Prepare", "file://good.py") == "OET_TooMany"
 
 
+def test_a_device_that_is_offline_says_so_and_can_still_be_stopped(oet: Oet, tangogql: TangoGql) -> None:
+    running = oet.running("sleepy.py")
+    assert tangogql.write(FIRST, "adminMode", 1)["ok"]
+    try:
+        assert refusal(oet, tangogql, "Prepare", "file://good.py") == "OET_NotAllowed"
+        assert tangogql.execute(FIRST, "StopActive")["ok"]
+        oet.recorder.wait_for_state(running, "STOPPED")
+    finally:
+        assert tangogql.write(FIRST, "adminMode", 0)["ok"]
+
+
 def test_who_has_not_logged_in_may_look_and_do_nothing(oet: Oet, tangogql: TangoGql) -> None:
     answer = tangogql.execute_as_nobody(FIRST, "OverrideWaitForQaReady")
     assert (answer["data"]["executeCommand"], answer["errors"][0]["message"]) == (None, "User is not logged in")

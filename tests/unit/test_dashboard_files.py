@@ -24,7 +24,14 @@ def test_devices_attributes_and_commands_are_found_wherever_a_widget_has_them(tm
     choice = _widget(
         "ATTRIBUTE WRITER DROPDOWN",
         attribute=_reference(_VARIABLE, "selectedscript"),
+        writeValues=[],
         writeValuesSpectrum={"device": _VARIABLE, "attribute": "availablescripts"},
+    )
+    menu = _widget(
+        "ATTRIBUTE WRITER DROPDOWN",
+        attribute=_reference(_SECOND, "adminmode"),
+        writeValues=[{"title": "ONLINE", "value": "0"}, {"title": "OFFLINE", "value": "1"}],
+        writeValuesSpectrum={"device": None, "attribute": None},
     )
     stop = {"device": _VARIABLE, "command": "StopActive", "acceptedType": "DevVoid"}
     fleet = _widget(
@@ -39,7 +46,14 @@ def test_devices_attributes_and_commands_are_found_wherever_a_widget_has_them(tm
         json.dumps(
             {
                 "variables": [{"name": "OetDevice", "class": "OetDevice", "device": _FIRST}],
-                "widget": [_widget("BOX", status, choice), _widget("COMMAND", command=stop), fleet, timeline, empty],
+                "widget": [
+                    _widget("BOX", status, choice),
+                    _widget("COMMAND", command=stop),
+                    fleet,
+                    timeline,
+                    empty,
+                    menu,
+                ],
             }
         )
     )
@@ -52,5 +66,7 @@ def test_devices_attributes_and_commands_are_found_wherever_a_widget_has_them(tm
         ("TABULAR_VIEW", "attribute", "mid-oet/subarray/01/healthstate"),
         ("TABULAR_VIEW", "attribute", "mid-oet/subarray/02/healthstate"),
         ("TIMELINE", "attribute", "mid-oet/subarray/02/activeprocedurestate"),
+        ("ATTRIBUTE WRITER DROPDOWN", "attribute", "mid-oet/subarray/02/adminmode"),
     ]
+    assert [(use.name, values) for use, values in read.menus] == [("adminmode", ["0", "1"])]
     assert read.commands == [Command("COMMAND", "mid-oet/subarray/01", "StopActive", "DevVoid")]
