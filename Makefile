@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all install-postgresql install-tangodb install-outside test-faults bench bench-quick check lint types coverage schemas site-files format clean
+.PHONY: help demo up test test-all install-postgresql install-tangodb install-outside test-faults bench bench-quick check lint types coverage schemas site-files pictures format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,7 +61,7 @@ install-tangodb:
 	  sh tests/support/install_tangodb.sh || echo "DatabaseDS and MariaDB cannot be installed: no test runs with them" >&2; fi
 
 install-outside:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb accesscontrol cpp; do \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb accesscontrol cpp chromium; do \
 	  sh tests/support/install_$$each.sh || echo "install_$$each.sh has failed: the tests that need it are skipped" >&2; \
 	done; fi
 
@@ -103,6 +103,9 @@ schemas: $(STAMP)  ## write the JSON Schemas anew, after a change of what client
 site-files: $(STAMP)  ## write tango-config/ and taranta/ anew, after a change of properties, attributes or dashboards
 	PYTHONPATH=tests $(BIN)/python -m support.site_files
 	$(BIN)/oet config taranta --output taranta
+
+pictures: $(STAMP)  ## make the pictures of the dashboards in docs/images anew, from devices that run; needs tests/support/install_chromium.sh
+	PYTHONPATH=tests $(BIN)/python -m support.board_picture
 
 format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff format .

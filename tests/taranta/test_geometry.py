@@ -121,7 +121,7 @@ BROKEN = {
         "not fit",
     ),
     "enumeration": (of_attribute("activeprocedurestate", size=4), "'INITIALISING' does not fit"),
-    "number": (of_attribute("activeprogress", size=3), "'100 %' does not fit"),
+    "number": (of_attribute("activeprogress", size=9), "'100 %' does not fit"),
     "id": (of_attribute("activeprocedureid", size=2), "'Id: 999999' does not fit"),
     "long-text": (of_attribute("activescript", widgetCss="padding: 0"), "a long activeScript"),
     "menu-button": (

@@ -14,8 +14,8 @@ from ._config import arguments_checked, config
 from ._status import Ended, Status
 
 _ALL = "all"
-_DEVICE = re.compile(r"[^/\s]+/[^/\s]+/[^/\s]+")
-_PREFIX = re.compile(r"\S+://")
+_DEVICE = re.compile(r"[\w.-]+/[\w.-]+/[\w.-]+", re.ASCII)
+_PREFIX = re.compile(r"[\w.-]+://", re.ASCII)
 
 
 @config.command("taranta")

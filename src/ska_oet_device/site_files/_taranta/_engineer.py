@@ -15,9 +15,9 @@ _HEADER = 50
 _TITLE = 30
 _LINE = 30
 _TABLE = 90
-_TEXT = 120
-_PROCEDURES = 200
-_COMMANDS = 40
+_TEXT = 80
+_PROCEDURES = 120
+_COMMANDS = 50
 _EVENTS = 280
 _ANSWER = 300
 _MENU = 40  # above the values of a menu
@@ -33,6 +33,7 @@ _TEXTS = (
     "selectedProcedureDetails",
     "selectedProcedureOutput",
     "Status",
+    "buildState",
 )
 _ROWS = (("procedureIds", 70), ("procedureScripts", 0), ("procedureStates", 130))
 _SETTINGS = ("adminMode", "loggingLevel")
@@ -91,8 +92,12 @@ def _columns(device: str) -> tuple[_Parts, ...]:
     own = [each for each in rest if not each.name.startswith(_OTHERS)]
     return (
         [(_TITLE, w.title("Attributes")), *_lines(device, own)],
-        [*_settings(device), *_tables(device, own, _TABLE)],
-        [*_rows(device), *_titled([(name, w.text(device, name)) for name in _TEXTS], _TEXT)],
+        [(_TITLE, w.title("Settings and lists")), *_settings(device), *_tables(device, own, _TABLE)],
+        [
+            (_TITLE, w.title("Procedures and texts")),
+            *_rows(device),
+            *_titled([(name, w.text(device, name)) for name in _TEXTS], _TEXT),
+        ],
         [(_TITLE, w.title("Long-running commands")), *_lines(device, commands), *_tables(device, commands, _COMMANDS)],
     )
 
@@ -114,26 +119,26 @@ def _settings(device: str) -> _Parts:
     parts: _Parts = []
     for name in _SETTINGS:
         height = _MENU + _VALUE * len(attribute(name).labels)
-        parts += [(_TITLE, w.title(f"Set {name}")), (-(-height // STEP) * STEP, w.dropdown(device, name, name))]
+        parts += [(_TITLE, w.subtitle(f"Set {name}")), (-(-height // STEP) * STEP, w.dropdown(device, name, name))]
     return parts
 
 
 def _rows(device: str) -> _Parts:
     """Return the attributes that have one value a procedure, side by side."""
-    title = w.title(", ".join(name for name, _ in _ROWS))
+    title = w.subtitle(", ".join(name for name, _ in _ROWS))
     values = Row([(width, w.values(device, name)) for name, width in _ROWS], gap=0)
     return [(_TITLE, title), (_PROCEDURES, values)]
 
 
 def _events(device: str) -> list[Node]:
     logs = [Column(((_TITLE, w.title(text)), (0, w.log(device, name, 40))), gap=0) for name, text in _LOGS]
-    texts = [Column(((_TITLE, w.title(text)), (0, w.text(device, name))), gap=0) for name, text in _PRINTED]
+    texts = [Column(((_TITLE, w.title(text)), (0, w.tail(device, name))), gap=0) for name, text in _PRINTED]
     return [*logs, *texts]
 
 
 def _titled(parts: Sequence[tuple[str, Node]], height: int) -> _Parts:
-    """Return each part below a title with the name of its attribute."""
-    return [each for name, part in parts for each in ((_TITLE, w.title(name)), (height, part))]
+    """Return each part below the name of its attribute."""
+    return [each for name, part in parts for each in ((_TITLE, w.subtitle(name)), (height, part))]
 
 
 def _height(parts: Sequence[tuple[int, Node]]) -> int:

@@ -14,6 +14,7 @@ PANEL = "#f3f5f8"
 CLEAR = "transparent"
 TITLE_TEXT = "#ffffff"
 TITLE_BACKGROUND = "#22364f"
+SUBTITLE_BACKGROUND = "#d9e0e8"
 
 # Of states: each says by its place and its word, too, what it says by its colour.
 RUNNING = "#1565c0"
@@ -29,31 +30,28 @@ LINE = css(**_LINE, overflow="hidden", white_space="nowrap", border_bottom="1px 
 
 NUMBER = css(**_LINE, height="100%", white_space="nowrap", font_weight="600")
 
-SENTENCES = css(padding="4px 10px", box_sizing="border-box", overflow="auto", height="100%", line_height="20px")
+SENTENCES = css(**_LINE, overflow="auto", height="100%", line_height="20px")
 """Words that go on in the next line, and are scrolled if there are many."""
 
 MIDDLE = css(**_LINE)
 
-TITLE_CSS = css(
-    padding="0 10px",
-    box_sizing="border-box",
-    display="flex",
-    align_items="center",
-    font_weight="600",
-    border_radius="4px 4px 0 0",
-)
+TITLE_CSS = css(**_LINE, font_weight="600")
 
-LINES = css(
-    padding="6px 10px",
-    box_sizing="border-box",
-    overflow="auto",
-    white_space="pre-wrap",
-    font_family="monospace",
-    font_size="12px",
-    line_height="16px",
-    height="100%",
-)
+_LINES = {
+    "padding": "6px 10px",
+    "box_sizing": "border-box",
+    "overflow": "auto",
+    "white_space": "pre-wrap",
+    "font_family": "monospace",
+    "font_size": "12px",
+    "line_height": "16px",
+    "height": "100%",
+}
+LINES = css(**_LINES)
 """Lines of a terminal, which are scrolled."""
+
+TAIL = css(**_LINES, display="flex", flex_direction="column-reverse")
+"""The same, where the last lines count: what is laid out from below is scrolled to its end, and stays there."""
 
 SCROLLED = css(overflow="auto", height="100%", box_sizing="border-box")
 TABLE = css(overflow="auto", height="100%", box_sizing="border-box", background_color=PAPER)

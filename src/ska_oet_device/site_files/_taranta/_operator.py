@@ -56,18 +56,17 @@ def _active(device: str) -> Node:
         layout="horizontal",
     )
     which = (
-        (300, w.display(device, state, size=1.8)),
-        (160, w.display(device, "activeProcedureId", "Id", size=1.2)),
+        (260, w.display(device, state, size=1.8)),
+        (150, w.display(device, "activeProcedureId", "Id", size=1.2)),
         (0, w.display(device, "activeScript", "Script", size=1.2)),
     )
-    what = ((300, w.display(device, "activeFunction", "Function")), (0, w.display(device, "activeActivity", "Now")))
+    what = ((260, w.display(device, "activeFunction", "Function")), (0, w.display(device, "activeActivity", "Now")))
     facts = Column(((30, w.title("Active procedure")), (50, Row(which, 0)), (40, lamps), (30, Row(what, 0))), gap=0)
-    percent = w.display(device, "activeProgress", size=1.8, precision=0, css=looks.NUMBER)
-    progress = Column(
-        ((30, w.title("Progress")), (0, Row(((120, w.dial(device, "activeProgress")), (0, percent)), 0))), gap=0
-    )
+    percent = w.display(device, "activeProgress", size=2.5, precision=0, css=looks.NUMBER)
+    dial = Row(((140, w.dial(device, "activeProgress")), (0, percent)), 0)
+    progress = Column(((30, w.title("Progress")), (0, dial)), gap=0)
     stop = Row(((330, w.button(device, "StopActive", "STOP", looks.STOP_BUTTON)), (0, None)))
-    return Row(((_SIDE, stop), (0, facts), (250, progress)))
+    return Row(((_SIDE, stop), (0, facts), (_SIDE, progress)))
 
 
 def _to_run(device: str) -> Node:
@@ -134,11 +133,12 @@ def _health(device: str) -> Node:
 def _texts(device: str) -> Node:
     """What the active script prints, how the newest failure came about, and the selected procedure."""
     selected = Column(
-        ((0, w.text(device, "selectedProcedureDetails")), (110, w.text(device, "selectedProcedureOutput")))
+        ((0, w.text(device, "selectedProcedureDetails")), (110, w.tail(device, "selectedProcedureOutput")))
     )
     titled = (
-        ("Output of the active procedure", w.text(device, "scriptOutput")),
-        ("Newest failure", w.text(device, "stacktrace")),
+        ("Output of the active procedure", w.tail(device, "scriptOutput")),
+        ("Newest failure", w.tail(device, "stacktrace")),
         ("Selected procedure", selected),
     )
-    return Row([(0, Column(((30, w.title(text)), (0, part)), gap=0)) for text, part in titled])
+    columns = [Column(((30, w.title(text)), (0, part)), gap=0) for text, part in titled]
+    return Row(((0, columns[0]), (0, columns[1]), (_SIDE, columns[2])))

@@ -44,6 +44,11 @@ def title(text: str) -> Widget:
     return label(text, TITLE, looks.TITLE_TEXT, looks.TITLE_BACKGROUND, looks.TITLE_CSS)
 
 
+def subtitle(text: str) -> Widget:
+    """Return the title of one of many parts below a title."""
+    return label(text, 0.95, looks.TEXT, looks.SUBTITLE_BACKGROUND, looks.TITLE_CSS)
+
+
 def box(*inner: Widget, layout: str = "vertical") -> Widget:
     """Return widgets of one size, one below the other or side by side, in a box that Taranta keeps together."""
     return Widget(
@@ -149,6 +154,11 @@ def display(
 def text(device: str, name: str) -> Widget:
     """Return a long text, or lines of one, which are scrolled within their widget."""
     return display(device, name, background=looks.PANEL, css=looks.LINES)
+
+
+def tail(device: str, name: str) -> Widget:
+    """Return lines of which the last count: they are seen, and the others are scrolled to."""
+    return display(device, name, background=looks.PANEL, css=looks.TAIL)
 
 
 def lamp(device: str, name: str, value: str, text: str, colour: str, otherwise: str = looks.OFF) -> Widget:
@@ -358,7 +368,7 @@ def table(device: str, name: str, rows: int, columns: int) -> Widget:
             "showIndex": False,
             "showLabel": False,
             "showWarning": False,
-            "fontSize": 14,
+            "fontSize": 12,
         },
     )
 

@@ -1,0 +1,107 @@
+"""The boards as Chromium shows them, with values of running devices: all of them are there, and nothing is cut off."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.board_html import Reading, Seen, page
+from support.board_picture import Browser, chromium, drawn, page_of
+from support.helvetica import width
+from support.nights import NAMES, a_night
+from support.tango_server import Oet
+
+from ska_oet_device.site_files import BOARDS
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(chromium() is None, reason="Chromium is not installed: tests/support/install_chromium.sh"),
+]
+
+SHOWN = {
+    "operator": ["STOP", "RUNNING", "file://observe.py", "40 %", "pointing 24 of 60", "does not reach J0437-4715"],
+    "engineer": ["activeScript", "lrcFinished", "PointingError", '"state": "RUNNING"', '"command": "Run"'],
+    "fleet": [*NAMES, "75 %", "FAILED", "READY"],
+}
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Oet]]:
+    with a_night(tmp_path_factory.mktemp("night")) as devices:
+        yield devices
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Browser:
+    return Browser(tmp_path)
+
+
+@pytest.mark.parametrize("which", BOARDS)
+def test_a_board_shows_what_the_devices_say_and_cuts_nothing_off(which, night, browser, tmp_path):
+    text, pixels = page_of(drawn(which, tmp_path), night)
+    said = html.unescape(text).replace("\xa0", " ")
+    missing = [each for each in SHOWN[which] if each not in said]
+    assert missing == []
+    assert browser.measured(text, pixels) == []
+
+
+@pytest.mark.parametrize("which", BOARDS)
+def test_a_picture_of_a_board_is_as_large_as_the_board(which, night, browser, tmp_path):
+    text, pixels = page_of(drawn(which, tmp_path), night)
+    target = tmp_path / "picture.png"
+    browser.picture(text, pixels, target)
+    header = target.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    size = tuple(int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
+    assert all(0 <= one - other <= 20 for one, other in zip(size, pixels, strict=True))
+
+
+LABEL = {
+    "type": "LABEL",
+    "id": "1",
+    "x": 0,
+    "y": 0,
+    "width": 10,
+    "height": 3,
+    "inputs": {
+        "text": "",
+        "size": 1,
+        "textColor": "#000000",
+        "backgroundColor": "#ffffff",
+        "customCss": "white-space: nowrap",
+    },
+}
+
+
+def of_label(text: str, **more: object) -> str:
+    """Return the page of a board with one label."""
+    label = {**LABEL, "inputs": {**LABEL["inputs"], "text": text, **more}}
+    return page({"name": "", "variables": [], "widget": [label]}, Seen({}), 10)
+
+
+def test_a_text_that_is_cut_off_is_found(browser):
+    assert browser.measured(of_label("It fits"), (200, 100)) == []
+    ((name, *_),) = {tuple(each) for each in browser.measured(of_label("It is too long to fit there"), (200, 100))}
+    assert name == "LABEL 1"
+
+
+SAMPLE = (
+    "The quick brown fox jumps over 1,234,567 lazy dogs: (STOP) [RUN] {x} <y> ~ 'q' \"Q\" & @ # $ % ^ * _ + = | / ? !"
+)
+
+
+@pytest.mark.parametrize("weight", ["400", "700"])
+def test_the_table_of_widths_is_that_of_the_browser(weight, browser):
+    script = f"""<!doctype html><meta charset=utf-8><pre id="measured"></pre><script>
+const context = document.createElement("canvas").getContext("2d");
+context.font = "{weight} 1000px 'Liberation Sans'";
+context.fontKerning = "none";
+document.getElementById("measured").textContent = context.measureText({SAMPLE!r}).width;
+</script>"""
+    assert browser.measured(script, (200, 100)) == pytest.approx(width(SAMPLE, 1000, bold=weight == "700"), rel=0.005)
+
+
+def test_a_value_that_is_invalid_is_shown_as_none():
+    assert Reading(None, unit="%").text(None) == "-"
