@@ -16,8 +16,6 @@ from ._requests import script_of_uri
 from ._script_arguments import NOTHING, parse_script_arguments, selected_run
 from ._serving import Serving
 
-_HOW = "choose one of availableScripts"
-
 
 class OperatorCommands(Serving):
     """Commands without arguments, and the writing of what they act on."""
@@ -44,9 +42,10 @@ class OperatorCommands(Serving):
     def StartSelected(self) -> None:
         """Call main of the selected procedure, with what scriptArguments has for it; of the newest that is READY."""
         with self._pressed("StartSelected") as request:
-            uid = self._service.selection.process_uid
+            selection = self._service.selection
+            uid = selection.process_uid
             request.concerns(uid)
-            main = parse_script_arguments(self._service.selection.arguments).main
+            main = parse_script_arguments(selection.arguments).main
             summary = self._service.start(StartProcessCommand(uid or None, "main", main), request.caller)
             request.answer(f"procedure {summary.id} of {summary.script.script_uri}")
 
@@ -111,6 +110,7 @@ class OperatorCommands(Serving):
             request.answer(f"{f'procedure {uid}' if uid else 'the active procedure'}{followed}")
 
     def _selected_run(self) -> tuple[PrepareProcessCommand, ProcedureInput]:
-        if not self._service.selection.script:
-            raise InvalidStateError(f"no script is selected: {_HOW}, and write it to selectedScript")
-        return selected_run(self._service.selection)
+        selection = self._service.selection  # once: somebody else may select another one meanwhile
+        if not selection.script:
+            raise InvalidStateError("no script is selected: choose one of availableScripts, for selectedScript")
+        return selected_run(selection)
