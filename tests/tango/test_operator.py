@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import tango
 from support.hanging import hanging
-from support.tango_server import SCRIPTS, EventRecorder, reason_of, serving
+from support.tango_server import SCRIPTS, EventRecorder, Oet, Server, free_port, reason_of, serving
 from support.waiting import wait_until
 
 from ska_oet_device.procedure.ui._operator_texts import HEAD
@@ -685,3 +685,43 @@ def test_a_restart_of_the_server_keeps_what_is_selected_also_what_is_not_there_a
     assert oet.proxy.State() == tango.DevState.ON
     assert refusal_of(oet.proxy.RunSelected)[0] == "OET_ScriptNotFound"
     oet.proxy.StopSelected()
+
+
+@pytest.mark.long
+def test_without_a_database_what_is_selected_survives_a_restart_of_the_whole_server(tmp_path):
+    port, name = free_port(), "mid-oet/subarray/01"
+    arguments = ["nodb", "-nodb", "-dlist", name, "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
+    wanted = {"selectedScript": "file://hello.py", "scriptArguments": '{"dwell": 2}', "selectedProcedure": 0}
+    for is_first in (True, False):
+        server = Server(arguments, tmp_path, None)
+        try:
+            oet = Oet(None, name, server, f"tango://127.0.0.1:{port}/{name}#dbase=no")
+            if is_first:
+                offered(oet, "hello.py")
+                for each, value in wanted.items():
+                    oet.proxy.write_attribute(each, value)
+            assert told(oet) == written(oet) == wanted
+            oet.close()
+            assert server.stop() == 0
+        finally:
+            server.clean_up()
+
+
+def test_a_selected_procedure_that_has_left_the_attributes_is_told_to_be_gone(oet):
+    with oet.properties(HistoryLength=1):
+        uid = oet.run("good.py")
+        oet.recorder.wait_for_end(uid)
+        oet.proxy.selectedProcedure = uid
+        for _ in range(2):
+            oet.recorder.wait_for_end(oet.run("good.py"))
+        wait_until(lambda: uid not in oet.proxy.procedureIds, 10, "it has left the attributes")
+        for name in ("selectedProcedureState", "selectedProcedureDetails"):
+            assert oet.proxy.read_attribute(name).quality == tango.AttrQuality.ATTR_INVALID
+            wait_until(
+                lambda name=name: oet.recorder.newest[name].quality == tango.AttrQuality.ATTR_INVALID,
+                10,
+                "it is pushed",
+            )
+        assert oet.proxy.selectedProcedure == uid
+        oet.proxy.StopSelected()
+        assert refusal_of(oet.proxy.StartSelected)[0] == "OET_InvalidState"

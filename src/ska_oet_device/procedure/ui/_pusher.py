@@ -276,6 +276,9 @@ class EventPusher:
         shown.wait_for_qa_ready = self._service.script_context.wait_for_qa_ready
         shown.scripts = self._service.scripts.uris
         selected, shown.selection = shown.selection, self._service.selection
+        if selected.process_uid != shown.selection.process_uid:
+            self._output.begin()
+            events.is_behind = True
         shown.admin_mode, shown.logging_level = self._service.admin_mode, self._logging_level()
         events.look_for_listeners()
         is_new = events.push(Occasion.REFRESH, shown, now)
@@ -283,9 +286,6 @@ class EventPusher:
         self._status.show(events.device, shown.snapshot)
         if events.push_state() or is_new:
             self._repeats.ask()
-        if selected.process_uid != shown.selection.process_uid:
-            self._output.begin()
-            events.is_behind = True
         if events.is_behind:
             self._push_snapshot(events, now)
             events.push_heard(Occasion.COMMANDS, shown, now)
