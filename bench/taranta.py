@@ -62,9 +62,8 @@ def _device(running: Running) -> str:
 
 def _page(running: Running, tangogql: TangoGql) -> Subscription:
     """Open a page that shows everything, and wait until it does."""
-    names = {f"{_device(running)}/{name}".lower() for name in PUSHED}
-    page = tangogql.subscribe(names)
-    wait_until(lambda: {f"{frame.device}/{frame.attribute}" for frame in page.frames()} == names, 30, "a frame each")
+    page = tangogql.subscribe(f"{_device(running)}/{name}" for name in PUSHED)
+    page.wait_for_all()
     return page
 
 

@@ -96,15 +96,15 @@ format=%(asctime)s %(name)s %(message)s
 _SOURCES = "{ metrics { subscribedAttrs { name eventType listeners deviceAccessible } } }"
 
 
-def _token() -> str:
-    """Return what a log-in of Taranta leaves in a browser: a JSON Web Token, signed with HS256."""
+def _cookie(**more: Any) -> str:
+    """Return what a log-in of Taranta leaves in a browser: a JSON Web Token, signed with HS256; `more` are claims."""
 
     def encoded(data: bytes) -> str:
         return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
-    header, claims = {"alg": "HS256", "typ": "JWT"}, {"username": USER, "groups": []}
+    header, claims = {"alg": "HS256", "typ": "JWT"}, {"username": USER, "groups": [], **more}
     signed = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
-    return f"{signed}.{encoded(hmac.new(_SECRET.encode(), signed.encode(), hashlib.sha256).digest())}"
+    return f"taranta_jwt={signed}.{encoded(hmac.new(_SECRET.encode(), signed.encode(), hashlib.sha256).digest())}"
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ class Subscription:
         self._connection = contextlib.ExitStack()
         self._socket = self._connection.enter_context(connect(url, subprotocols=[old], max_size=None, compression=None))
         self._send(type="connection_init", payload={})
-        variables = {"fullNames": [name.lower() for name in names]}
+        self._names = {name.lower() for name in names}
+        variables = {"fullNames": sorted(self._names)}
         self._send(type="start", id="1", payload={"query": _SUBSCRIBE, "variables": variables})
         self._thread = threading.Thread(target=self._read, name="frames of TangoGQL")
         self._thread.start()
@@ -183,6 +184,21 @@ class Subscription:
         with self._lock:
             self._frames.clear()
 
+    def wait_for_all(self, seconds: float = 30) -> None:
+        """Wait until the page shows each of its attributes: from now on it hears of every change.
+
+        :raises AssertionError: one has not come within `seconds`
+        """
+
+        def missing() -> set[str]:
+            frames = self.frames()
+            return self._names - {f"{frame.device}/{frame.attribute}" for frame in frames if not frame.error}
+
+        try:
+            wait_until(lambda: not missing(), seconds, "a value of each attribute")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; without one: {missing()}") from None
+
     def wait_for(self, attribute: str, is_wanted: Callable[[Any], Any], seconds: float = 30) -> Frame:
         """Return the first frame of an attribute whose value is wanted."""
 
@@ -217,7 +233,7 @@ class TangoGql:
 
     def __init__(self, tango_host: str, folder: Path) -> None:
         self._log = folder / "tangogql.log"
-        self._cookie = f"taranta_jwt={_token()}"
+        self._cookie = _cookie()
         arguments = ["tangogql.main:app", "--host", "127.0.0.1", "--port", "0", "--no-use-colors"]
         environment = {**os.environ, "TANGO_HOST": tango_host, "TANGOGQL_SECRET": _SECRET}
         (folder / "logging.ini").write_text(_LOGGING)
@@ -297,6 +313,10 @@ class TangoGql:
     def execute_as_nobody(self, device: str, command: str) -> dict[str, Any]:
         """Execute a command without a log-in; returns the whole answer."""
         return self.post(_EXECUTE, {"device": device, "command": command})
+
+    def execute_too_late(self, device: str, command: str) -> dict[str, Any]:
+        """Execute a command with a log-in that is over; returns the whole answer."""
+        return self.post(_EXECUTE, {"device": device, "command": command}, _cookie(exp=time.time() - 1))
 
     def subscribe(self, names: Iterable[str]) -> Subscription:
         """Open a page that shows attributes, `device/attribute` each."""

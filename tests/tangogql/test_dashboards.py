@@ -9,7 +9,6 @@ import pytest
 from support.dashboards import Attribute, Command, Dashboard, dashboards
 from support.tango_server import Oet
 from support.tangogql import TangoGql
-from support.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -66,12 +65,7 @@ def _fits(use: Attribute, described: dict[str, str]) -> bool:
 def test_all_it_shows_arrives_by_event(path: Path, oet: Oet, tangogql: TangoGql) -> None:
     names = _names(Dashboard(path).attributes)
     with tangogql.subscribe(names) as page:
-        wait_until(
-            lambda: {f"{frame.device}/{frame.attribute}" for frame in page.frames()} == set(names),
-            30,
-            f"a frame each of {names}",
-        )
-        assert [frame for frame in page.frames() if frame.error] == []
+        page.wait_for_all()
         sources = tangogql.sources()
     assert {name: sources[name] for name in names} == dict.fromkeys(names, "CHANGE_EVENT")
 

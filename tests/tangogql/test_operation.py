@@ -24,10 +24,7 @@ def test_a_procedure_is_chosen_run_followed_and_stopped_with_what_the_operators_
     written = {use.name for use in board.attributes if "WRITER" in use.widget}
     buttons = {use.name for use in board.commands}
     with tangogql.subscribe(names) as page:
-        wait_until(
-            lambda: {f"{frame.device}/{frame.attribute}" for frame in page.frames()} == set(names), 30, "a frame each"
-        )
-
+        page.wait_for_all()
         assert {"selectedscript", "scriptarguments", "selectedprocedure"} <= written
         script = next(uri for uri in page.latest("availableScripts") if uri.endswith("/progress.py"))
         arguments = '{"seconds": 600, "percent": 12.5, "activity": "slewing"}'
@@ -68,7 +65,7 @@ def _state_in(rows: list[list[str]], uid: int) -> str:
 
 def test_every_state_of_a_procedure_is_heard_in_its_order(oet: Oet, tangogql: TangoGql) -> None:
     with tangogql.subscribe([f"{FIRST}/lifecycleEvent"]) as page:
-        wait_until(lambda: page.frames(), 30, "the first frame")
+        page.wait_for_all()
         uid = json.loads(tangogql.execute(FIRST, "Run", "file://good.py")["output"])["id"]
         oet.recorder.wait_for_end(uid)
         expected = oet.recorder.states(uid)

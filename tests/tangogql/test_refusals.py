@@ -96,3 +96,10 @@ def test_who_has_not_logged_in_may_look_and_do_nothing(oet: Oet, tangogql: Tango
     answer = tangogql.execute_as_nobody(FIRST, "OverrideWaitForQaReady")
     assert (answer["data"]["executeCommand"], answer["errors"][0]["message"]) == (None, "User is not logged in")
     assert tangogql.values([f"{FIRST}/state"])[f"{FIRST}/state"]["value"] == "ON"
+
+
+def test_who_has_been_logged_in_for_too_long_is_told_so(oet: Oet, tangogql: TangoGql) -> None:
+    running = oet.running("sleepy.py")
+    answer = tangogql.execute_too_late(FIRST, "StopActive")
+    assert (answer["data"]["executeCommand"], answer["errors"][0]["message"]) == (None, "Signature has expired")
+    assert oet.state(running) == "RUNNING"

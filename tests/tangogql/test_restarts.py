@@ -24,7 +24,7 @@ _RETRIES = 240  # seconds: TangoGQL tries again once a minute what failed a minu
 @contextlib.contextmanager
 def _page(tangogql: TangoGql, device: str) -> Iterator[Subscription]:
     with tangogql.subscribe(f"{device}/{name}" for name in _SHOWN) as page:
-        wait_until(lambda: {frame.attribute for frame in page.frames()} == set(_SHOWN), 30, "a frame each")
+        page.wait_for_all()
         yield page
 
 

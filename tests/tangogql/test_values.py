@@ -22,10 +22,7 @@ def test_every_attribute_arrives_by_event_and_none_is_polled(oet: Oet, tangogql:
     names = _full(*(each["name"] for each in tangogql.device(FIRST)["attributes"]))
     assert {f"{FIRST}/{name}".lower() for name in PUSHED} <= {name.lower() for name in names}
     with tangogql.subscribe([*names, _ADMIN]) as page:
-        expected = {name.lower() for name in [*names, _ADMIN]}
-        wait_until(
-            lambda: {f"{frame.device}/{frame.attribute}" for frame in page.frames()} == expected, 30, "a frame each"
-        )
+        page.wait_for_all()
         assert [frame for frame in page.frames() if frame.error] == []
         sources = tangogql.sources()
     # What has no events is told as such: this test would notice.

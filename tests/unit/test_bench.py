@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench import floors
+from bench import floors, taranta
 from bench.figures import Figure, Report, number, of_samples, percentile, report_of
 from bench.goals import GOALS, markdown_goals, met_goals, verdict
 from bench.table import comparison, markdown
@@ -59,3 +59,11 @@ def test_a_goal_with_a_floor_is_met_near_it_only(value, expected):
 def test_goals_that_were_not_measured_are_not_met():
     assert met_goals(report()) == f"0 of {len(GOALS)} goals are met, {len(GOALS)} not measured"
     assert markdown_goals(report()).count("not measured") == len(GOALS)
+
+
+def test_without_tangogql_the_benchmark_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(taranta, "PROGRAMS", tmp_path)
+    made = report()
+    taranta.measure(made, None, 1, quick=True)
+    (figure,) = made.figures
+    assert (figure.value, figure.note) == (None, ".venv-taranta is missing: make .venv-taranta/.up-to-date")
