@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.board_html import Reading, Seen, page
-from support.board_picture import Browser, chromium, drawn, page_of
+from support.board_html import Reading, Seen, page, size
+from support.board_picture import GRID, Browser, chromium, drawn, page_of, seen_on
 from support.helvetica import width
 from support.nights import NAMES, a_night
 from support.tango_server import Oet
@@ -45,6 +47,24 @@ def test_a_board_shows_what_the_devices_say_and_cuts_nothing_off(which, night, b
     missing = [each for each in SHOWN[which] if each not in said]
     assert missing == []
     assert browser.measured(text, pixels) == []
+
+
+LONG = {
+    "activescript": "file://commissioning/2026/november/holography/raster_scan_with_a_long_name.py",
+    "selectedscript": "file://commissioning/2026/november/holography/raster_scan_with_a_long_name.py",
+    "activefunction": "a_function_that_has_a_long_name",
+    "activeactivity": "waiting for the antenna SKA036 to leave its limit",
+}
+
+
+@pytest.mark.parametrize("which", ["operator", "fleet"])
+def test_names_may_be_long(which, night, browser, tmp_path):
+    path = drawn(which, tmp_path)
+    seen = seen_on(path, night)
+    readings = {key: replace(each, value=LONG.get(key[1], each.value)) for key, each in seen.readings.items()}
+    assert set(LONG) & {name for _, name in readings}
+    shown = json.loads(path.read_text())
+    assert browser.measured(page(shown, replace(seen, readings=readings), GRID), size(shown, GRID)) == []
 
 
 @pytest.mark.parametrize("which", BOARDS)

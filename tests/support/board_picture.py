@@ -51,11 +51,12 @@ def drawn(which: str, folder: Path) -> Path:
 def page_of(path: Path, devices: Mapping[str, Oet]) -> tuple[str, tuple[int, int]]:
     """Return the page of a dashboard that shows running devices, and its width and height in pixels."""
     shown = json.loads(path.read_text())
-    return page(shown, _seen(Dashboard(path), devices), GRID), size(shown, GRID)
+    return page(shown, seen_on(path, devices), GRID), size(shown, GRID)
 
 
-def _seen(dashboard: Dashboard, devices: Mapping[str, Oet]) -> Seen:
-    """Read all that a board shows."""
+def seen_on(path: Path, devices: Mapping[str, Oet]) -> Seen:
+    """Read all that a board shows, from running devices."""
+    dashboard = Dashboard(path)
     wanted = {(each.device, each.name) for each in dashboard.attributes}
     wanted |= {(device, "state") for device in dashboard.devices}
     readings = {(device, name): _reading(devices[device].proxy, name) for device, name in sorted(wanted)}

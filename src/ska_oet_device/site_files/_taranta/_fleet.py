@@ -14,14 +14,14 @@ _TITLE = 30
 _ROW = 40
 
 _COLUMNS = (
-    (420, "Subarray"),
-    (150, "Healthy"),
-    (150, "Running"),
-    (150, "Failed"),
+    (400, "Subarray"),
+    (100, "Healthy"),
+    (100, "Running"),
+    (100, "Failed"),
     (100, "Id"),
-    (170, "State"),
+    (160, "State"),
     (120, "Progress"),
-    (300, "Script"),
+    (400, "Script"),
     (0, "Now"),
 )
 
@@ -63,8 +63,8 @@ def _row(device: str) -> Node:
         w.display(device, "activeProcedureId"),
         w.display(device, state),
         w.display(device, "activeProgress", precision=0),
-        w.display(device, "activeScript"),
-        w.display(device, "activeActivity"),
+        w.display(device, "activeScript", css=looks.TWO_LINES),
+        w.display(device, "activeActivity", css=looks.TWO_LINES),
     )
     return Row([(width, cell) for (width, _), cell in zip(_COLUMNS, cells, strict=True)], gap=0)
 

@@ -25,16 +25,20 @@ BAD = "#d50000"
 OFF = "#cfd6de"
 
 _LINE = {"padding": "0 10px", "box_sizing": "border-box", "display": "flex", "align_items": "center"}
-LINE = css(**_LINE, overflow="hidden", white_space="nowrap", border_bottom="1px solid #e1e6ec")
+_RULE = "1px solid #e1e6ec"
+LINE = css(**_LINE, overflow="hidden", white_space="nowrap", border_bottom=_RULE)
 """One line, which ends at the edge of its widget."""
 
 NUMBER = css(**_LINE, height="100%", white_space="nowrap", font_weight="600")
 
-SENTENCES = css(**_LINE, overflow="auto", height="100%", line_height="20px")
-"""Words that go on in the next line, and are scrolled if there are many."""
+_WORDS = {**_LINE, "align_items": "safe center", "height": "100%", "overflow_wrap": "anywhere"}
+SENTENCES = css(**_WORDS, overflow="auto", line_height="20px")
+"""Words that go on in the next line, and are scrolled if there are many: from the first of them on, so "safe"."""
+
+TWO_LINES = css(**_WORDS, overflow="hidden", line_height="18px", border_bottom=_RULE)
+"""A name that may be long: what it ends with is to be seen, too."""
 
 MIDDLE = css(**_LINE)
-
 TITLE_CSS = css(**_LINE, font_weight="600")
 
 _LINES = {

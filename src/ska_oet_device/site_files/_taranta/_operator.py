@@ -58,10 +58,13 @@ def _active(device: str) -> Node:
     which = (
         (260, w.display(device, state, size=1.8)),
         (150, w.display(device, "activeProcedureId", "Id", size=1.2)),
-        (0, w.display(device, "activeScript", "Script", size=1.2)),
+        (0, w.display(device, "activeScript", "Script", css=looks.TWO_LINES)),
     )
-    what = ((260, w.display(device, "activeFunction", "Function")), (0, w.display(device, "activeActivity", "Now")))
-    facts = Column(((30, w.title("Active procedure")), (50, Row(which, 0)), (40, lamps), (30, Row(what, 0))), gap=0)
+    what = (
+        (260, w.display(device, "activeFunction", "Function", css=looks.TWO_LINES)),
+        (0, w.display(device, "activeActivity", "Now", css=looks.TWO_LINES)),
+    )
+    facts = Column(((30, w.title("Active procedure")), (50, Row(which, 0)), (30, lamps), (40, Row(what, 0))), gap=0)
     percent = w.display(device, "activeProgress", size=2.5, precision=0, css=looks.NUMBER)
     dial = Row(((140, w.dial(device, "activeProgress")), (0, percent)), 0)
     progress = Column(((30, w.title("Progress")), (0, dial)), gap=0)
@@ -80,7 +83,7 @@ def _to_run(device: str) -> Node:
     parts = Column(
         (
             (220, w.dropdown(device, "selectedScript", "Choose a script", choices="availableScripts")),
-            (40, w.display(device, "selectedScript", "Chosen")),
+            (40, w.display(device, "selectedScript", "Chosen", css=looks.TWO_LINES)),
             (40, w.writer(device, "scriptArguments", "Arguments")),
             (0, w.text(device, "scriptArguments")),
             (60, buttons),
