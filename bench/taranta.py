@@ -28,6 +28,7 @@ RUN, RUN_AT_A_PROXY = "Run by HTTP → RUNNING at a websocket", "Run → RUNNING
 KILLED, ANEW, DATABASE = "device server killed", "whole server started anew", "database killed and started"
 TOLD, RIGHT, EVENTS = "until a page shows that", "until it shows what is so", "until it has events again"
 REOPENED = "device server killed, all its pages closed, and forgotten: one opened → events"
+PRESSED = "device server killed, until a Stop by HTTP, pressed five times a second, is accepted"
 POLLED = "database killed and started: attributes without events meanwhile"
 
 _SERVERS = 4  # of each kind of restart
@@ -46,6 +47,7 @@ def measure(report: Report, stack: Stack, rounds: int, *, quick: bool) -> None:
         if not quick:
             _restarts(report, stack, tangogql)
             with stack.server() as running:
+                _pressed(report, running, tangogql)
                 _reopened(report, running, tangogql)
     if not quick:
         with (
@@ -201,6 +203,30 @@ def _case(stack: Stack, tangogql: TangoGql, kind: str) -> Iterator[_Case]:
         restart = start_anew if kind == ANEW else running.server.device_server().kill
         with _page(running, tangogql) as page:
             yield _Case(device, restart, page)
+
+
+def _pressed(report: Report, running: Running, tangogql: TangoGql) -> None:
+    """Kill the device server while a script runs, and press the button until it works."""
+    device, samples = _device(running), []
+    for _ in range(_SERVERS):
+        uid = int(json.loads(tangogql.execute(device, "Run", "file://sleeps.py")["output"])["id"])
+        wait_until(functools.partial(_is, running, uid, "RUNNING"), 30, "it is RUNNING")
+        began = time.time()
+        running.server.device_server().kill()
+        wait_until(functools.partial(_press_stop, tangogql, device), 60, "Stop is accepted")
+        samples.append(time.time() - began)
+        wait_until(functools.partial(_is, running, uid, "STOPPED"), 30, "it is STOPPED")
+    report.add(_seconds(PRESSED, samples, _SERVERS))
+
+
+def _press_stop(tangogql: TangoGql, device: str) -> bool:
+    time.sleep(0.2)
+    return bool(tangogql.execute(device, "StopActive")["ok"])
+
+
+def _is(running: Running, uid: int, state: str) -> bool:
+    (summary,) = json.loads(tango.DeviceProxy(running.url).command_inout("Summarise", [uid]))
+    return bool(summary["state"] == state)
 
 
 def _reopened(report: Report, running: Running, tangogql: TangoGql) -> None:

@@ -327,6 +327,24 @@ class TangoGql:
         found = self.ask(_SOURCES)["metrics"]["subscribedAttrs"]
         return {each["name"]: each["eventType"] for each in found}
 
+    def wait_for_events(self, names: Iterable[str], seconds: float = 240) -> None:
+        """Wait until TangoGQL has the values of all these from change events.
+
+        At once, as a rule.  What it could not subscribe to, on a busy machine say, it tries again a minute or two later.
+
+        :raises AssertionError: it still reads one of them again and again, or has not been asked for it
+        """
+        wanted = {name.lower() for name in names}
+
+        def others() -> dict[str, str]:
+            sources = self.sources()
+            return {name: sources.get(name, "none") for name in wanted if sources.get(name) != "CHANGE_EVENT"}
+
+        try:
+            wait_until(lambda: not others(), seconds, "events of each attribute")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; without: {others()}") from None
+
     # -- its end
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ from support.tango_server import FIRST, Oet
 from support.tangogql import TangoGql
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 _SHOWN = ("State", "activeProcedureState", "procedureTable", "scriptOutput", "scriptEvent", "lifecycleEvent")
 _STOPPED = 9
@@ -24,6 +24,7 @@ def test_a_page_shows_the_end_of_a_flood_by_events_and_misses_no_state(
         assert tangogql.write(FIRST, "selectedScript", f"file://{script}")["ok"]
         assert tangogql.write(FIRST, "scriptArguments", "{}")["ok"]
         page.wait_for_all()
+        tangogql.wait_for_events(names)
         page.clear()
         assert tangogql.execute(FIRST, "RunSelected")["ok"]
         page.wait_for("State", lambda state: state == "RUNNING")

@@ -10,7 +10,7 @@ from support.tango_server import FIRST, Oet
 from support.tangogql import TangoGql
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 _OPERATORS = "oet-operator.wj"
 
@@ -25,6 +25,7 @@ def test_a_procedure_is_chosen_run_followed_and_stopped_with_what_the_operators_
     buttons = {use.name for use in board.commands}
     with tangogql.subscribe(names) as page:
         page.wait_for_all()
+        tangogql.wait_for_events(names)
         assert {"selectedscript", "scriptarguments", "selectedprocedure"} <= written
         script = next(uri for uri in page.latest("availableScripts") if uri.endswith("/progress.py"))
         arguments = '{"seconds": 600, "percent": 12.5, "activity": "slewing"}'

@@ -18,7 +18,6 @@ from support.waiting import wait_until
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 _SHOWN = ("state", "status", "procedureids", "procedurestates", "activeprocedurestate", "healthstate", "scriptoutput")
-_RETRIES = 240  # seconds: TangoGQL tries again once a minute what failed a minute ago or longer
 
 
 @contextlib.contextmanager
@@ -57,7 +56,7 @@ def test_a_killed_device_server_is_told_then_polled_and_has_events_again(
         page.wait_for("state", lambda state: state == "ON")
         page.wait_for("procedurestates", lambda states: states[-1:] == ["STOPPED"])
 
-        wait_until(lambda: _sources(tangogql, name) == {"CHANGE_EVENT"}, _RETRIES, "events again")
+        tangogql.wait_for_events(f"{name}/{each}" for each in _SHOWN)
         page.clear()
         assert tangogql.execute(name, "Run", "file://sleepy.py")["ok"]
         page.wait_for("state", lambda state: state == "RUNNING")
@@ -86,8 +85,7 @@ def test_a_page_that_is_closed_and_opened_after_a_restart_has_events_again(
     try:
         oet = Oet(database, name, second)
         with _page(tangogql, name) as page:
-            # At once, as a rule; where the first attempt fails, a minute or two later.
-            wait_until(lambda: _sources(tangogql, name) == {"CHANGE_EVENT"}, _RETRIES, "events again")
+            tangogql.wait_for_events(f"{name}/{each}" for each in _SHOWN)
             uid = json.loads(tangogql.execute(name, "Run", "file://good.py")["output"])["id"]
             page.wait_for("procedureids", lambda ids: uid in ids)
         oet.close()
