@@ -221,7 +221,10 @@ class ScriptExecutionService:
             uid = self._begin_command(request, procedure.id)
             self._start(procedure, call, force=cmd.force_start, command_uid=uid)
             self._note_request(procedure, "Start", caller, time=call.time)
-            return procedure.summary
+            summary = procedure.summary
+        if uid:
+            self._await_history()  # whoever has a uid is told its end, whatever dies
+        return summary
 
     def run(
         self, cmd: PrepareProcessCommand, fn_name: str, run_args: ProcedureInput, caller: Caller | None = None
@@ -266,6 +269,7 @@ class ScriptExecutionService:
                 if self._procedures.abort_failure != failure:
                     self._commands.note_abort_problem(uid, self._procedures.abort_failure)
                 self._tell_commands(self._commands.close_abort(uid, clock.time()))
+        self._await_history()  # whoever has a uid is told its end, whatever dies
         return uid
 
     def _stop_for_abort(
