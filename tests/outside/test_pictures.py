@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.board_html import Reading, Seen, page, size
@@ -15,7 +16,7 @@ from support.helvetica import width
 from support.nights import NAMES, a_night
 from support.tango_server import Oet
 
-from ska_oet_device.site_files import BOARDS
+from ska_oet_device.site_files import BOARDS, Site, board
 
 pytestmark = [
     pytest.mark.long,
@@ -49,6 +50,12 @@ def test_a_board_shows_what_the_devices_say_and_cuts_nothing_off(which, night, b
     assert browser.measured(text, pixels) == []
 
 
+def flat(widgets: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for widget in widgets:
+        yield widget
+        yield from flat(widget.get("innerWidgets", []))
+
+
 LONG = {
     "activescript": "file://commissioning/2026/november/holography/raster_scan_with_a_long_name.py",
     "selectedscript": "file://commissioning/2026/november/holography/raster_scan_with_a_long_name.py",
@@ -65,6 +72,22 @@ def test_names_may_be_long(which, night, browser, tmp_path):
     assert set(LONG) & {name for _, name in readings}
     shown = json.loads(path.read_text())
     assert browser.measured(page(shown, replace(seen, readings=readings), GRID), size(shown, GRID)) == []
+
+
+def test_each_argument_that_the_engineer_may_choose_is_taken(night):
+    proxy = night[NAMES[0]].proxy
+    asked = []
+    for widget in flat(json.loads(board("engineer", Site()))["widget"]):
+        for choice in widget["inputs"].get("commandArgs", []):
+            command = widget["inputs"]["command"]
+            is_text = command["acceptedType"] == "DevString"
+            answer = proxy.command_inout(
+                command["command"], choice["value"] if is_text else json.loads(choice["value"])
+            )
+            asked.append((command["command"], choice["name"]))
+            assert isinstance(json.loads(answer), list)
+            assert json.loads(answer), f"{asked[-1]}: nothing"
+    assert ("History", "failed") in asked
 
 
 @pytest.mark.parametrize("which", BOARDS)

@@ -198,7 +198,13 @@ class _Drawing:
     def _command(self, inputs: Mapping[str, Any]) -> str:
         command = inputs["command"]
         hint = _escaped(command["intypedesc"])
-        argument = f'<span class="field hint">{hint}</span>' if command["acceptedType"] != "DevVoid" else ""
+        chosen = [each["name"] for each in inputs["commandArgs"] if each["isDefault"]]
+        field = (
+            f'<span class="field">{_escaped(chosen[0])} ▾</span>'
+            if chosen
+            else f'<span class="field hint">{hint}</span>'
+        )
+        argument = field if command["acceptedType"] != "DevVoid" else ""
         button = f'<button style="{_style(inputs["btnCss"])}">{_escaped(inputs["buttonText"])}</button>'
         answer = self._seen.answers.get(command["command"]) if inputs["displayOutput"] else None
         shown = f'<pre class="answer">{_escaped(_tree(answer))}</pre>' if answer is not None else ""

@@ -32,8 +32,6 @@ GRID = 10
 _MARGIN = 10  # pixels to the right and below
 _LARGEST = 200_000  # bytes of a picture
 _EVENTS = {"lifecycleevent": "LifecycleEvents", "scriptevent": "ScriptEvents"}
-_ASKED: dict[str, Any] = {"History": "", "Requests": "", "Environments": None, "Summarise": []}
-"""What is asked on the engineer's board, and with what."""
 
 
 def chromium() -> str | None:
@@ -61,8 +59,21 @@ def seen_on(path: Path, devices: Mapping[str, Oet]) -> Seen:
     wanted |= {(device, "state") for device in dashboard.devices}
     readings = {(device, name): _reading(devices[device].proxy, name) for device, name in sorted(wanted)}
     first = devices[NAMES[0]].proxy
-    asked = {each.name for each in dashboard.commands} & set(_ASKED)
-    return Seen(readings, {name: first.command_inout(name, _ASKED[name]) for name in sorted(asked)})
+    return Seen(readings, {name: first.command_inout(name, argument) for name, argument in _asked(dashboard).items()})
+
+
+def _asked(dashboard: Dashboard) -> dict[str, Any]:
+    """Return the commands with answers that can be called without anything being written, with what they take."""
+    asked: dict[str, Any] = {}
+    for widget in dashboard.widgets:
+        if widget["type"] == "COMMAND" and widget["inputs"]["displayOutput"]:
+            command, choices = widget["inputs"]["command"], widget["inputs"]["commandArgs"]
+            if command["acceptedType"] == "DevVoid":
+                asked[command["command"]] = None
+            for each in reversed(choices):
+                is_text = command["acceptedType"] == "DevString"
+                asked[command["command"]] = each["value"] if is_text else json.loads(each["value"])
+    return asked
 
 
 def _reading(proxy: tango.DeviceProxy, name: str) -> Reading:

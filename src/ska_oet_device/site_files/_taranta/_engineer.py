@@ -39,15 +39,20 @@ _ROWS = (("procedureIds", 70), ("procedureScripts", 0), ("procedureStates", 130)
 _SETTINGS = ("adminMode", "loggingLevel")
 _OTHERS = ("lrc", "_lrc", "longRunning")  # what the names begin with that tell of long-running commands
 _RECORDS = (
-    ("History", "History"),
-    ("Requests", "Requests"),
-    ("Environments", "Environments"),
-    ("Summarise", "Summaries"),
-    ("LifecycleEvents", "Lifecycle events"),
-    ("ScriptEvents", "Script events"),
-    ("Output", "Output"),
-    ("CheckReport", "Report of a check"),
+    (
+        "History",
+        "History",
+        (("newest", "{}"), ("failed", '{"state": "FAILED"}'), ("stopped", '{"state": "STOPPED"}')),
+    ),
+    ("Requests", "Requests", (("newest", "{}"),)),
+    ("Environments", "Environments", ()),
+    ("Summarise", "Summaries", (("all in the attributes", "[]"),)),
+    ("LifecycleEvents", "Lifecycle events", (("all", "0"),)),
+    ("ScriptEvents", "Script events", (("all that are kept", "0"),)),
+    ("Output", "Output", ()),
+    ("CheckReport", "Report of a check", ()),
 )
+"""What is asked: a command, what it is called here, and arguments to choose from, so that nobody writes JSON."""
 
 _Parts = list[tuple[int, Node]]
 
@@ -61,7 +66,10 @@ def engineers_board(device: str, variable: str, names: Mapping[str, str]) -> tup
     """
     columns = _columns(device)
     shown = max(_height(column) for column in columns)
-    calls = [Column(((_TITLE, w.title(text)), (0, w.call(device, name, name))), gap=0) for name, text in _RECORDS]
+    calls = [
+        Column(((_TITLE, w.title(text)), (0, w.call(device, name, name, choices=choices))), gap=0)
+        for name, text, choices in _RECORDS
+    ]
     parts: _Parts = [
         (_HEADER, _header(device, variable, names)),
         (shown, Row([(0, _filled(column, shown)) for column in columns])),

@@ -265,19 +265,33 @@ def button(device: str, name: str, text: str, css: str, *, confirm: bool = False
     return _command(device, name, text, css, looks.WHOLE, confirm=confirm, output=False)
 
 
-def call(device: str, name: str, text: str, *, confirm: bool = False) -> Widget:
-    """Return a button with a field for the argument, if there is one, and the answer below."""
-    return _command(device, name, text, looks.PLAIN_BUTTON, looks.ANSWER, confirm=confirm, output=True)
+def call(device: str, name: str, text: str, *, choices: Sequence[tuple[str, str]] = ()) -> Widget:
+    """Return a button with the answer below, and with a field for the argument, if there is one.
+
+    :param choices: names and values of arguments, of which one is chosen instead of written; the first one, at first
+    """
+    return _command(device, name, text, looks.PLAIN_BUTTON, looks.ANSWER, confirm=False, output=True, choices=choices)
 
 
-def _command(device: str, name: str, text: str, button: str, css: str, *, confirm: bool, output: bool) -> Widget:
+def _command(
+    device: str,
+    name: str,
+    text: str,
+    button: str,
+    css: str,
+    *,
+    confirm: bool,
+    output: bool,
+    choices: Sequence[tuple[str, str]] = (),
+) -> Widget:
+    offered = [{"name": each, "value": value, "isDefault": not i} for i, (each, value) in enumerate(choices)]
     return Widget(
         "COMMAND",
         {
             "title": "",
             "buttonText": text,
             "command": command_reference(device, name),
-            "commandArgs": [],
+            "commandArgs": offered,
             "showDevice": False,
             "showTangoDB": False,
             "showCommand": False,
