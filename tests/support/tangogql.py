@@ -330,7 +330,7 @@ class TangoGql:
     def wait_for_events(self, names: Iterable[str], seconds: float = 240) -> None:
         """Wait until TangoGQL has the values of all these from change events.
 
-        At once, as a rule.  What it could not subscribe to, on a busy machine say, it tries again a minute or two later.
+        At once, as a rule.  What it could not subscribe to, on a busy machine, it tries again a minute or two later.
 
         :raises AssertionError: it still reads one of them again and again, or has not been asked for it
         """
