@@ -79,7 +79,7 @@ test-faults: $(STAMP)  ## kill and stop every process 300 times (OET_FAULT_ROUND
 	OET_HYPOTHESIS_EXAMPLES=$${OET_HYPOTHESIS_EXAMPLES:-10000} $(BIN)/python -m pytest --timeout 3600 \
 	  tests/unit/test_commands_property.py $(ARGS)
 
-bench: $(STAMP) $(PEERS)/.up-to-date $(TARANTA)/.up-to-date  ## measure everything, beside the peers: 15 minutes; table in build/bench.md
+bench: $(STAMP) $(PEERS)/.up-to-date $(TARANTA)/.up-to-date  ## measure everything, beside the peers: 20 minutes; table in build/bench.md
 	@mkdir -p build
 	$(BIN)/python -m bench --peers $(PEERS) --json build/bench.json --markdown build/bench.md $(ARGS)
 
