@@ -274,13 +274,27 @@ def _record_of_loss(number: int) -> logging.LogRecord:
     return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (number,), None, "log")
 
 
+def _descriptor() -> int:
+    """Return where the log goes: Tango's Starter throws standard output away, and keeps standard error in its file."""
+    return 2 if _is_null(1) and not _is_null(2) else 1
+
+
+def _is_null(descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(os.devnull))
+    except OSError:  # it is closed
+        return True
+
+
 def configure_server_logging(arguments: Sequence[str], *, threaded: bool = False) -> DirectHandler:
     """Send the log of a process of the server to its standard output, replacing what was set up before.
+
+    Where that is /dev/null, and standard error is not, to standard error.
 
     :param arguments: the command line's, whose -v says how much; INFO unless told otherwise
     :param threaded: have a thread write; the handler then decides, by filters, what is logged
     """
-    writer = LineWriter()
+    writer = LineWriter(_descriptor())
     handler = QueuedHandler(writer) if threaded else DirectHandler(writer)
     handler.setFormatter(SkaFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)  # other people's libraries

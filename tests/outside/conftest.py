@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -44,20 +45,34 @@ class Starter:
 @pytest.fixture
 def starter(database: Database, tmp_path: Path) -> Iterator[Starter]:
     """A Starter of this machine, which finds OetDevice where this interpreter's programs lie."""
+    with running_starter(database, tmp_path) as starter:
+        yield starter
+
+
+@contextlib.contextmanager
+def running_starter(
+    database: Database, folder: Path, environment: dict[str, str] | None = None, **properties: int
+) -> Iterator[Starter]:
+    """Run a Starter.
+
+    :param folder: for its logs
+    :param environment: which its servers inherit
+    :param properties: those of its device
+    """
     if not STARTER.exists():
         pytest.skip("Debian's package tango-starter is not installed: tests/support/install_starter.sh")
-    host, logs = socket.gethostname().partition(".")[0], tmp_path / "logs"
-    logs.mkdir()  # the Starter makes only the folder below
+    host, logs = own_host(), folder / "logs"
+    logs.mkdir(exist_ok=True)  # the Starter makes only the folder below
     device, info = f"tango/admin/{host}", tango.DbDevInfo()
     info.name, info._class, info.server = device, "Starter", f"Starter/{host}"
     database.tango.add_device(info)
-    programs = str(Path(sys.executable).parent)
-    database.put_properties(device, {"StartDsPath": programs, "LogFileHome": str(logs), "AutoRestartDuration": 0})
-    with (tmp_path / "starter.log").open("wb") as log:
+    where = {"StartDsPath": str(Path(sys.executable).parent), "LogFileHome": str(logs)}
+    database.put_properties(device, {**where, "AutoRestartDuration": 0, **properties})
+    with (folder / "starter.log").open("ab") as log:
         process = subprocess.Popen(
             [str(STARTER), host, "-ORBendPoint", "giop:tcp:127.0.0.1:0"],
-            env={**os.environ, "TANGO_HOST": database.host},
-            cwd=tmp_path,
+            env={**os.environ, "TANGO_HOST": database.host, **(environment or {})},
+            cwd=folder,
             stdout=log,
             stderr=log,
         )
@@ -68,6 +83,11 @@ def starter(database: Database, tmp_path: Path) -> Iterator[Starter]:
     finally:
         process.kill()
         process.wait()
+
+
+def own_host() -> str:
+    """Return this machine's name as a Starter has it."""
+    return socket.gethostname().partition(".")[0]
 
 
 def _answers(proxy: tango.DeviceProxy) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tango
-from support.durable import Station
+from support.durable import BIND, Station
 from support.mariadb import MariaDatabase
+from support.tango_server import Oet, Server
 from support.waiting import wait_until
 
 
@@ -53,3 +56,74 @@ def test_a_script_runs_on_while_the_database_is_killed_and_the_device_server_too
     made.wait_for(uid, "COMPLETE")
     made.oet.close()
     assert made.server.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_scripts_and_clients_do_not_notice_that_mariadb_is_away_and_databaseds_is_not(made, mariadb, tmp_path, how):
+    made.start()
+    uid = made.oet.ready("step.py", str(tmp_path))
+    made.oet.start(uid)
+    made.wait_for(uid, "RUNNING")
+    mariadb.put_properties(made.device, {"MaxProcedures": 1})
+    if how == "killed":
+        mariadb.server.kill()
+    else:
+        os.kill(mariadb.server.pid, signal.SIGSTOP)
+    made.proxy.waitForQaReady = False
+    made.proxy.Init()
+    wait_until(lambda: made.proxy.state() == tango.DevState.ALARM, 20, "State says that the properties are not read")
+    assert "cannot be read from the Tango database" in made.proxy.status()
+    (tmp_path / "end").touch()
+    made.wait_for(uid, "COMPLETE")
+    made.wait_for(made.oet.run("quick.py"), "COMPLETE")
+    if how == "killed":
+        mariadb.server.start()
+        mariadb.kill_and_start_again()  # Debian's finds no MariaDB again by itself
+    else:
+        os.kill(mariadb.server.pid, signal.SIGCONT)
+    wait_until(lambda: made.proxy.state() == tango.DevState.ON, 60, "the properties have been read")
+    wait_until(lambda: _kept_flag(made, mariadb) == ["false"], 40, "the flag is kept")
+    made.oet.ready("waits.py")
+    with pytest.raises(tango.DevFailed, match="MaxProcedures is 1"):
+        made.oet.prepare("quick.py")
+    made.oet.close()
+    assert made.server.stop() == 0
+
+
+def _kept_flag(made: Station, mariadb: MariaDatabase) -> list[str]:
+    try:
+        found = mariadb.tango.get_device_attribute_property(made.device, "waitForQaReady")
+    except tango.DevFailed:  # a client that was refused connects again after a second
+        return []
+    return list(found["waitForQaReady"].get("__value", []))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("killed", "it fails: Failed to query TANGO database"),
+        ("stopped", "timed out"),
+        ("late", "has no Tango database"),
+    ],
+)
+def test_a_first_start_waits_for_mariadb_behind_a_databaseds_that_answers(made, mariadb, tmp_path, how, said):
+    if how == "late":
+        mariadb.stop()
+    if how == "stopped":
+        os.kill(mariadb.server.pid, signal.SIGSTOP)
+    else:
+        mariadb.server.kill()
+    if how == "late":
+        mariadb.start_databaseds()
+    server = Server([made.instance, *BIND, "--wait-for-database"], tmp_path / "first", mariadb.host)
+    made.servers.append(server)
+    wait_until(lambda: said in server.log_text() and "the start waits for it" in server.log_text(), 40, "it waits")
+    if how == "stopped":
+        os.kill(mariadb.server.pid, signal.SIGCONT)
+    else:
+        mariadb.server.start()
+        mariadb.kill_and_start_again()
+    made._oet = Oet(mariadb, made.device, server)
+    made.wait_for(made.oet.run("quick.py"), "COMPLETE")
+    made.oet.close()
+    assert server.stop() == 0

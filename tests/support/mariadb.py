@@ -124,7 +124,7 @@ class MariaDatabase(Database):
         self.server = server
         self.name = server.add_tango_database()
         self.host = f"127.0.0.1:{free_port()}"
-        self._process = self._start_databaseds()
+        self.start_databaseds()
         try:
             self.tango = wait_until(lambda: self._connect(self._port_number), 30, "the database answers")
         except BaseException:
@@ -141,9 +141,10 @@ class MariaDatabase(Database):
         account = {"MYSQL_USER": "tango", "MYSQL_PASSWORD": "tango", "MYSQL_HOST": "localhost"}
         return {**account, "MYSQL_DATABASE": self.name, "HOME": str(self.server.folder)}
 
-    def _start_databaseds(self) -> subprocess.Popen[bytes]:
+    def start_databaseds(self) -> None:
+        """Start its DatabaseDS, and do not wait for that."""
         with self._log.open("ab") as log:
-            return subprocess.Popen(
+            self._process = subprocess.Popen(
                 [str(_DATABASEDS), "2", "-ORBendPoint", f"giop:tcp:{self.host}"],
                 env={**os.environ, **self.account, "TANGO_HOST": self.host},
                 stdout=log,
@@ -152,7 +153,7 @@ class MariaDatabase(Database):
 
     def kill_and_start_again(self) -> None:
         self.stop()
-        self._process = self._start_databaseds()
+        self.start_databaseds()
         wait_until(lambda: self._connect(self._port_number), 30, "the database answers again")
 
 

@@ -252,3 +252,18 @@ def test_the_thread_that_writes_is_waited_for_at_the_end(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert [LINE.fullmatch(line)["message"] for line in done.stdout.splitlines()] == [str(n) for n in range(1000)]
     assert done.stderr == ""
+
+
+def test_where_standard_output_is_thrown_away_as_by_tangos_starter_the_log_is_on_standard_error():
+    program = (
+        "import logging\n"
+        "from ska_oet_device.logs import configure_server_logging\n"
+        "configure_server_logging([])\n"
+        "logging.getLogger('ska_oet_device').info('a line')\n"
+    )
+    thrown = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True
+    )
+    assert thrown.stderr.endswith(b"|a line\n")
+    kept = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert (kept.stdout.endswith(b"|a line\n"), kept.stderr) == (True, b"")
