@@ -7,6 +7,7 @@ STAMP := $(VENV)/.up-to-date
 PEERS := .venv-peers
 RECIPES := .venv-recipes
 TARANTA := .venv-taranta
+TELEMETRY := .venv-telemetry
 # Most tests wait most of the time.  A file is run by one process: its fixtures are made once.
 IN_PARALLEL := -n 2 --dist loadfile
 
@@ -36,10 +37,10 @@ up: $(STAMP)  ## keep the same servers running for itango, until Ctrl-C
 
 test: $(STAMP) install-postgresql install-tangodb  ## run the tests, but those that take long or need other people's programs; report in build/reports
 	@mkdir -p build/reports
-	$(BIN)/python -m pytest $(IN_PARALLEL) --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql --ignore tests/telemetry -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
 	@$(call WITH_MARIADB,-m "not long" $(SOME_WITH_MARIADB))
 
-test-all: $(STAMP) $(RECIPES)/.up-to-date $(TARANTA)/.up-to-date install-postgresql install-outside  ## run all tests; report in build/reports
+test-all: $(STAMP) $(RECIPES)/.up-to-date $(TARANTA)/.up-to-date $(TELEMETRY)/.up-to-date install-postgresql install-outside  ## run all tests; report in build/reports
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest $(IN_PARALLEL) --junitxml=build/reports/unit-tests.xml $(ARGS)
 	@$(call WITH_MARIADB,tests/tango)
@@ -68,7 +69,7 @@ install-outside:
 coverage: export COVERAGE_FOLDER := $(CURDIR)/build/coverage
 coverage: $(STAMP) install-postgresql  ## say which lines no test reaches, in any process; report in build/coverage
 	@rm -rf build/coverage && mkdir -p build/coverage
-	-$(BIN)/python -m coverage run -m pytest --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql -m "not long" $(ARGS)
+	-$(BIN)/python -m coverage run -m pytest --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql --ignore tests/telemetry -m "not long" $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet || true  # who was killed while it wrote has left a part of a file
 	@rm -f build/coverage/data.*
 	@$(BIN)/python -m coverage html --quiet --directory build/coverage/html
@@ -112,7 +113,7 @@ format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the virtual environment and everything that was built
-	rm -rf $(VENV) $(PEERS) $(RECIPES) $(TARANTA) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(RECIPES) $(TARANTA) $(TELEMETRY) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian keeps a part of Python's venv module in a package of its own, python3-venv.
@@ -150,6 +151,14 @@ $(TARANTA)/.up-to-date: constraints.txt tests/tangogql/requirements.txt
 	@echo "Making $(TARANTA) with TangoGQL"
 	@$(TARANTA)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(TARANTA)
 	@$(TARANTA)/bin/python -m pip install -q --requirement tests/tangogql/requirements.txt
+	@touch $@
+
+# As a site that traces installs the server.  Apart from ours, which shows that nothing needs OpenTelemetry.
+$(TELEMETRY)/.up-to-date: pyproject.toml constraints.txt tests/telemetry/requirements.txt
+	@$(CHECK_PYTHON)
+	@echo "Making $(TELEMETRY) with OpenTelemetry"
+	@$(TELEMETRY)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(TELEMETRY)
+	@$(TELEMETRY)/bin/python -m pip install -q --editable '.[telemetry]' --requirement tests/telemetry/requirements.txt
 	@touch $@
 
 # What cannot be installed is reported by the benchmark as missing.

@@ -37,13 +37,15 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "|": r"\x7c"}
 Deliver = Callable[[logging.LogRecord, str], None]
 
 
-def about(device: str, process_uid: int = 0, run_id: str = "") -> dict[str, Any]:
-    """Return what a record's `extra` says of whom it concerns: a device, and maybe one of its procedures."""
+def about(device: str, process_uid: int = 0, run_id: str = "", trace: str = "") -> dict[str, Any]:
+    """Return what a record's `extra` says of whom it concerns: a device, maybe one of its procedures, and a trace."""
     tags = f"tango-device:{device}" if device else ""
     if process_uid:
         tags += f",procedure:{process_uid}"
     if run_id:
         tags += f",run:{run_id}"
+    if trace:
+        tags += f",trace:{trace}"
     return {"device": device, "tags": tags}
 
 

@@ -81,6 +81,7 @@ def command(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         @functools.wraps(function)
         def call(ctx: typer.Context, **given: Any) -> Any:
             shell = _shell(ctx, given)
+            shell.program = f"oet {name}"
             with shell.only_oet_devices():
                 return function(shell, **given)
 

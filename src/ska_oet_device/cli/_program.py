@@ -13,6 +13,7 @@ import typer
 from . import _boards, _check, _health_command, _looks, _runs, _site_files, _streams, _watch  # noqa: F401 - they add their commands
 from ._app import app
 from ._status import Ended, Status, ended_by, say, unwritable
+from ._tracing import end_trace
 
 
 def main(program: str, arguments: Sequence[str]) -> None:
@@ -72,6 +73,7 @@ def _is_c_locale() -> bool:
 
 def _leave(status: int, program: str, *, as_json: bool) -> None:
     """End at once: to take Tango apart would take longer than what was asked for."""
+    end_trace()
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -17,6 +17,7 @@ from ._status import Ended, Status, unwritable
 from ._table import table
 from ._tango_host import NOT_SET, is_tango_host_set
 from ._text import one_line
+from ._tracing import begin_trace
 
 if TYPE_CHECKING:
     from ..client import OetClient
@@ -40,12 +41,14 @@ class Shell:
     :param as_json: whether all that is written is JSON, one object a line
     :param utc: whether times are UTC; else they are local
     :param login: who is said to ask; None: the login name
+    :param program: how this call is called in a trace
     """
 
     device: str | None = None
     as_json: bool = False
     utc: bool = False
     login: str | None = None
+    program: str = "oet"
     is_terminal: bool = field(default_factory=lambda: sys.stdout.isatty())
 
     @functools.cached_property
@@ -58,6 +61,7 @@ class Shell:
             raise Ended(Status.USAGE, "usage", NOT_SET)
         from ..client import OetClient
 
+        begin_trace(self.program)
         return OetClient(self.device, user=self.login or _login_name())
 
     @contextlib.contextmanager

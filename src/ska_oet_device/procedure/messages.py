@@ -173,6 +173,8 @@ class Load:
     - max_output: bytes of what it prints that are kept, 0 for all
     - source: what a script in git comes from
     - compatible: whether what other executors offer to scripts can be imported
+    - traceparent: the W3C trace context of the request; "" where nobody traces
+    - asked: when the device server has sent it, in Unix seconds, for the trace; 0: nobody traces
     """
 
     process_uid: int
@@ -191,6 +193,8 @@ class Load:
     compatible: bool = False
     folder: str = ""
     max_output: int = 0
+    traceparent: str = ""
+    asked: float = 0.0
 
 
 @_message
@@ -220,11 +224,13 @@ class Env:
 @_message
 @dataclass(frozen=True)
 class Run:
-    """RUN: call this function of the loaded script."""
+    """RUN: call this function of the loaded script; `traceparent` and `asked` are those of RunFunction."""
 
     fn_name: str
     run_args: Plain
     context: Plain
+    traceparent: str = ""
+    asked: float = 0.0
 
 
 @_message
@@ -373,7 +379,10 @@ class Delay:
 @_message
 @dataclass(frozen=True)
 class RunFunction:
-    """Have a worker call a function, now or when it is READY; `after` must have ended before."""
+    """Have a worker call a function, now or when it is READY; `after` must have ended before.
+
+    - traceparent, asked: see Load; of the request that wants this function called
+    """
 
     device: str
     process_uid: int
@@ -381,6 +390,8 @@ class RunFunction:
     run_args: Plain
     force_start: bool
     after: int | None
+    traceparent: str = ""
+    asked: float = 0.0
 
 
 @_message

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
 from ...event import Bus, topic_name, topics
+from ...trace_context import requested
 from .. import messages
 from ..script import ProcedureInput
 
@@ -60,7 +62,8 @@ class Route:
         self._link.recorded(number)
 
     def _create(self, msg_src: int, load: messages.Load) -> None:
-        self._link.send(replace(load, device=self._device))
+        traceparent = requested.traceparent
+        self._link.send(replace(load, device=self._device, traceparent=traceparent, asked=_now_if(traceparent)))
 
     def _check(self, check: messages.Check) -> None:
         self._link.send(replace(check, device=self._device))
@@ -73,7 +76,13 @@ class Route:
         force_start: bool,
         after: int | None = None,
     ) -> None:
-        self._link.send(messages.RunFunction(self._device, msg_src, call, run_args.as_data(), force_start, after))
+        traceparent = requested.traceparent
+        args = run_args.as_data()
+        self._link.send(
+            messages.RunFunction(
+                self._device, msg_src, call, args, force_start, after, traceparent, _now_if(traceparent)
+            )
+        )
 
     def _stop(self, msg_src: int, reason: str = "") -> None:
         self._link.send(messages.StopProcess(self._device, msg_src, reason))
@@ -95,3 +104,8 @@ class Route:
 
     def _broadcast(self, topic: type, data: dict[str, Any]) -> None:
         self._link.send(messages.Broadcast(self._device, topic_name(topic), data))
+
+
+def _now_if(traceparent: str) -> float:
+    """Return the time, if somebody traces."""
+    return time.time() if traceparent else 0.0

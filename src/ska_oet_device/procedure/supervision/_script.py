@@ -413,7 +413,7 @@ class SupervisedScript:
         self._called = run.fn_name
         worker = self._workers.current
         assert worker is not None
-        worker.send(to_frame(Run(run.fn_name, run.run_args, self._request.context)))
+        worker.send(to_frame(Run(run.fn_name, run.run_args, self._request.context, run.traceparent, run.asked)))
         self._deadline.call(run.fn_name)
 
     @guarded

@@ -12,9 +12,11 @@ import tango
 
 from ...errors import OetError, brief
 from ...logs import about
+from ...trace_context import requested, trace_id
 from ..application import Caller
 from ..history import LARGEST_NUMBER
 from ._devstring import latin1
+from ._tracing import traceparent_now
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Request:
         self._process_uid = 0
         self._result = "done"
         self._audit: Audit | None = None
+        self._traceparent = traceparent_now() if traceparent_now is not None else ""
 
     def parse(self, parser: Callable[[str], tuple[_T, str | None]]) -> _T:
         """Return what the argument asks for, and note its user and its procedure.
@@ -77,6 +80,7 @@ class Request:
         :param audit: keeps a refusal; None: it is not kept.  What is accepted is kept by the service
         """
         self._audit = audit
+        requested.traceparent = self._traceparent
         try:
             yield self
             self._log(self._result)
@@ -87,6 +91,8 @@ class Request:
         except Exception as error:  # the Tango boundary
             _log.exception("%s failed", self._name, extra=about(self._device))
             self._refuse("failed", _INTERNAL, f"{type(error).__name__}: {error}")
+        finally:
+            requested.traceparent = ""
 
     def _refuse(self, result: str, reason: str, text: str) -> None:
         text = brief(text, _LONGEST_REFUSAL)
@@ -108,7 +114,7 @@ class Request:
             self.caller.client or "unknown",
             self.caller.user or "not named",
             result,
-            extra=about(self._device, self._process_uid),
+            extra=about(self._device, self._process_uid, trace=trace_id(self._traceparent)),
         )
 
 

@@ -32,6 +32,7 @@ from ._random_numbers import draw_seeds, find_generators, note_seeds
 from ._rehearsal import rehearse
 from ._streams import Flusher
 from ._surroundings import set_title
+from ._tracing import prepare_tracing
 from ._worker import ScriptWorker, script_signal_handler
 
 _REHEARSALS = 20  # the interpreter adapts its code to what it does within some ten calls
@@ -44,6 +45,7 @@ def prepare_template() -> None:
     """
     define_script_topics()
     note_seeds()
+    prepare_tracing()
     finalisation.prepare()
     for _ in range(_REHEARSALS):
         rehearse(TEMPLATE_TITLE)
@@ -168,4 +170,5 @@ def run_worker(
     prepare(work.finalisation)
     connection.send(WORKER_READY, b"")
     worker.run()
+    worker.tracing.flush()
     work.finalisation.run(worker.exit_status, worker.handlers.hand_over, worker.loop.close, worker.forget)

@@ -24,6 +24,10 @@ class _OnStandardOutput(logging.StreamHandler[TextIO]):
 
     def __init__(self, tags: str) -> None:
         logging.Handler.__init__(self)  # the other one would set the stream
+        self.tag(tags)
+
+    def tag(self, tags: str) -> None:
+        """Have records that bring no tags be told with these."""
         self.setFormatter(SkaFormatter(tags, scripts=True))
 
     @property
@@ -46,12 +50,16 @@ class _Handlers(list[logging.Handler]):
     theirs a NullHandler.
     """
 
-    def __init__(self, ours: logging.Handler) -> None:
+    def __init__(self, ours: _OnStandardOutput) -> None:
         super().__init__()
         self._ours = ours
 
     def __iter__(self) -> Iterator[logging.Handler]:
         return super().__iter__() if len(self) else iter((self._ours,))
+
+    def tag(self, tags: str) -> None:
+        """Have ours tell these tags, whether it is used or not."""
+        self._ours.tag(tags)
 
     def append(self, handler: logging.Handler) -> None:
         """Take a handler of the script: its log is its own from now on, with the level that Python begins with."""
@@ -80,3 +88,9 @@ def configure_logging(tags: str = "") -> None:
     logging.root.setLevel(_OurLevel(logging.INFO))
     if not hasattr(logging.basicConfig, "__wrapped__"):
         logging.basicConfig = _unless_implied(logging.basicConfig)
+
+
+def change_tags(tags: str) -> None:
+    """Have what is logged from now on be told with other tags; a log that the script has set up is its own."""
+    if isinstance(logging.root.handlers, _Handlers):
+        logging.root.handlers.tag(tags)

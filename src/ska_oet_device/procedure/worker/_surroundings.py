@@ -9,6 +9,7 @@ import sys
 
 from ...logs import about
 from ...this_run import ThisRun
+from ...trace_context import trace_id
 from ..messages import Load
 from ._script_log import configure_logging
 from ._streams import Flusher, text_stream
@@ -30,9 +31,14 @@ def take_identity(message: Load) -> ThisRun:
     """Mark this process, and all it will start, as belonging to the procedure."""
     this_run = ThisRun(message.process_uid, message.run_id, message.device, message.context["subarray_id"])
     this_run.tell(message.folder)
-    configure_logging(str(about(message.device, message.process_uid, message.run_id)["tags"]))
+    configure_logging(tags_of(this_run, message.traceparent))
     sys.argv = [message.path]
     return this_run
+
+
+def tags_of(this_run: ThisRun, traceparent: str) -> str:
+    """Return the tags of what the script logs, in the SKA's format."""
+    return str(about(this_run.device, this_run.process_uid, this_run.run_id, trace_id(traceparent))["tags"])
 
 
 def redirect_output(path: str, pipe: int | None, flusher: Flusher | None = None) -> None:

@@ -55,15 +55,18 @@ from ._functions import ScriptCallError, forget_functions, function_of
 from ._handlers import TermHandlers
 from ._importable import let_children_import
 from ._result import result_of
+from ._script_log import change_tags
 from ._streams import Flusher
 from ._surroundings import (
     limit_memory,
     offer_compatibility,
     redirect_output,
     set_title,
+    tags_of,
     take_identity,
     use_memory_reserve,
 )
+from ._tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +139,7 @@ class ScriptWorker(ProcWorker):
         self.exit_status = 0
         self.loop = ScriptLoop()
         self.handlers = TermHandlers()
+        self.tracing = Tracing()
         self.output: int | None = None
         """The pipe for what the script prints, which has come with Load."""
         self._max_memory = 0
@@ -208,6 +212,7 @@ class ScriptWorker(ProcWorker):
         if not self.context:  # else the thread that reads the pipe has it, or a newer one
             self.context = message.context
         self.this_run = take_identity(message)
+        self.tracing.take_up(message)
         self.publish_lifecycle(ProcedureState.IDLE)
 
     def _begin_loading(self, message: Load) -> str:
@@ -225,7 +230,7 @@ class ScriptWorker(ProcWorker):
             return
         path = self._begin_loading(message)
         try:
-            with self._code_of_the_script():
+            with self.tracing.span("load of"), self._code_of_the_script():
                 self.module = self._load_module(path)
                 has_init = callable(vars(self.module).get("init"))
                 if not has_init:  # else that may bind main
@@ -306,7 +311,14 @@ class ScriptWorker(ProcWorker):
     def _run(self, message: Run) -> None:
         self.publish_lifecycle(ProcedureState.RUNNING, message.fn_name)
         self.context = message.context
+        self._follow_trace(message)
         self.main_func(self._call(message.fn_name, ProcedureInput.from_data(message.run_args)))
+
+    def _follow_trace(self, message: Run) -> None:
+        if message.traceparent or self.tracing.traceparent:
+            assert self.this_run is not None
+            change_tags(tags_of(self.this_run, message.traceparent))
+            self.tracing.called(message.traceparent, message.asked, message.fn_name)
 
     def _context_now(self) -> dict[str, Any]:
         """Return what a function that is called now is told; this process, and what it starts, is told the same."""
@@ -320,7 +332,7 @@ class ScriptWorker(ProcWorker):
     def _call(self, name: str, given: ProcedureInput) -> UserFnComplete | UserFnFailed:
         self.run_state = RunThreadState(threading.current_thread(), name)
         try:
-            with self._code_of_the_script():
+            with self.tracing.span(f"{name[:LONGEST_NAME]} of"), self._code_of_the_script():
                 function = function_of(self.module, name)  # type: ignore[arg-type]
                 bound = bind(name, function, given, self._context_now())
                 if bound.filled_in:
