@@ -321,6 +321,40 @@ def test_a_root_that_hangs_keeps_nobody_from_the_others(own_server, tmp_path):
     wait_until(lambda: "file://back.py" in oet.proxy.availableScripts, 60, "it is looked into again")
 
 
+@pytest.mark.long
+def test_a_state_folder_that_hangs_keeps_nobody_from_a_stop_whatever_is_selected_meanwhile(own_server):
+    oet = own_server()
+    uid = oet.run("sleepy.py")
+    oet.recorder.wait_for_state(uid, "RUNNING")
+    select(oet, "good.py")
+    (kept,) = (oet.server.log.parent / "state").rglob("selection.json")
+    with hanging(kept.parent):
+        for number in range(3):
+            oet.proxy.scriptArguments = f"[{number}]"
+            assert oet.proxy.scriptArguments == f"[{number}]"
+        oet.proxy.StopActive()
+    oet.recorder.wait_for_end(uid)
+    wait_until(lambda: json.loads(kept.read_text())["arguments"] == "[2]", 20, "it is kept when the folder is back")
+
+
+@pytest.mark.long
+def test_a_selection_that_tango_cannot_carry_keeps_no_server_from_its_start(own_server):
+    oet = own_server()
+    select(oet, "good.py")
+    (kept,) = (oet.server.log.parent / "state").rglob("selection.json")
+    kept.write_text(json.dumps({"script": "file://good.py", "arguments": "[1]", "process_uid": 2**63}))
+    old = oet.server.device_server()
+    old.kill()
+    wanted = {"selectedScript": "file://good.py", "scriptArguments": "[1]", "selectedProcedure": 0}
+
+    def is_taken_up():
+        with contextlib.suppress(tango.DevFailed):
+            return not old.is_running() and told(oet) == written(oet) == wanted
+        return False
+
+    wait_until(is_taken_up, 40, "the next device server tells the rest of it")
+
+
 # -- what is selected
 
 

@@ -462,6 +462,10 @@ class ScriptExecutionService:
         """What commands without arguments act on."""
         return self._selection.now
 
+    def wait_for_selection(self, seconds: float) -> None:
+        """Wait until what is selected is on the disk, or cannot be, at most so long."""
+        self._selection.wait(seconds)
+
     def list_scripts_again(self) -> None:
         """Have the list of scripts follow what lies below ScriptRoots.  Returns at once; to be called once a second."""
         self.scripts.look_again(self.settings.script_roots)
