@@ -98,6 +98,23 @@ def test_a_write_does_not_wait_for_a_database_that_hangs(monkeypatch, caplog):
     assert wait_until(memory.take, 10) == {"two": "kept"}
 
 
+def test_of_many_writes_while_a_database_hangs_only_the_first_waits(monkeypatch):
+    monkeypatch.setattr(_memory, "_KEEPING", 3.0)
+    kept = Kept()
+    kept.goes_on.clear()
+    memory = memory_of(kept)
+    began = time.monotonic()
+    for number in range(20):
+        memory.keep("one", str(number))
+        memory.keep("two", str(number))
+    assert time.monotonic() - began < 30  # and not 120
+    kept.goes_on.set()
+    memory.wait(10)
+    assert kept.kept == {"one": ["19"], "two": ["19"]}
+    memory.keep("one", "again")  # waits again, and so is kept when it returns
+    assert kept.kept["one"] == ["again"]
+
+
 @pytest.mark.parametrize("sizes", [[10, 130_000, 10], [130_000, 0, 70_000], [60_000, 60_001, 60_000]])
 def test_long_texts_are_kept_in_pieces_that_every_database_takes_and_leave_nothing_of_longer_ones(sizes):
     kept = Kept()

@@ -59,7 +59,7 @@ class Memory:
         self._written: set[str] = set()
         self._pieces: dict[str, int] = {}
         self._values: dict[str, str] | None = None
-        self._busy = self._reading = False
+        self._busy = self._reading = self._late = False
         self._patience = _READING
 
     # -- at the start
@@ -107,7 +107,8 @@ class Memory:
             if not self._busy:
                 self._busy = True
                 threading.Thread(target=self._work, name="memory", daemon=True).start()
-            self._changed.wait_for(lambda: name not in self._wanted, _KEEPING)
+            if not self._late:  # else those who write one behind the other would hold the monitor for good
+                self._late = not self._changed.wait_for(lambda: name not in self._wanted, _KEEPING)
 
     def wait(self, seconds: float) -> None:
         """Wait until everything is kept, at most so long; what is not by then is lost with this process."""
@@ -151,6 +152,7 @@ class Memory:
 
     def _is_kept(self, name: str, text: str) -> None:
         with self._changed:
+            self._late = False
             if self._wanted.get(name) == text:
                 del self._wanted[name]
                 self._changed.notify_all()
