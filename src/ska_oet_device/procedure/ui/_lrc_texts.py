@@ -9,6 +9,8 @@ from ..application import LongRunningCommand, LongRunningCommands
 from . import _shapes as shapes
 from ._devstring import to_json
 
+_ROOM = 64 * 1024  # characters of one event; a client that does not read has a thousand of them wait
+
 
 def command_data(command: LongRunningCommand) -> shapes.LongRunning:
     """Return a command as lrcQueue, lrcExecuting and lrcFinished tell it: what there is of it."""
@@ -35,6 +37,22 @@ def _iso(time: float | None) -> str | None:
 def written(commands: list[LongRunningCommand]) -> list[str]:
     """Return a JSON text of each command."""
     return [to_json(command_data(command)) for command in commands]
+
+
+def newest_written(commands: tuple[LongRunningCommand, ...]) -> list[str]:
+    """Return a JSON text of each command, oldest first; of the newest of them if one event has no room for all.
+
+    The reasons of failures are as long as a hundred of them may be, unless nearly every character is escaped.
+    """
+    texts: list[str] = []
+    room = _ROOM
+    for command in reversed(commands):
+        text = to_json(command_data(command))
+        room -= len(text)
+        if room < 0:
+            break
+        texts.append(text)
+    return texts[::-1]
 
 
 def names(commands: list[LongRunningCommand]) -> list[str]:

@@ -136,7 +136,7 @@ SKA_ATTRIBUTES: tuple[Attribute, ...] = (
         MOST_FINISHED,
         "JSON of each of the last long running commands that have finished, newest last",
         lambda commands: commands.finished,
-        lambda commands: texts.written(list(commands)),
+        texts.newest_written,
     ),
 )
 """In the order in which they are pushed."""
