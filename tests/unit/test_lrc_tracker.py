@@ -220,6 +220,39 @@ def test_a_plain_start_that_waits_behind_a_restart_keeps_its_place():
     assert tracker.status_of(uid) is TaskStatus.QUEUED
 
 
+@pytest.mark.parametrize("first", ["RunScript", "Run", "RunSelected"])
+def test_a_run_of_which_the_server_died_before_it_had_kept_the_call_is_told_apart_and_ends(first):
+    tracker = CommandTracker()
+    gone = summary(1, [(S.CREATING, 1.0), (S.FAILED, 3.0)], {1.0: first}, {}, exit={"reason": "server restarted"})
+    ended = summary(2, timed(*TO_RUNNING, S.READY, S.COMPLETE), {1.0: first}, {})
+    living = summary(3, timed(*TO_READY), {1.0: first, 6.5: "StartScript"}, {6.5: "main"})
+    take_up_earlier(tracker, [gone, ended, living])
+    assert tracker.status_of("6.5_3_StartScript").name == "QUEUED"
+    tracker.changed(3, S.READY, S.RUNNING, 8.0, None)  # what was asked for first
+    assert tracker.status_of("6.5_3_StartScript").name == "QUEUED"
+    tracker.changed(3, S.RUNNING, S.STOPPED, 9.0, "stopped on request")
+    assert tracker.commands.unfinished == ()
+    if first == "RunScript":
+        told = [tracker.status_of(f"1.0_{pid}_RunScript").name for pid in (1, 2, 3)]
+        assert told == ["FAILED", "COMPLETED", "ABORTED"]
+
+
+@pytest.mark.parametrize("first", ["PrepareScript", "RunScript"])
+@pytest.mark.parametrize("end", [S.COMPLETE, S.STOPPED, None], ids=["complete", "stopped", "alive"])
+@pytest.mark.parametrize("many", [2000, 2001])
+def test_what_came_first_of_a_procedure_that_was_called_very_often_has_finished_long_ago(first, end, many):
+    changes = [(S.RUNNING if number % 2 else S.READY, 10.0 + number) for number in range(many)][-999:]
+    calls = {time - 0.5: "step" for state, time in changes if state is S.RUNNING}
+    requests = {1.0: first, **dict.fromkeys(calls, "StartScript")}
+    tracker = CommandTracker()
+    states = [(S.CREATING, 1.0), *changes, *([(end, 3000.0)] if end else [])]
+    take_up_earlier(tracker, [summary(1, states, requests, calls)])
+    assert tracker.status_of(f"1.0_1_{first}") is TaskStatus.NOT_FOUND
+    is_under_way = end is None and changes[-1][0] is S.RUNNING
+    under_way = [f"{changes[-1][1] - 0.5}_1_StartScript"] if is_under_way else []
+    assert [each.uid for each in tracker.commands.unfinished] == under_way
+
+
 def test_an_abort_is_put_together_again_from_all_that_it_has_stopped():
     tracker = CommandTracker()
     stopped = summary(1, timed(*TO_RUNNING, S.STOPPED), {1.0: "Run", 6.5: "Abort"}, {1.0: "main"}, exit={"reason": "x"})

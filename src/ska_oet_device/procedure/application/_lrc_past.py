@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from ..history import MOST_ENTRIES, StoredRequest
+from ..script import ProcedureInput
 from ..state import ProcedureState
 from ._lrc import ABORT, NAMES, PREPARE, RUN, START
 from ._lrc_tracker import CommandTracker, Started, problem_of_abort
@@ -18,6 +19,7 @@ from ._model import ArgCapture, ProcedureSummary
 MOST_LOOKED_AT = 1000
 """Requests of the history that are looked through for what has finished."""
 
+_RUNS = (RUN, "Run", "RunSelected")  # what calls main, or what was named, as soon as it can
 _BEGAN = (ProcedureState.RUNNING, ProcedureState.READY)
 
 
@@ -51,9 +53,14 @@ def _replayed(summary: ProcedureSummary) -> CommandTracker:
     tracker.look_at(summary.id)
     commands = {request.time: request.command for request in summary.requested_by if request.command in (RUN, START)}
     first = summary.requested_by[0] if summary.requested_by else None
-    if first is not None and first.command in (RUN, PREPARE):
-        tracker.begin(first.command, summary.id, first.time)
-    for call in _calls_that_count(summary):
+    calls = _calls_that_count(summary)
+    if first is not None and _is_whole(summary):
+        if first.command in (RUN, PREPARE):
+            tracker.begin(first.command, summary.id, first.time)
+        if first.command in _RUNS and all(call.time != first.time for call in calls):
+            # The server died when it had kept the request, and not yet what was to be called.
+            calls = [ArgCapture("main", ProcedureInput(), first.time), *calls]
+    for call in calls:
         name, time = commands.get(call.time, ""), call.time
         uid = tracker.begin(name, summary.id, time).uid if name == START else ""
         uid = f"{time!r}_{summary.id}_{RUN}" if name == RUN else uid
@@ -72,12 +79,21 @@ def _calls_that_count(summary: ProcedureSummary) -> Sequence[ArgCapture]:
 
     Of a procedure that was called so often that not all of it is kept: those since the first start that is.
     """
-    calls, states = summary.script_args[1:], summary.history.process_states
-    if len(calls) < MOST_ENTRIES - 1 and len(states) < MOST_ENTRIES:
+    calls = summary.script_args[1:]
+    if _is_whole(summary):
         return calls
-    kept = states[1:]
-    since = next((before[1] for before, after in pairwise(kept) if after[0] in _BEGAN and before[0] in _BEGAN), 0.0)
-    return [call for call in calls if call.time >= since]
+    kept = summary.history.process_states[1:]
+    pairs = (before for before, after in pairwise(kept) if after[0] in _BEGAN and before[0] in _BEGAN)
+    state, since = next(pairs, (ProcedureState.READY, 0.0))
+    later = [call for call in calls if call.time >= since]
+    # What was under way then had been asked for before.
+    under_way = calls[: len(calls) - len(later)][-1:] if state is ProcedureState.RUNNING else ()
+    return [*under_way, *later]
+
+
+def _is_whole(summary: ProcedureSummary) -> bool:
+    """Say whether all is kept of a procedure; else what came first of it has finished long ago."""
+    return len(summary.script_args) < MOST_ENTRIES and len(summary.history.process_states) < MOST_ENTRIES
 
 
 def _take_up_abort(tracker: CommandTracker, time: float, concerned: Sequence[ProcedureSummary]) -> None:

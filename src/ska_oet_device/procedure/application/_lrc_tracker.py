@@ -294,7 +294,9 @@ class CommandTracker:
         finished = {each.uid: each for each in self.commands.finished}
         for tracker in earlier:
             finished |= {each.uid: each for each in tracker.commands.finished}
-            self._unfinished |= tracker._unfinished
+            # Whatever is missing in what is kept: of a procedure that has ended nothing is waited for.
+            open_ones = tracker._unfinished.items()
+            self._unfinished |= {uid: each for uid, each in open_ones if each.process_uid in tracker._tracks}
             self._tracks |= {uid: track for uid, track in tracker._tracks.items() if track.matters}
         in_order = sorted(finished.values(), key=lambda each: each.finished or 0.0)
         self._unfinished = dict(sorted(self._unfinished.items(), key=lambda item: item[1].submitted))
