@@ -19,6 +19,7 @@ from support.site_files import COMMANDS, FOLDER, written
 from support.tango_server import SCRIPTS, Database, EventRecorder, Oet, serving
 
 DEVICE = "mid-oet/subarray/01"
+ONLINE, ENGINEERING = 0, 2
 NEVER_CHANGES = {"versionId"}
 """What an archiver hears once, when it subscribes."""
 
@@ -63,7 +64,8 @@ def is_note(message: dict[str, Any], uid: int) -> bool:
 @pytest.fixture(scope="module")
 def oet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oet]:
     folder = tmp_path_factory.mktemp("archiving")
-    (folder / "fails.py").write_text(FAILS)
+    for kind in ("hdbpp", "eda"):
+        (folder / f"{kind}.py").write_text(FAILS)
     database = Database(folder)
     try:
         with serving(database, "01", DEVICE, folder / "server", ScriptRoots=[SCRIPTS, folder]) as oet:
@@ -99,10 +101,11 @@ def test_each_entry_gets_archive_events_of_its_own_through_a_procedure(oet, kind
     try:
         first = {name: archive.latest[name] for name in names}
         oet.proxy.waitForQaReady = not oet.proxy.waitForQaReady
-        oet.proxy.Check(json.dumps({"script": {"script_type": "filesystem", "script_uri": "file://fails.py"}}))
+        oet.proxy.adminMode = ENGINEERING
+        oet.proxy.Check(json.dumps({"script": {"script_type": "filesystem", "script_uri": f"file://{kind}.py"}}))
         with oet.properties(Preload=["no_such_module_at_all"]):
             archive.wait_for("healthState", lambda value: value != first["healthState"])
-        uid = oet.run("fails.py", kind)
+        uid = oet.run(f"{kind}.py", kind)
         assert oet.recorder.wait_for_end(uid)["state"] == "FAILED"
         for name in set(names) - NEVER_CHANGES:
             archive.wait_for(name, lambda value, name=name: value != first[name])
@@ -113,4 +116,5 @@ def test_each_entry_gets_archive_events_of_its_own_through_a_procedure(oet, kind
         assert all(len(archive.events[name]) == 1 for name in NEVER_CHANGES & set(names))
     finally:
         archive.close()
+        oet.proxy.adminMode = ONLINE
         oet.tidy()
