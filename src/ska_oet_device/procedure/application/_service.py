@@ -42,8 +42,8 @@ from ._changes import ChangeRecorder
 from ._checks import Checks
 from ._environments import Environments
 from ._finder import Finder, place_of
-from ._lrc import ABORT, NAMES, CommandUpdate, LongRunningCommand, LongRunningCommands, TaskStatus
-from ._lrc_past import MOST_LOOKED_AT, procedures_of, take_up_earlier
+from ._lrc import ABORT, LongRunningCommands, TaskStatus
+from ._lrc_requests import CommandRequests
 from ._lrc_tracker import CommandTracker, Started
 from ._meant import to_be_aborted, to_be_started, to_be_stopped
 from ._model import (
@@ -129,6 +129,7 @@ class ScriptExecutionService:
         )
         self.admin_mode = AdminMode.ONLINE
         self._commands = CommandTracker()
+        self._command_requests = CommandRequests(self._commands, self._procedures, self.history, self.bus, device)
         self._recorder = ChangeRecorder(self._procedures, self.history, self.bus, device, self._commands)
         self._restorer = Restorer(self._procedures, self.history, self._recorder, device, self._uri_of)
         self._checks = Checks(self.bus, device, lambda: self.settings, self._locate)
@@ -217,8 +218,8 @@ class ScriptExecutionService:
             procedure.check_queue()
             self._procedures.check_waiting(call)
             request = _request("Start", caller, call.time)
-            self._check_room_for(request)
-            uid = self._begin_command(request, procedure.id)
+            self._command_requests.check_room(request)
+            uid = self._command_requests.begin(request, procedure.id)
             self._start(procedure, call, force=cmd.force_start, command_uid=uid)
             self._note_request(procedure, "Start", caller, time=call.time)
             summary = procedure.summary
@@ -240,7 +241,7 @@ class ScriptExecutionService:
             call = ArgCapture(fn_name, run_args, clock.time())
             self._procedures.check_waiting(call)
             procedure = self._prepare("Run", cmd, path, caller, call.time)
-            uid = _command_uid(_request("Run", caller, call.time), procedure.id)
+            uid = self._command_requests.uid_of(_request("Run", caller, call.time), procedure.id)
             self._start(procedure, call, force=True, command_uid=uid)
             return procedure.summary
 
@@ -252,7 +253,7 @@ class ScriptExecutionService:
         """
         with self._lock:
             uid, updates = self._commands.begin_abort(clock.time())
-            self._tell_commands(updates)
+            self._command_requests.tell(updates)
             under_way = self._commands.abort_under_way
             time = under_way.submitted if under_way is not None else clock.time()
             meant, scripts = to_be_aborted(self._procedures.living, self._commands.commands.unfinished)
@@ -268,7 +269,7 @@ class ScriptExecutionService:
             with self._lock:
                 if self._procedures.abort_failure != failure:
                     self._commands.note_abort_problem(uid, self._procedures.abort_failure)
-                self._tell_commands(self._commands.close_abort(uid, clock.time()))
+                self._command_requests.tell(self._commands.close_abort(uid, clock.time()))
         self._await_history()  # whoever has a uid is told its end, whatever dies
         return uid
 
@@ -581,7 +582,7 @@ class ScriptExecutionService:
     def restore(self, living: Iterable[dict[str, Any]], untold: Collection[tuple[int, int, float]] = ()) -> None:
         """Take up the procedures of an earlier device server: those that live, and the newest that have ended."""
         self._restorer.restore(living, untold, self.settings.history_length)
-        self._take_up_commands()
+        self._command_requests.take_up()
 
     def recall(self) -> dict[int, str]:
         """Take up what a history that has come late knows; returns the run ids of those that have not ended.
@@ -589,22 +590,8 @@ class ScriptExecutionService:
         :raises HistoryError: it cannot be read all the same
         """
         left = self._restorer.recall(self.settings.history_length)
-        self._take_up_commands()
+        self._command_requests.take_up()
         return left
-
-    def _take_up_commands(self) -> None:
-        """Know the long running commands of earlier servers again: of what lives, and of what has ended last."""
-        try:
-            wanted = procedures_of(self.history.requests_before(0, MOST_LOOKED_AT))
-            stored = self.history.procedures(wanted, 0) if wanted else {}
-        except OetError as error:  # too much of it, or it cannot be read now: what lives is known all the same
-            _log.warning("the long running commands of before are not told: %s", error, extra=about(self.device))
-            stored = {}
-        with self._lock:
-            here = {procedure.id: procedure.summary for procedure in self._procedures}
-            take_up_earlier(
-                self._commands, list(({pid: summary_of(each) for pid, each in stored.items()} | here).values())
-            )
 
     def settle(
         self,
@@ -780,11 +767,11 @@ class ScriptExecutionService:
             self._procedures.check_room(self.settings.max_procedures)
         request = _request(command, caller, time)
         if abort_of is None:
-            self._check_room_for(request)
+            self._command_requests.check_room(request)
         procedure = Procedure(self._summary(cmd, path, request), abort_of=abort_of)
         self._procedures.add(procedure)
         if abort_of is None:
-            self._begin_command(request, procedure.id)
+            self._command_requests.begin(request, procedure.id)
         self._recorder.enter(procedure, ProcedureState.CREATING, request.time, None)
         which = f"; {brief(getattr(cmd.script, 'script_uri', ''))}" if caller is not None and caller.via else ""
         self._audit.keep(command, caller or Caller(), procedure.id, f"accepted{which}", request.time)
@@ -870,23 +857,6 @@ class ScriptExecutionService:
         )
         self.history.add_call(procedure.id, StoredCall(call.fn, call.fn_args.as_data(), call.time))
 
-    def _check_room_for(self, request: RequestRecord) -> None:
-        if request.command in NAMES:
-            self._commands.check_room()
-
-    def _begin_command(self, request: RequestRecord, pid: int) -> str:
-        """Begin a long running command, if a request is one; returns its uid, or ""."""
-        if request.command not in NAMES:
-            return ""
-        update = self._commands.begin(request.command, pid, request.time)
-        self._tell_commands([update])
-        return update.uid
-
-    def _tell_commands(self, updates: Iterable[CommandUpdate]) -> None:
-        """Have clients told of long running commands without a change of a procedure; who hears it only notes it."""
-        for update in updates:
-            self.bus.publish(topics.procedure.command.updated, update=update)
-
     def _note_request(
         self,
         procedure: Procedure,
@@ -930,9 +900,3 @@ class ScriptExecutionService:
 def _request(command: str, caller: Caller | None, time: float) -> RequestRecord:
     caller = caller or Caller()
     return RequestRecord(caller.via or command, caller.client, caller.user, time or clock.time())
-
-
-def _command_uid(request: RequestRecord, pid: int) -> str:
-    """Return the uid of the long running command that a request is; "" if it is none."""
-    is_one = request.command in NAMES
-    return LongRunningCommand(request.command, pid, request.time).uid if is_one else ""
