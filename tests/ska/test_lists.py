@@ -109,15 +109,11 @@ def test_what_is_asked_for_in_plain_words_is_no_long_running_command(oet):
     names = ("_lrcEvent", "lrcFinished", "lrcQueue", "lrcExecuting", "longRunningCommandStatus")
     recorder = EventRecorder(oet.proxy, names)
     try:
-        wait_until(
-            lambda: not len(oet.proxy.longRunningCommandStatus), 30, "what finished before is not shown any more"
-        )
-        recorder.clear()
-        uid = oet.run("good.py")
-        oet.recorder.wait_for_end(uid)
-        oet.settle()
-        assert [(name, event.value) for name, event in recorder.arrivals if name == "_lrcEvent"] == []
-        assert not any(f"_{uid}_" in str(event.value) for _, event in recorder.arrivals)
+        plain = oet.run("good.py")
+        oet.recorder.wait_for_end(plain)
+        (_,), (uid,) = oet.proxy.RunScript("file://good.py")  # behind which nothing more is to come
+        recorder.wait_for("lrcFinished", lambda told: len(told) and uid in told[-1])
+        assert not any(f"_{plain}_" in str(event.value) for _, event in list(recorder.arrivals))
     finally:
         recorder.close()
 

@@ -130,9 +130,7 @@ def test_what_has_finished_is_known_even_if_no_ended_procedure_is_kept_in_the_at
     assert made.proxy.CheckLongRunningCommandStatus(uid) == "COMPLETED"
 
 
-def test_init_loses_nothing_and_tells_nothing_twice(
-    station: Callable[..., Station], gated: Callable[..., str], tmp_path
-):
+def test_init_loses_nothing(station: Callable[..., Station], gated: Callable[..., str], tmp_path):
     made = station()
     told = Told()
     uid = told.ask(made.proxy, "RunScript", gated())
