@@ -13,14 +13,17 @@ import tango
 from ska_oet_device.procedure.application import (
     Active,
     Change,
+    CommandUpdate,
     ProcedureHistory,
     ProcedureSummary,
     ScriptExecutionService,
     Snapshot,
 )
+from ska_oet_device.procedure.application._lrc_tracker import CommandTracker
 from ska_oet_device.procedure.domain import FileSystemScript, ProcedureState
 from ska_oet_device.procedure.history import LifecycleEvent
 from ska_oet_device.procedure.link import MainStatus
+from ska_oet_device.procedure.ui._device_events import Listeners
 from ska_oet_device.procedure.ui._pusher import EventPusher
 from ska_oet_device.procedure.ui._status import DeviceStatus, Standing
 
@@ -33,6 +36,7 @@ class _Device:
         self.times: dict[str, list[Any]] = {}
         self._state, self._status = tango.DevState.INIT, ""
         self.fails = ""
+        self.unheard: set[str] = set()
 
     def get_state(self) -> tango.DevState:
         return self._state
@@ -47,7 +51,7 @@ class _Device:
         self._status = status
 
     def is_there_subscriber(self, name: str, kind: tango.EventType) -> bool:
-        return kind == tango.EventType.CHANGE_EVENT
+        return kind == tango.EventType.CHANGE_EVENT and name not in self.unheard
 
     def push_change_event(self, name: str, value: Any = None, *more: Any) -> None:
         if name == self.fails:
@@ -181,3 +185,36 @@ def test_what_could_not_be_pushed_is_not_repeated_as_it_was_before(pusher, devic
     pusher._events.repeat_standing()
     assert device.values("lifecycleSequence") == [2]
     assert not device.values("activeProcedureState"), "the old value is not pushed behind the newer event"
+
+
+def _nobody_listens_to(name: str, pusher: EventPusher, device: _Device) -> None:
+    device.unheard = {name}
+    pusher._listeners = pusher._events._listeners = Listeners()
+
+
+def _update(tracker: CommandTracker, name: str, pid: int) -> CommandUpdate:
+    return tracker.begin(name, pid, float(pid))
+
+
+def test_who_subscribes_late_is_not_told_again_what_was_so_before(pusher, device):
+    """Lists of commands are pushed to those alone who have subscribed."""
+    name, tracker = "longRunningCommandStatus", CommandTracker()
+    _nobody_listens_to(name, pusher, device)
+    pusher.put_update(_update(tracker, "PrepareScript", 1))
+    pusher._step()
+    device.unheard = set()  # it reads what stands, the first command, and then hears of the second
+    pusher.put_update(_update(tracker, "PrepareScript", 2))
+    pusher._step()
+    pusher._push_again(pusher._events)
+    told = device.values(name)
+    assert told == [["1.0_1_PrepareScript", "QUEUED", "2.0_2_PrepareScript", "QUEUED"]] * 2
+
+
+def test_what_nobody_has_subscribed_to_is_not_pushed_again_when_somebody_does(pusher, device):
+    name, tracker = "longRunningCommandStatus", CommandTracker()
+    _nobody_listens_to(name, pusher, device)
+    pusher.put_update(_update(tracker, "PrepareScript", 1))
+    pusher._step()
+    device.unheard = set()
+    pusher._push_again(pusher._events)
+    assert device.values(name) == []

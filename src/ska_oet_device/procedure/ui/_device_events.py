@@ -77,18 +77,22 @@ class DeviceEvents:
         pushed = [self._push(group, view, now, always=always) for group in GROUPS[occasion]]
         return any(pushed)
 
-    def assume(self, occasion: Occasion, view: View, now: float) -> None:
+    def assume(self, occasion: Occasion, view: View) -> None:
         """Take what is pushed on an occasion for pushed: whoever listens has it, or reads it when it subscribes."""
         for group in GROUPS[occasion]:
-            sources = [item.source(view) for item in group.items]
-            readings = [item.reading(source, now) for item, source in zip(group.items, sources, strict=True)]
-            self._pushed[group.name] = sources, readings
+            self._assume(group, view)
+
+    def _assume(self, group: Group, view: View) -> None:
+        """Take a group for pushed as it is; it is not pushed once more, since it was not pushed."""
+        self._pushed[group.name] = [item.source(view) for item in group.items], []
 
     def push_heard(self, occasion: Occasion, view: View, now: float) -> None:
         """Push as `push` does, but only what somebody has ever subscribed to."""
         for group in GROUPS[occasion]:
             if self._hear(group):
                 self._push(group, view, now)
+            else:  # what was pushed long ago must not be told again to whoever subscribes now
+                self._assume(group, view)
 
     def push_list(self, group: Group, view: View, now: float) -> int:
         """Push attributes that grow with the procedures, if anybody has ever subscribed to one of them.
@@ -130,7 +134,7 @@ class DeviceEvents:
             if group in GROUPS[Occasion.LISTS]:
                 self._pushed.pop(group.name, None)
             elif group.name in self._pushed:
-                for item, reading in zip(group.items, self._pushed[group.name][1], strict=True):
+                for item, reading in zip(group.items, self._pushed[group.name][1], strict=False):  # none: assumed
                     self._send(item.name, *reading)
         for name in ("State", "Status"):
             self._send(name)

@@ -89,7 +89,7 @@ class EventPusher:
         """Push on this device from now on, beginning with how things stand."""
         with self._attached:
             self._events = DeviceEvents(device, self._listeners)
-            self._events.assume(Occasion.COMMANDS, self.shown, clock.time())
+            self._events.assume(Occasion.COMMANDS, self.shown)
             self._since = clock.monotonic()
             self._status.look()
             self._status.show(device, self.shown.snapshot)
