@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from collections.abc import Callable
@@ -55,6 +56,30 @@ def test_every_stop_works_whatever_the_mode(oet, mode, stop):
     oet.proxy.adminMode = mode
     oet.proxy.command_inout(stop, "" if stop == "Stop" else None)
     assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+
+
+def attributes_of(oet):
+    with contextlib.suppress(tango.DevFailed):
+        return list(oet.proxy.attribute_list_query())
+    return None
+
+
+def test_a_new_device_object_tells_what_holds_as_what_was_written_last(oet):
+    """Dashboards show that beside the value: an OFF that nobody has written would be taken for one."""
+    oet.proxy.adminMode = "ENGINEERING"
+    oet.proxy.waitForQaReady = True
+    oet.proxy.selectedScript = "file://good.py"
+    admin = tango.DeviceProxy(oet.proxy.adm_name())
+    admin.SetLoggingLevel([[5], [oet.name]])
+    admin.DevRestart(oet.name)
+    writable = (tango.AttrWriteType.READ_WRITE, tango.AttrWriteType.READ_WITH_WRITE, tango.AttrWriteType.WRITE)
+    known = wait_until(lambda: attributes_of(oet), 20, "it answers")
+    names = [each.name for each in known if each.writable in writable]
+    assert {"adminMode", "loggingLevel", "waitForQaReady", "selectedScript"} <= set(names)
+    found = {each.name: each for each in oet.proxy.read_attributes(names)}
+    assert {name: each.w_value for name, each in found.items()} == {name: each.value for name, each in found.items()}
+    assert (found["adminMode"].value, found["waitForQaReady"].value) == (2, True)
+    oet.proxy.selectedScript = ""
 
 
 def test_what_was_accepted_before_goes_on(oet):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
@@ -262,11 +261,17 @@ class DeviceAttributes(Device):
             try:
                 value = value_of(_MEMORISED[name].dtype, text)
                 getattr(self, f"write_{name}")(value)
-                written = int(value) if isinstance(value, enum.IntEnum) else value
-                self.get_device_attr().get_w_attr_by_name(name).set_write_value(written)
             except (tango.DevFailed, ValueError, KeyError) as error:
                 cause = error.args[0].desc if isinstance(error, tango.DevFailed) else str(error)
                 _log.error("what was kept for %s is of no use: %s", name, cause, extra=about(self.get_name()))
+
+    def show_what_holds(self) -> None:
+        """Have a new device object tell what holds as what was written last: dashboards show that beside the value."""
+        attributes = self.get_device_attr()
+        for item in ATTRIBUTES:
+            if item.declared.get("access") is tango.AttrWriteType.READ_WRITE:
+                value, *_ = item.reading(item.source(self.view), 0.0)
+                attributes.get_w_attr_by_name(item.name).set_write_value(value)
 
 
 def _declared(item: Attribute) -> attribute:

@@ -11,9 +11,8 @@ from ..application import PrepareProcessCommand, StartProcessCommand, StopProces
 from ..history import LARGEST_NUMBER
 from ..script import ProcedureInput
 from ._boundary import Request
-from ._devstring import latin1
 from ._requests import script_of_uri
-from ._script_arguments import NOTHING, parse_script_arguments, selected_run
+from ._script_arguments import parse_script_arguments, selected_run
 from ._serving import Serving
 
 
@@ -83,18 +82,6 @@ class OperatorCommands(Serving):
             request.concerns(int(process_uid))
             self._service.select_procedure(int(process_uid), request.caller)
             self._host.pusher.refresh()
-
-    def _show_selection(self) -> None:
-        """Have a new device object tell what is selected as what was written last: some dashboards show that."""
-        selection = self._service.selection
-        written = {
-            "selectedScript": latin1(selection.script),
-            "scriptArguments": latin1(selection.arguments or NOTHING),
-            "selectedProcedure": selection.process_uid,
-        }
-        attributes = self.get_device_attr()
-        for name, value in written.items():
-            attributes.get_w_attr_by_name(name).set_write_value(value)
 
     # -- their steps
 

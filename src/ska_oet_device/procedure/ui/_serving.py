@@ -26,14 +26,12 @@ class Serving:
     :ivar _service: the use cases
     :ivar get_name: returns the name of the device
     :ivar get_client_ident: returns who has called the command; in the thread of the command alone
-    :ivar get_device_attr: returns the attributes as Tango's library has them
     """
 
     _host: DeviceHost
     _service: ScriptExecutionService
     get_name: Callable[[], str]
     get_client_ident: Callable[[], Any]
-    get_device_attr: Callable[[], Any]
 
     def _request(
         self, name: str, *arguments: Any, audited: bool = False, via: str = ""

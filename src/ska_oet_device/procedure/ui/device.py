@@ -53,7 +53,7 @@ class OetDevice(OperatorCommands, SkaCommands, DeviceAttributes, DevicePropertie
         self.view = host.live
         self.memory = host.memory
         self.write_what_was_kept()
-        self._show_selection()
+        self.show_what_holds()
         host.pusher.attach(self)
 
     def delete_device(self) -> None:
