@@ -166,8 +166,8 @@ def test_a_server_that_has_died_is_started_again_where_the_starter_is_told_so(da
         wait_until(lambda: _does_start(starter), 20, "the Starter has seen that no such server runs")
         oet = take_over(starter)
         _be_controlled(database, 1)
-        lives = oet.running("sleepy.py")
         wait_until(lambda: time.time() - oet.server.process.create_time() > 65, 90, "it has run for a minute")
+        lives = oet.running("sleepy.py")  # which sleeps for a minute
         pids = oet.server.tree()
         os.kill(oet.server.process.pid, signal.SIGKILL)
         oet.close()
