@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 import tango
-from support.lrc import Told
+from support.lrc import ACCEPTED, Told
 from support.tango_server import EventRecorder, Oet, filesystem
 from support.waiting import wait_until
 
@@ -176,3 +178,36 @@ def test_a_reader_of_events_as_the_tracer_of_the_harness_has_every_kind_of_every
     finally:
         for recorder in recorders:
             recorder.close()
+
+
+@pytest.mark.long
+def test_in_a_flood_each_end_has_a_push_of_its_own_and_each_result_is_told(oet):
+    """What is accepted is told at once, and must not take with it the ends that still wait for the history."""
+    recorder = EventRecorder(oet.proxy, ("lrcFinished", "longRunningCommandResult"))
+    accepted: list[str] = []
+
+    def ask() -> None:
+        with tango.EnsureOmniThread():
+            for _ in range(40):
+                (code,), (uid,) = oet.proxy.PrepareScript("file://raises_at_import.py")
+                if code == ACCEPTED[1]:
+                    accepted.append(uid)
+
+    try:
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert accepted
+        wait_until(
+            lambda: set(accepted) <= {result[0] for result in recorder.values("longRunningCommandResult")},
+            60,
+            "each result is told",
+        )
+        ends = [[json.loads(each)["uid"] for each in value or ()] for value in recorder.values("lrcFinished")]
+        new = [set(after) - set(before) for before, after in pairwise(ends)]
+        assert [each for each in new if len(each) != 1] == []
+        assert set(accepted) <= set().union(*new)
+    finally:
+        recorder.close()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ska_oet_device.procedure.application import (
     MOST_FINISHED,
     ArgCapture,
+    CommandUpdate,
     LongRunningCommand,
     LongRunningCommands,
     ProcedureHistory,
@@ -148,6 +149,32 @@ def test_a_reason_is_cut_and_of_many_the_newest_are_kept(device):
     assert len(finished) == len(device.tracker.commands.recent) == MOST_FINISHED
     assert finished[-1].process_uid == MOST_FINISHED + 5
     assert len(finished[-1].result[1]) == 300
+
+
+def test_in_whatever_order_updates_come_each_end_is_shown_alone_and_not_before_it_is_told():
+    """What comes with a change of a procedure waits for the history; what is accepted meanwhile is told before it."""
+    tracker = CommandTracker()
+    shown = tracker.commands
+
+    def begin(pid: int) -> CommandUpdate:
+        update = tracker.begin("PrepareScript", pid, float(pid))
+        tracker.changed(pid, None, S.CREATING, float(pid), None)
+        return update
+
+    accepted = [begin(pid) for pid in (1, 2)]
+    waiting = [
+        update
+        for pid, state in ((1, S.IDLE), (1, S.FAILED), (2, S.FAILED))
+        for update in tracker.changed(pid, S.CREATING, state, 10.0 + pid, "it is broken")
+    ]
+    accepted.append(begin(3))
+    told = []
+    for update in (*accepted, *waiting):
+        shown = shown.after(update, 1.0)
+        told.append((len(shown.queue), len(shown.executing), [each.process_uid for each in shown.finished]))
+    assert told == [(1, 0, []), (2, 0, []), (3, 0, []), (2, 1, []), (2, 0, [1]), (1, 0, [1, 2])]
+    assert (shown.unfinished, shown.finished) == (tracker.commands.unfinished, tracker.commands.finished)
+    assert [each.process_uid for _, each in shown.recent] == [1, 2]
 
 
 def test_an_abort_finishes_when_the_last_of_what_it_waits_for_has_ended(device):

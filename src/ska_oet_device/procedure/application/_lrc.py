@@ -76,12 +76,14 @@ class LongRunningCommands:
     """All that clients are told of at one moment.
 
     :ivar version: counts up with each change
+    :ivar generation: counts up when commands of earlier servers are taken up: no update tells of that
     :ivar unfinished: in the order in which they were asked for
     :ivar finished: the newest, in the order in which they have finished
     :ivar recent: those of the finished that protocol 1 still shows, with the monotonic times of their ends
     """
 
     version: int = 0
+    generation: int = 0
     unfinished: tuple[LongRunningCommand, ...] = ()
     finished: tuple[LongRunningCommand, ...] = ()
     recent: tuple[tuple[float, LongRunningCommand], ...] = ()
@@ -100,6 +102,28 @@ class LongRunningCommands:
     def of_protocol_1(self) -> list[LongRunningCommand]:
         """Those that have finished a moment ago, that wait, or are under way."""
         return [*(each for _, each in self.recent), *self.unfinished]
+
+    def after(self, update: CommandUpdate, now: float) -> LongRunningCommands:
+        """Return the same with what is new of one command; of the same version, since others may be still to come.
+
+        :param now: the monotonic time
+        """
+        command = update.command
+        others = tuple(each for each in self.unfinished if each.uid != command.uid)
+        if update.is_last:
+            return replace(self, unfinished=others).with_finished(command, now)
+        if len(others) == len(self.unfinished):
+            return replace(self, unfinished=(*others, command))
+        known = (command if each.uid == command.uid else each for each in self.unfinished)
+        return replace(self, unfinished=tuple(known))
+
+    def with_finished(self, command: LongRunningCommand, now: float) -> LongRunningCommands:
+        """Return the same with one more that has finished at a monotonic time."""
+        return replace(
+            self,
+            finished=(*self.finished, command)[-MOST_FINISHED:],
+            recent=(*self.without_old(now).recent, (now, command))[-MOST_FINISHED:],
+        )
 
     def without_old(self, now: float) -> LongRunningCommands:
         """Return the same without what protocol 1 shows no more at a monotonic time."""
@@ -124,16 +148,22 @@ def _exchanged(
 
 @dataclass(frozen=True)
 class CommandUpdate:
-    """What is new of one command, and how all of them stand right after it.
+    """What is new of one command.
 
     :ivar data: any of status, progress and result, as protocol 2 tells it
+    :ivar command: how the command stands right after it
+    :ivar version: the version of all of them right after it
     """
 
-    uid: str
     data: dict[str, Any]
-    commands: LongRunningCommands
+    command: LongRunningCommand
+    version: int
+
+    @property
+    def uid(self) -> str:
+        return self.command.uid
 
     @property
     def is_last(self) -> bool:
         """Whether the command has finished."""
-        return "result" in self.data
+        return self.command.result is not None

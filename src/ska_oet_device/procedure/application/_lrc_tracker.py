@@ -117,7 +117,7 @@ class CommandTracker:
         self._unfinished[command.uid] = command
         if name == PREPARE:
             self._track(process_uid).preparing = command.uid
-        return self._told(command.uid, {"status": int(command.status)})
+        return self._told(command, {"status": int(command.status)})
 
     def look_at(self, process_uid: int) -> None:
         """Look at a procedure from now on, whoever asks for its functions."""
@@ -256,8 +256,8 @@ class CommandTracker:
         command = self._unfinished.get(uid)
         if command is None or command.status is TaskStatus.IN_PROGRESS:
             return []
-        self._unfinished[uid] = replace(command, status=TaskStatus.IN_PROGRESS, started=time)
-        return [self._told(uid, {"status": int(TaskStatus.IN_PROGRESS)})]
+        begun = self._unfinished[uid] = replace(command, status=TaskStatus.IN_PROGRESS, started=time)
+        return [self._told(begun, {"status": int(TaskStatus.IN_PROGRESS)})]
 
     def _reject(self, uid: str, error: OetError, time: float) -> list[CommandUpdate]:
         return self._finish(uid, TaskStatus.REJECTED, ResultCode.REJECTED, f"{error.reason}: {error}", time)
@@ -268,17 +268,12 @@ class CommandTracker:
             return []
         text = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
         finished = replace(command, status=status, finished=time, result=(code, text))
-        now, known = clock.monotonic(), self.commands
-        self.commands = replace(
-            known,
-            finished=(*known.finished, finished)[-MOST_FINISHED:],
-            recent=(*known.without_old(now).recent, (now, finished))[-MOST_FINISHED:],
-        )
-        return [self._told(uid, {"status": int(status), "result": [int(code), text]})]
+        self.commands = self.commands.with_finished(finished, clock.monotonic())
+        return [self._told(finished, {"status": int(status), "result": [int(code), text]})]
 
-    def _told(self, uid: str, data: dict[str, object]) -> CommandUpdate:
+    def _told(self, command: LongRunningCommand, data: dict[str, object]) -> CommandUpdate:
         self._tell_all()
-        return CommandUpdate(uid, data, self.commands)
+        return CommandUpdate(data, command, self.commands.version)
 
     def _tell_all(self) -> None:
         known = self.commands
@@ -300,7 +295,8 @@ class CommandTracker:
             self._tracks |= {uid: track for uid, track in tracker._tracks.items() if track.matters}
         in_order = sorted(finished.values(), key=lambda each: each.finished or 0.0)
         self._unfinished = dict(sorted(self._unfinished.items(), key=lambda item: item[1].submitted))
-        self.commands = replace(self.commands, finished=tuple(in_order[-MOST_FINISHED:]))
+        generation = self.commands.generation + 1
+        self.commands = replace(self.commands, generation=generation, finished=tuple(in_order[-MOST_FINISHED:]))
         self._tell_all()
 
     def forget_recent(self) -> None:

@@ -235,13 +235,26 @@ class EventPusher:
         """Push what is new of a long running command, and how all of them stand."""
         now = clock.time()
         self._push_command_event(events, (update.uid, to_json(update.data)), now)
-        # What comes with a change of a procedure has waited for the history: others may have gone ahead of it.
-        if update.commands.version >= self.shown.commands.version:
-            self.shown.commands = update.commands
-            events.push_heard(Occasion.COMMANDS, self.shown, now)
+        # What comes with a change of a procedure has waited for the history, and others may have gone ahead of it: so
+        # the lists are not those of the moment, in which several may have finished that are still to be told of.
+        self._take_up_commands()
+        if update.version > self.shown.commands.version:
+            self.shown.commands = self.shown.commands.after(update, clock.monotonic())
+        events.push_heard(Occasion.COMMANDS, self.shown, now)
         if update.is_last:
             self._last_words.note(self.shown.command_event)
         self._repeats.ask()
+
+    def _take_up_commands(self) -> bool:
+        """Show all commands as they stand where those of earlier servers have been taken up; of these nothing is told.
+
+        What is older than that is among them already.  False if there are none.
+        """
+        commands = self._service.commands
+        if commands.generation == self.shown.commands.generation:
+            return False
+        self.shown.commands = commands
+        return True
 
     def _push_command_event(self, events: DeviceEvents, event: tuple[str, ...], time: float) -> None:
         self.shown.command_event = event
@@ -286,8 +299,10 @@ class EventPusher:
         self._status.show(events.device, shown.snapshot)
         if events.push_state() or is_new:
             self._repeats.ask()
-        if events.is_behind:
+        are_others, was_behind = self._take_up_commands(), events.is_behind
+        if was_behind:
             self._push_snapshot(events, now)
+        if was_behind or are_others:
             events.push_heard(Occasion.COMMANDS, shown, now)
 
     def _push_again(self, events: DeviceEvents) -> None:
