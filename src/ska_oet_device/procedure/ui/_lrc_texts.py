@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from typing import Any, cast
 
-from ..application import LongRunningCommand, LongRunningCommands
+from ..application import MOST_FINISHED, MOST_UNFINISHED, LongRunningCommand, LongRunningCommands
 from . import _shapes as shapes
 from ._devstring import to_json
 
@@ -34,9 +35,15 @@ def _iso(time: float | None) -> str | None:
     return datetime.datetime.fromtimestamp(time, datetime.timezone.utc).isoformat(timespec="microseconds")
 
 
+@functools.lru_cache(maxsize=MOST_UNFINISHED + MOST_FINISHED)
+def _text(command: LongRunningCommand) -> str:
+    """Return the JSON text of a command, which is told again with each change of another one."""
+    return to_json(command_data(command))
+
+
 def written(commands: list[LongRunningCommand]) -> list[str]:
     """Return a JSON text of each command."""
-    return [to_json(command_data(command)) for command in commands]
+    return [_text(command) for command in commands]
 
 
 def newest_written(commands: tuple[LongRunningCommand, ...]) -> list[str]:
@@ -47,7 +54,7 @@ def newest_written(commands: tuple[LongRunningCommand, ...]) -> list[str]:
     texts: list[str] = []
     room = _ROOM
     for command in reversed(commands):
-        text = to_json(command_data(command))
+        text = _text(command)
         room -= len(text)
         if room < 0:
             break
