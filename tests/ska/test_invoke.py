@@ -121,15 +121,32 @@ def test_a_start_is_rejected_while_another_procedure_has_the_turn(oet):
         invoke(Told(), oet.proxy, "StartScript", str(ready))
 
 
-def test_a_run_whose_start_is_dropped_is_rejected_afterwards(oet, newest):
-    oet.running("sleepy.py")
+def test_a_run_that_is_tried_again_and_again_while_another_has_the_turn_leaves_nothing_behind(oet):
+    running = oet.running("sleepy.py")
+    before = oet.summaries()
+    answers = {(int(code), text) for _ in range(100) for (code,), (text,) in [oet.proxy.RunScript("file://good.py")]}
+    text = f"OET_Busy: procedure {running} is RUNNING; another one cannot be started before it ends"
+    assert answers == {(5, text)}
+    assert oet.summaries() == before
+    assert not oet.proxy.lrcQueue
+
+
+def test_a_run_before_which_another_takes_the_turn_is_rejected_afterwards_and_says_what_is_ready(
+    oet, gated, newest, tmp_path
+):
+    sleepy = oet.ready("sleepy.py")
     told = Told()
-    invoked = invoke(told, oet.proxy, "RunScript", "file://good.py", newest=newest)
+    invoked = invoke(told, oet.proxy, "RunScript", gated(waits=True), newest=newest)
+    oet.proxy.Start(str(sleepy))
+    wait_until(lambda: oet.summary(sleepy)["state"] == "RUNNING", what="the other one has the turn")
+    (tmp_path / "init").touch()
     assert told.last()["status"] is TaskStatus.REJECTED
     (result,) = told.of("result")
-    assert result[0] == 5
-    assert result[1].startswith("OET_Busy: the start of main was dropped")
+    mine = int(invoked.uid.split("_")[1])
+    dropped = f"OET_Busy: the start of main was dropped, since procedure {sleepy} was RUNNING"
+    assert result == [5, f"{dropped}; procedure {mine} stays READY"]
     assert oet.proxy.CheckLongRunningCommandStatus(invoked.uid) == "REJECTED"
+    assert oet.summary(mine)["state"] == "READY"
 
 
 def test_to_prepare_is_completed_when_it_is_ready_and_to_start_when_the_function_has_ended(oet, gated, tmp_path):
@@ -202,7 +219,7 @@ def test_starts_behind_main_come_to_nothing_and_are_rejected(oet, gated, tmp_pat
 
 def test_a_client_that_unsubscribes_at_once_harms_nobody(oet):
     for _ in range(5):
-        invoke(Told(), oet.proxy, "RunScript", "file://good.py").unsubscribe()
+        invoke(Told(), oet.proxy, "PrepareScript", "file://good.py").unsubscribe()
     told = Told()
     told.ask(oet.proxy, "PrepareScript", "file://good.py")
     assert told.last()["status"] is TaskStatus.COMPLETED

@@ -129,6 +129,19 @@ def gone(oet, name):
     return wait_until(lambda: f"file://{name}" not in (oet.proxy.availableScripts or ()), 20, f"{name} is not listed")
 
 
+def test_a_run_that_is_pressed_again_and_again_while_another_has_the_turn_leaves_nothing_behind(oet):
+    running = oet.running("sleepy.py")
+    select(oet, "good.py")
+    before = oet.summaries()
+    refusals = {refusal_of(oet.proxy.RunSelected) for _ in range(100)}
+    text = f"procedure {running} is RUNNING; another one cannot be started before it ends [OET_Busy]"
+    assert refusals == {("OET_Busy", text)}
+    assert oet.summaries() == before
+    oet.proxy.StopActive()
+    oet.recorder.wait_for_end(running)
+    assert oet.recorder.wait_for_end(pressed(oet, "RunSelected"))["state"] == "COMPLETE"
+
+
 # -- which scripts there are
 
 

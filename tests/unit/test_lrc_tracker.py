@@ -127,7 +127,8 @@ def test_a_start_that_is_dropped_is_rejected_and_the_next_one_is_not(device):
     dropped = device.begin("RunScript", 1)
     device.go(1, *TO_READY)
     device.go(1, S.READY, reason="the start of main was dropped, since procedure 2 was RUNNING")
-    assert device.told[-1][1]["result"][1].startswith("OET_Busy: the start of main was dropped")
+    text = "OET_Busy: the start of main was dropped, since procedure 2 was RUNNING; procedure 1 stays READY"
+    assert device.told[-1][1]["result"][1] == text
     started = device.begin("StartScript", 1)
     device.go(1, S.RUNNING, S.READY, S.COMPLETE)
     assert [device.status(uid) for uid in (dropped, started)] == ["REJECTED", "COMPLETED"]

@@ -81,7 +81,7 @@ class TestTheRule:
         ],
     )
     def test_a_refusal_says_what_is_so(self, hold, says):
-        refusal = in_the_way(4, [Claim(3, hold, (4711,))]).refusal(4)
+        refusal = in_the_way(4, [Claim(3, hold, (4711,))]).refusal("procedure 4")
         assert refusal == f"{says}; procedure 4 cannot be started before it ends"
 
     @pytest.mark.parametrize("is_ending", [False, True])

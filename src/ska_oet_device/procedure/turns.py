@@ -89,9 +89,12 @@ class Claim:
     hold: Hold
     pids: tuple[int, ...] = ()
 
-    def refusal(self, process_uid: int) -> str:
-        """Return why procedure `process_uid` is not started."""
-        return f"{self._told(_IS[self.hold])}; procedure {process_uid} cannot be started before it ends"
+    def refusal(self, whose: str) -> str:
+        """Return why a procedure is not started.
+
+        :param whose: which one, as the beginning of a clause
+        """
+        return f"{self._told(_IS[self.hold])}; {whose} cannot be started before it ends"
 
     def drop(self, fn_name: str) -> str:
         """Return why a start that was accepted is dropped, as a lifecycle event tells it."""

@@ -181,7 +181,7 @@ class CommandTracker:
         if track is None:
             return ()
         if state is ProcedureState.READY:
-            return tuple(self._ready(track, previous, time, reason))
+            return tuple(self._ready(process_uid, track, previous, time, reason))
         if state is ProcedureState.RUNNING:
             track.called = track.waiting.popleft() if track.waiting else None
             return tuple(self._begin(track.called.uid, time)) if track.called is not None else ()
@@ -203,11 +203,17 @@ class CommandTracker:
                 return
 
     def _ready(
-        self, track: _Track, previous: ProcedureState | None, time: float, reason: str | None
+        self,
+        process_uid: int,
+        track: _Track,
+        previous: ProcedureState | None,
+        time: float,
+        reason: str | None,
     ) -> Iterable[CommandUpdate]:
         if previous is ProcedureState.READY:
             dropped = track.waiting.popleft() if track.waiting else Started("")
-            yield from self._reject(dropped.uid, BusyError(reason or "the start was dropped"), time)
+            error = BusyError(f"{reason or 'the start was dropped'}; procedure {process_uid} stays READY")
+            yield from self._reject(dropped.uid, error, time)
         elif previous is ProcedureState.RUNNING:
             if track.called is not None and track.called.fn != "main":
                 yield from self._finish(track.called.uid, TaskStatus.COMPLETED, ResultCode.OK, COMPLETED, time)

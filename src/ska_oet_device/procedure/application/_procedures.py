@@ -13,6 +13,7 @@ from ._model import Active, ArgCapture, Failure, ProcedureSummary, Snapshot
 from ._procedure import Procedure
 
 FAILED = (ProcedureState.FAILED, ProcedureState.UNKNOWN)
+_NEW = 0  # the id of a procedure that is to come: they begin at 1
 _LONGEST_ERROR = 300  # characters in Status
 _MOST_QUEUED_BYTES = 64 * 1024 * 1024
 _CALLING = (ProcedureState.INITIALISING, ProcedureState.RUNNING)
@@ -81,17 +82,26 @@ class Procedures:
 
         :raises BusyError: another one has the turn, or an abort script has the next
         """
-        if procedure.state is not ProcedureState.READY:
-            return
+        if procedure.state is ProcedureState.READY:
+            self._check_turn(procedure.id, f"procedure {procedure.id}")
+
+    def check_free(self) -> None:
+        """See that a procedure that is not there yet could be started now.
+
+        :raises BusyError: one has the turn, or an abort script has the next
+        """
+        self._check_turn(_NEW, "another one")
+
+    def _check_turn(self, pid: int, whose: str) -> None:
         if self.sought_for:
             raise BusyError(
                 f"the abort script of procedure {self.sought_for[0]} runs next; "
-                f"procedure {procedure.id} cannot be started before it ends"
+                f"{whose} cannot be started before it ends"
             )
         claims = (claim for each in self._living.values() if (claim := each.claim) is not None)
-        obstacle = in_the_way(procedure.id, claims)
+        obstacle = in_the_way(pid, claims)
         if obstacle is not None:
-            raise BusyError(obstacle.refusal(procedure.id))
+            raise BusyError(obstacle.refusal(whose))
 
     def check_waiting(self, call: ArgCapture) -> None:
         """See that there is room for the arguments of one more start that may have to wait: main holds them as well.

@@ -228,16 +228,26 @@ class ScriptExecutionService:
         return summary
 
     def run(
-        self, cmd: PrepareProcessCommand, fn_name: str, run_args: ProcedureInput, caller: Caller | None = None
+        self,
+        cmd: PrepareProcessCommand,
+        fn_name: str,
+        run_args: ProcedureInput,
+        caller: Caller | None = None,
+        *,
+        only_if_free: bool = False,
     ) -> ProcedureSummary:
         """Prepare a script and start a function of it as soon as it is READY.
 
         :param caller: one that has come by RunScript has a long running command
+        :param only_if_free: refuse it where nothing could be started now; else the start may be dropped when it is due
+        :raises BusyError: `only_if_free`, and a procedure has the turn, or an abort script has the next
         :raises OetError: as `prepare` does
         """
         self.admin_mode.check()
         path = self._find(cmd.script)
         with self._lock:
+            if only_if_free:
+                self._procedures.check_free()
             call = ArgCapture(fn_name, run_args, clock.time())
             self._procedures.check_waiting(call)
             procedure = self._prepare("Run", cmd, path, caller, call.time)

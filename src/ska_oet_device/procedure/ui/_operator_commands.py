@@ -31,10 +31,10 @@ class OperatorCommands(Serving):
 
     @command
     def RunSelected(self) -> None:
-        """Run the script that is selected, with scriptArguments."""
+        """Run the script that is selected, with scriptArguments; refused while another one has the turn."""
         with self._pressed("RunSelected") as request:
             asked, main = self._selected_run()
-            summary = self._service.run(asked, "main", main, request.caller)
+            summary = self._service.run(asked, "main", main, request.caller, only_if_free=True)
             request.answer(f"procedure {summary.id} of {summary.script.script_uri}")
 
     @command

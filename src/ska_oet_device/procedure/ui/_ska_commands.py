@@ -19,7 +19,7 @@ from ..application import (
     ProcedureSummary,
     ResultCode,
 )
-from ._requests import parse_prepare, parse_run, parse_start
+from ._requests import RunRequest, parse_prepare, parse_run, parse_start
 from ._serving import Serving
 from ._tango_logs import LoggingLevel, TangoLogs
 
@@ -41,11 +41,15 @@ class SkaCommands(Serving):
         doc_out=_ANSWER,
     )
     def RunScript(self, argument: str) -> Answer:
-        """Prepare a script and start it: a long running command that finishes when the function has ended."""
-        run = self._service.run
-        return self._submitted(
-            RUN, argument, parse_run, lambda asked, caller: run(asked.prepare, asked.fn_name, asked.run_args, caller)
-        )
+        """Prepare a script and start it: a long running command that finishes when the function has ended.
+
+        Rejected while another one has the turn: what is tried again and again must leave nothing behind.
+        """
+
+        def run(asked: RunRequest, caller: Caller) -> ProcedureSummary:
+            return self._service.run(asked.prepare, asked.fn_name, asked.run_args, caller, only_if_free=True)
+
+        return self._submitted(RUN, argument, parse_run, run)
 
     @command(
         dtype_in=str,
