@@ -200,14 +200,17 @@ def test_in_a_flood_each_end_has_a_push_of_its_own_and_each_result_is_told(oet):
         for each in threads:
             each.join()
         assert accepted
-        wait_until(
-            lambda: set(accepted) <= {result[0] for result in recorder.values("longRunningCommandResult")},
-            60,
-            "each result is told",
-        )
-        ends = [[json.loads(each)["uid"] for each in value or ()] for value in recorder.values("lrcFinished")]
-        new = [set(after) - set(before) for before, after in pairwise(ends)]
-        assert [each for each in new if len(each) > 1] == []  # none: what was read first may be ahead of what is told
-        assert set(accepted) <= set().union(*new)
+
+        def ends() -> list[set[str]]:
+            return [{json.loads(each)["uid"] for each in value or ()} for value in recorder.values("lrcFinished")]
+
+        def results() -> set[str]:
+            return {result[0] for result in recorder.values("longRunningCommandResult")}
+
+        wait_until(lambda: set(accepted) <= results(), 60, "each result is told")
+        wait_until(lambda: set(accepted) <= set().union(*ends()), 60, "each end is told")
+        new = [after - before for before, after in pairwise(ends())]
+        # None is new: what was read first may be ahead of what is told.
+        assert [each for each in new if len(each) > 1] == [], recorder.errors()
     finally:
         recorder.close()
