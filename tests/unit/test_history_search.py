@@ -193,9 +193,9 @@ class TestWhatIsKnownInMemory:
             asked.get("before", 0),
             asked.get("limit", 100),
         )
-        everything = past.Past(procedures_with(*known), MemoryHistory(DEVICE))
+        everything = past.Past(procedures_with(*known), MemoryHistory(DEVICE), DEVICE)
         assert [summary.id for summary in everything.find(query)] == found
-        some = past.Past(procedures_with(*known[::2]), kept.history)
+        some = past.Past(procedures_with(*known[::2]), kept.history, DEVICE)
         assert [summary.id for summary in some.find(query)] == found
 
     @pytest.mark.parametrize(
@@ -203,13 +203,13 @@ class TestWhatIsKnownInMemory:
     )
     def test_has_other_letters_than_those_of_ascii_as_they_are_written_as_sqlite_has_them(self, known, user, found):
         query = HistoryQuery(ProcedureFilter(user=user))
-        everything = past.Past(procedures_with(*known), MemoryHistory(DEVICE))
+        everything = past.Past(procedures_with(*known), MemoryHistory(DEVICE), DEVICE)
         assert [summary.id for summary in everything.find(query)] == found
 
     def test_is_the_truth_where_the_history_says_otherwise(self, kept, known):
         (living,) = (each for each in known if each.id == 5)
         changed = ProcedureSummary(**{**vars(living), "state": S.RUNNING})
-        found = past.Past(procedures_with(changed), kept.history)
+        found = past.Past(procedures_with(changed), kept.history, DEVICE)
         wanted = HistoryQuery(ProcedureFilter(state=S.RUNNING))
         assert [(summary.id, summary.state) for summary in found.find(wanted)] == [(5, S.RUNNING)]
         assert 5 not in [each.id for each in found.find(HistoryQuery(ProcedureFilter(state=S.CREATING)))]
@@ -219,7 +219,7 @@ class TestWhatIsKnownInMemory:
             def find(self, *asked: Any) -> Any:
                 raise HistoryError("the history cannot be read")
 
-        found = past.Past(procedures_with(*known), Away(DEVICE))
+        found = past.Past(procedures_with(*known), Away(DEVICE), DEVICE)
         assert [each.id for each in found.find(HistoryQuery(ProcedureFilter(run_id="run-3")))] == [3]
         with pytest.raises(HistoryError):
             found.find(HistoryQuery(ProcedureFilter(run_id="run-99")))
@@ -229,12 +229,12 @@ class TestPages:
     def test_nothing_found_in_the_time_for_it_is_refused_and_says_how_to_go_on(self, kept, monkeypatch):
         monkeypatch.setattr(_search, "BUDGET", -1.0)
         with pytest.raises(TooLargeError, match='go on with "before": 6,'):
-            past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter(text="no such"), 6))
+            past.Past(procedures_with(), kept.history, DEVICE).find(HistoryQuery(ProcedureFilter(text="no such"), 6))
 
     def test_one_is_read_however_late_it_is_and_the_rest_is_left_to_the_next_page(self, kept, monkeypatch):
         monkeypatch.setattr(past, "_BUDGET", -1.0)
         monkeypatch.setattr(past, "_LOADED_TOGETHER", 2)
-        found = past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter()))
+        found = past.Past(procedures_with(), kept.history, DEVICE).find(HistoryQuery(ProcedureFilter()))
         assert [each.id for each in found] == [7, 6]
 
     def test_procedures_with_too_many_entries_make_a_short_page(self, kept, monkeypatch):
@@ -246,15 +246,18 @@ class TestPages:
             return real(ids)
 
         monkeypatch.setattr(kept.history, "procedures", few)
-        found = past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter()))
+        found = past.Past(procedures_with(), kept.history, DEVICE).find(HistoryQuery(ProcedureFilter()))
         assert [each.id for each in found] == [7]
-        assert past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter(), before=3))[0].id == 2
+        assert (
+            past.Past(procedures_with(), kept.history, DEVICE).find(HistoryQuery(ProcedureFilter(), before=3))[0].id
+            == 2
+        )
 
     @pytest.mark.parametrize("gone", [{5}, {7, 6, 5, 4, 3, 2, 1}], ids=["one", "all"])
     def test_what_is_forgotten_while_it_is_looked_for_is_left_out(self, kept, monkeypatch, gone):
         real = kept.history.procedures
         monkeypatch.setattr(kept.history, "procedures", lambda ids, longest: real(set(ids) - gone, longest))
-        found = past.Past(procedures_with(), kept.history).find(HistoryQuery(ProcedureFilter()))
+        found = past.Past(procedures_with(), kept.history, DEVICE).find(HistoryQuery(ProcedureFilter()))
         assert [each.id for each in found] == [pid for pid in range(7, 0, -1) if pid not in gone]
 
 

@@ -12,6 +12,7 @@ from ..script import ExecutableScript
 from ._model import ProcedureSummary
 from ._procedure import Procedure
 from ._procedures import Procedures
+from ._scripts import ScriptFinder
 
 _log = logging.getLogger(__name__)
 
@@ -28,17 +29,35 @@ class Found:
 class AbortScript:
     """What follows a stop, once for each procedure; and what Status says where nothing does.
 
-    The lock of the procedures is held by whoever calls.
+    But for `find` and `look_for`, the lock of the procedures is held by whoever calls.
     """
 
-    def __init__(self, script: ExecutableScript | None, procedures: Procedures, device: str) -> None:
+    def __init__(
+        self, script: ExecutableScript | None, procedures: Procedures, finder: ScriptFinder, device: str
+    ) -> None:
         self.script = script
         self.path = ""
         """Where the script was found last; "" where it has to be looked for."""
-        self.notice = ""
-        """What Status says beside the state, until something is started."""
         self._procedures = procedures
+        self._finder = finder
         self._device = device
+
+    def look_for(self) -> None:
+        """Find the script before there is a stop: then no stop has to look for it.  The lock is not held."""
+        script = self.script
+        if script is not None:
+            self.find(script)
+
+    def find(self, script: ExecutableScript) -> Found:
+        """Return where the script is, or why that is not known.  A file system may hang: the lock is not held."""
+        try:
+            found = Found(script, self._finder.find_abort(script))
+        except OetError as error:  # Stop is never refused
+            return Found(script, "", error)
+        with self._procedures.lock:
+            if self.script is script:
+                self.path = found.path
+        return found
 
     def may_follow(self, stopped: Procedure, wanted: bool | None) -> bool:
         """Say whether there is a script for a procedure that is being stopped, and nothing has followed it yet."""
@@ -74,7 +93,7 @@ class AbortScript:
             abort = prepare(found, stopped)
         except OetError as error:  # Stop is never refused
             self._fail(f"Procedure {stopped.id} was stopped, but its abort script cannot be run: {error}.")
-            _log.error("%s", self.notice, extra=about(self._device, stopped.id))
+            _log.error("%s", self._procedures.abort_notice, extra=about(self._device, stopped.id))
             return []
         stopped.followed_by = abort.id
         return [abort.summary]
@@ -86,7 +105,7 @@ class AbortScript:
             f"{dropped}, so the abort script has not run. Do by hand what it does, or run it{script} once that"
             " procedure has ended."
         )
-        return self.notice
+        return self._procedures.abort_notice
 
     def _fail(self, sentence: str) -> None:
-        self.notice = self._procedures.abort_failure = sentence
+        self._procedures.abort_notice = self._procedures.abort_failure = sentence

@@ -6,16 +6,18 @@ asked for the others alone.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time as clock
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...errors import TooLargeError
+from ...errors import TooLargeError, UnknownProcedureError
 from ..history import LARGEST_NUMBER, MemoryHistory, ProcedureFilter, StoredProcedure, arguments_hold, holds, in_json
 from ..script import GitScript
-from ._bounds import room_for, share_room
+from ._bounds import MOST_SUMMARISED, MOST_TOLD, room_for, share_room
 from ._model import ProcedureSummary
+from ._procedure import Procedure
 from ._procedures import Procedures
 from ._stored import summary_of
 
@@ -36,9 +38,53 @@ class HistoryQuery:
 class Past:
     """All procedures of a device that are known, here or in the history.  Any thread."""
 
-    def __init__(self, procedures: Procedures, history: MemoryHistory) -> None:
+    def __init__(self, procedures: Procedures, history: MemoryHistory, device: str) -> None:
         self._procedures = procedures
         self._history = history
+        self._device = device
+
+    def one_here(self, pid: int) -> Procedure:
+        """Return a procedure that lives, or is one of the newest that have ended.
+
+        :raises UnknownProcedureError: there is none
+        """
+        procedure = self._procedures.get(pid)
+        if procedure is None:
+            raise self._unknown(pid)
+        return procedure
+
+    def has_left(self, pid: int) -> bool:
+        """Say whether a procedure has left the attributes for the durable history; the lock is not held.
+
+        :raises UnknownProcedureError: it is nowhere
+        """
+        if self._procedures.get(pid) is not None:
+            return False
+        if not self._history.procedures([pid], 0):
+            raise self._unknown(pid)
+        return True
+
+    def summarise(self, pids: Iterable[int] | None) -> list[ProcedureSummary]:
+        """Return summaries: see `ScriptExecutionService.summarise`."""
+        with self._procedures.lock:
+            if pids is None:
+                current = self._procedures.summaries
+                if len(current) > MOST_TOLD:
+                    raise TooLargeError(f"{len(current)} procedures are in the attributes: ask for some at a time")
+                return share_room(current)
+            wanted = list(itertools.islice(pids, MOST_SUMMARISED + 1))
+            if len(wanted) > MOST_SUMMARISED:
+                raise TooLargeError(f"more than {MOST_SUMMARISED} procedures are asked for: ask for fewer at a time")
+            known = {pid: self._procedures.get(pid) for pid in wanted}
+            found = {pid: procedure.summary for pid, procedure in known.items() if procedure is not None}
+        older = [pid for pid in wanted if pid not in found]
+        if older:
+            stored = self._history.procedures(older, room_for(len(wanted)))
+            found.update((pid, summary_of(each)) for pid, each in stored.items())
+        for pid in wanted:
+            if pid not in found:
+                raise self._unknown(pid)
+        return share_room([found[pid] for pid in wanted])
 
     def find(self, query: HistoryQuery) -> list[ProcedureSummary]:
         """Return summaries, newest first; perhaps fewer than asked for, though there are more: go on behind the last.
@@ -63,6 +109,9 @@ class Past:
                 f' command may: go on with "before": {looked_to}, or say since, until or more'
             )
         return self._summaries(ids, {summary.id: summary for summary in here}, deadline)
+
+    def _unknown(self, pid: int) -> UnknownProcedureError:
+        return UnknownProcedureError(f"there is no procedure {pid} on {self._device or 'this device'}")
 
     def _summaries(
         self, ids: Sequence[int], here: dict[int, ProcedureSummary], deadline: float

@@ -38,6 +38,8 @@ class Procedures:
         """The stack trace, or the reason, of the procedure that failed last."""
         self.failure: Failure | None = None
         """The newest procedure that failed, until one is RUNNING."""
+        self.abort_notice = ""
+        """What Status says of an abort script that does not follow, until something is started."""
         self.abort_failure = ""
         """The sentence on an abort script that did not do its work, until something is RUNNING."""
         self.clean_up_failure = ""
