@@ -91,6 +91,7 @@ def test_both_archivers_are_told_of_the_same_attributes_of_each_subarray():
     assert eda["configuration_managers"] == [{"cm1": {"trl": "a/cm/1", "th": "th1"}}]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["hdbpp", "eda"])
 def test_each_entry_gets_archive_events_of_its_own_through_a_procedure(oet, kind):
     named = entries(parsed((FOLDER / f"archiving/mid-oet.{kind}.yaml").read_text(), kind))

@@ -70,6 +70,7 @@ def test_the_database_has_what_the_file_says_and_a_second_time_changes_nothing(d
     assert load(database, text) == NOTHING_TO_DO
 
 
+@pytest.mark.long
 def test_values_of_any_kind_arrive_as_they_were_given(database):
     given = {
         "ScriptRoots": ["/scripts", "/more scripts"],
@@ -84,6 +85,7 @@ def test_values_of_any_kind_arrive_as_they_were_given(database):
     assert load(database, text) == NOTHING_TO_DO
 
 
+@pytest.mark.long
 def test_with_u_what_a_site_has_set_beside_it_stays(database):
     text = written("dsconfig", "--mid")
     load(database, text)
@@ -117,6 +119,7 @@ def test_a_server_starts_from_it_and_goes_by_it(database, tmp_path):
     assert load(database, text, "--update") == NOTHING_TO_DO
 
 
+@pytest.mark.long
 def test_as_it_is_without_the_folder_of_its_scripts_the_device_says_what_is_missing(database, tmp_path):
     missing = tmp_path / "scripts"
     text = written("dsconfig", "--mid", "-p", f"ScriptRoots={missing}")
