@@ -14,7 +14,7 @@ import pytest
 import tango
 from support import access
 from support.mariadb import MariaDatabase
-from support.tango_server import SCRIPTS, Oet, Server, program
+from support.tango_server import SCRIPTS, Oet, program, serving_registered
 from support.waiting import wait_until
 
 from ska_oet_device.site_files import CHANGERS_COMMANDS, READERS_COMMANDS
@@ -75,14 +75,8 @@ def oet(guarded: MariaDatabase, tmp_path: Path) -> Iterator[Oet]:
     )
     assert loading.returncode == 2, f"json2tango says by 2 that it has changed something: {loading.stderr}"
     guarded.put_properties(NAME, {"ScriptRoots": [SCRIPTS], "StateDirectory": tmp_path / "state"})
-    server = Server(["01", "-ORBendPoint", "giop:tcp:127.0.0.1:0"], tmp_path / "server", guarded.host)
-    try:
-        oet = Oet(guarded, NAME, server)
+    with serving_registered(guarded, "01", NAME, tmp_path / "server") as oet:
         yield oet
-        oet.close()
-        assert server.stop() == 0
-    finally:
-        server.clean_up()
 
 
 def _tries(oet: Oet, *options: str) -> dict[str, str]:

@@ -664,6 +664,21 @@ def serving(
     :param properties: those of the device
     """
     database.add_server(instance, {name: properties})
+    with serving_registered(database, instance, name, folder, command=command, environment=environment) as oet:
+        yield oet
+
+
+@contextlib.contextmanager
+def serving_registered(
+    database: Database,
+    instance: str,
+    name: str,
+    folder: Path,
+    *,
+    command: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Oet]:
+    """Yield a device of a server that the database knows, as `serving` does."""
     server = Server([instance, "-ORBendPoint", "giop:tcp:127.0.0.1:0"], folder, database.host, command, environment)
     try:
         oet = Oet(database, name, server)

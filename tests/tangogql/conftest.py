@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 from support.dashboards import Dashboard, dashboards
-from support.tango_server import FIRST, SCRIPTS, Database, Oet, Server
+from support.tango_server import FIRST, SCRIPTS, Database, Oet, serving_registered
 from support.tangogql import MISSING, PROGRAMS, TangoGql
-
-BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +35,8 @@ def shared(database: Database, scratch: Path, tmp_path_factory: pytest.TempPathF
         "GitRepositories": "https://allowed.invalid/",
     }
     database.add_server("taranta", dict.fromkeys(sorted(names), properties))
-    server = Server(["taranta", *BIND], tmp_path_factory.mktemp("taranta-server"), database.host)
-    try:
-        oet = Oet(database, FIRST, server)
+    with serving_registered(database, "taranta", FIRST, tmp_path_factory.mktemp("taranta-server")) as oet:
         yield oet
-        oet.close()
-        assert server.stop() == 0
-    finally:
-        server.clean_up()
 
 
 @pytest.fixture(scope="session")
