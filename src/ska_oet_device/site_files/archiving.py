@@ -36,7 +36,7 @@ ARCHIVED = (
 
 _WHOLE_LIST = "with each change the whole list; lifecycleEvent tells the change"
 _DASHBOARD = "what a dashboard shows, or will send; what was sent is in lifecycleEvent and in the audit"
-_LRC = "SKA's protocol of long-running commands, for whoever waits for one; lifecycleEvent tells the same"
+_LRC = "SKA's protocol of long running commands, for whoever waits for one; lifecycleEvent tells the same"
 
 NOT_ARCHIVED = {
     "_lrcEvent": _LRC,

@@ -37,7 +37,7 @@ _TEXTS = (
 )
 _ROWS = (("procedureIds", 70), ("procedureScripts", 0), ("procedureStates", 130))
 _SETTINGS = ("adminMode", "loggingLevel")
-_OTHERS = ("lrc", "_lrc", "longRunning")  # what the names begin with that tell of long-running commands
+_OTHERS = ("lrc", "_lrc", "longRunning")  # what the names begin with that tell of long running commands
 _RECORDS = (
     (
         "History",
@@ -106,7 +106,7 @@ def _columns(device: str) -> tuple[_Parts, ...]:
             *_rows(device),
             *_titled([(name, w.text(device, name)) for name in _TEXTS], _TEXT),
         ],
-        [(_TITLE, w.title("Long-running commands")), *_lines(device, commands), *_tables(device, commands, _COMMANDS)],
+        [(_TITLE, w.title("Long running commands")), *_lines(device, commands), *_tables(device, commands, _COMMANDS)],
     )
 
 
