@@ -50,3 +50,61 @@ def test_a_clean_up_that_failed_is_an_alarm_after_a_restart_until_the_next_start
     durable.server.stop()
     durable.start()
     assert durable.proxy.State() == tango.DevState.ON
+
+
+@pytest.mark.long
+def test_an_abort_script_that_failed_is_an_alarm_after_a_restart_until_the_next_start(station):
+    durable = station(AbortScript="file://abort_fails.py")
+    uid = durable.oet.running("waits.py")
+    abort = durable.oet.stop(uid)[0]["id"]
+    durable.wait_for(abort, "FAILED")
+    said = _alarm_of(durable)
+    assert said.startswith(f"Abort script file://abort_fails.py (procedure {abort}) FAILED at ")
+    assert "Z: RuntimeError: park failed: wind. Do by hand what it has left undone." in said
+    assert said.count("park failed") == 1
+    _is_told_after_restarts(durable, said)
+
+
+@pytest.mark.long
+def test_an_abort_script_that_was_dropped_is_an_alarm_after_a_restart_until_the_next_start(station):
+    durable = station(AbortScript="file://on_subarray.py")
+    other = durable.oet.ready("quick.py")
+    busy = durable.oet.running("waits.py")
+    abort = durable.oet.stop(other)[0]["id"]
+    durable.wait_for(abort, "STOPPED")
+    durable.oet.stop(busy, run_abort=False)
+    durable.wait_for(busy, "STOPPED")
+    said = _alarm_of(durable)
+    assert "so the abort script has not run. Do by hand what it does, or run it (file://on_subarray.py)" in said
+    assert said.count("has not run") == 1
+    _is_told_after_restarts(durable, said)
+
+
+@pytest.mark.long
+def test_an_abort_script_that_could_not_follow_is_an_alarm_after_a_restart_until_the_next_start(station):
+    durable = station()
+    uid = durable.oet.running("waits.py")
+    durable.oet.stop(uid, run_abort=True)
+    durable.wait_for(uid, "STOPPED")
+    said = _alarm_of(durable)
+    assert said.startswith(f"Procedure {uid} was stopped without an abort script: AbortScript is not set.")
+    _is_told_after_restarts(durable, said)
+
+
+def _alarm_of(durable):
+    wait_until(lambda: durable.proxy.State() == tango.DevState.ALARM, 5, "ALARM")
+    return durable.proxy.Status()
+
+
+def _is_told_after_restarts(durable, said):
+    durable.kill_device_server()
+    durable.oet.reconnect()
+    assert _alarm_of(durable) == said
+    assert durable.server.stop() == 0
+    durable.start()
+    assert _alarm_of(durable) == said
+    durable.oet.recorder.wait_for_end(durable.oet.run("quick.py"))
+    wait_until(lambda: durable.proxy.State() == tango.DevState.ON, 5, "a start has followed")
+    durable.server.stop()
+    durable.start()
+    assert durable.proxy.State() == tango.DevState.ON

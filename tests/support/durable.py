@@ -223,6 +223,10 @@ def main():
     finally:
         raise RuntimeError("park failed: wind")
 """,
+    "abort_fails.py": """
+def init(subarray_id=0): pass
+def main(): raise RuntimeError("park failed: wind")
+""",
     "quick.py": "def main(*args):\n    print('done')\n",
     "on_subarray.py": "def init(subarray_id=0): pass\ndef main(): pass\n",
     "step.py": """

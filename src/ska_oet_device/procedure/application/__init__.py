@@ -37,6 +37,7 @@ from ._model import (
     StopProcessCommand,
 )
 from ._past import HistoryQuery
+from ._procedures import sentence_on_abort
 from ._script_list import MOST_SCRIPTS
 from ._selection import Selection
 from ._service import ScriptExecutionService
@@ -80,4 +81,5 @@ __all__ = [
     "TaskStatus",
     "find_script",
     "place_of",
+    "sentence_on_abort",
 ]

@@ -27,7 +27,7 @@ class Found:
 
 
 class AbortScript:
-    """What follows a stop, once for each procedure; and what Status says where nothing does.
+    """What follows a stop, once for each procedure; where nothing does, `Procedures.abort_failure` says so.
 
     But for `find` and `look_for`, the lock of the procedures is held by whoever calls.
     """
@@ -93,19 +93,27 @@ class AbortScript:
             abort = prepare(found, stopped)
         except OetError as error:  # Stop is never refused
             self._fail(f"Procedure {stopped.id} was stopped, but its abort script cannot be run: {error}.")
-            _log.error("%s", self._procedures.abort_notice, extra=about(self._device, stopped.id))
+            _log.error("%s", self._procedures.abort_failure, extra=about(self._device, stopped.id))
             return []
         stopped.followed_by = abort.id
         return [abort.summary]
 
     def note_drop(self, dropped: str) -> str:
         """Note that its start was dropped; returns the sentence that says so, and what is to be done."""
-        script = f" ({self.script.script_uri})" if self.script is not None else ""
-        self._fail(
-            f"{dropped}, so the abort script has not run. Do by hand what it does, or run it{script} once that"
-            " procedure has ended."
-        )
-        return self._procedures.abort_notice
+        self._fail(sentence_on_drop(dropped, self.script.script_uri if self.script is not None else ""))
+        return self._procedures.abort_failure
 
     def _fail(self, sentence: str) -> None:
-        self._procedures.abort_notice = self._procedures.abort_failure = sentence
+        self._procedures.abort_failure = sentence
+
+
+def sentence_on_drop(dropped: str, script_uri: str) -> str:
+    """Return what Status says of an abort script whose start was dropped.
+
+    :param dropped: that it was, and why, as the beginning of a sentence
+    """
+    script = f" ({script_uri})" if script_uri else ""
+    return (
+        f"{dropped}, so the abort script has not run. Do by hand what it does, or run it{script} once that"
+        " procedure has ended."
+    )

@@ -18,6 +18,12 @@ from ._model import Caller
 MANY = "(many)"
 """The command of an entry that stands for several requests."""
 
+SERVER = "device server"
+"""The client of an entry on what the device server has found out itself."""
+
+NOT_FOLLOWED = "not followed: "
+"""What begins the entry on an abort script that could not follow; the sentence that Status has of it stands behind."""
+
 _BURST = 100  # requests that may follow each other without a pause; one more each second for ever
 _APART = 10.0  # seconds between two entries that stand for several requests
 _LONGEST_NAME, _LONGEST_ANSWER = 200, 1000  # characters

@@ -101,7 +101,6 @@ class Maker:
         already_waiting = procedure.queued_starts + procedure.is_starting
         self._commands.note_start(procedure.id, Started(call.fn, command_uid), already_waiting)
         procedure.note_start(call)
-        self._procedures.abort_notice = ""
         self._manager.run(procedure.id, call=call.fn, run_args=call.fn_args, force_start=force, after=after)
         self._history.add_call(procedure.id, StoredCall(call.fn, call.fn_args.as_data(), call.time))
 

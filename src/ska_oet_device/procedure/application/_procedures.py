@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time as clock
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 
@@ -15,6 +16,7 @@ from ._procedure import Procedure
 FAILED = (ProcedureState.FAILED, ProcedureState.UNKNOWN)
 _NEW = 0  # the id of a procedure that is to come: they begin at 1
 _LONGEST_ERROR = 300  # characters in Status
+_BY_HAND = "Do by hand what it has left undone."
 _MOST_QUEUED_BYTES = 64 * 1024 * 1024
 _CALLING = (ProcedureState.INITIALISING, ProcedureState.RUNNING)
 _summary = attrgetter("summary")
@@ -38,8 +40,6 @@ class Procedures:
         """The stack trace, or the reason, of the procedure that failed last."""
         self.failure: Failure | None = None
         """The newest procedure that failed, until one is RUNNING."""
-        self.abort_notice = ""
-        """What Status says of an abort script that does not follow, until something is started."""
         self.abort_failure = ""
         """The sentence on an abort script that did not do its work, until something is RUNNING."""
         self.clean_up_failure = ""
@@ -147,7 +147,7 @@ class Procedures:
         if state in FAILED:
             self.failure = Failure(pid, procedure.summary.script.script_uri, state, reason or "", time)
             if procedure.abort_of is not None:
-                self.abort_failure = f"Abort script (procedure {pid}) {state.name}: {reason}."
+                self.abort_failure = sentence_on_abort(self.failure)
         if state.is_final and procedure.clean_up_error:
             self.clean_up_failure = sentence_on_clean_up(pid, procedure.clean_up_error)
         if state is ProcedureState.FAILED or (state.is_final and procedure.clean_up_error):
@@ -201,5 +201,16 @@ class Procedures:
 
 def sentence_on_clean_up(pid: int, error: str) -> str:
     """Return what Status says of a script that was stopped, and did not clean up."""
-    shown = error if len(error) <= _LONGEST_ERROR else f"{error[:_LONGEST_ERROR]} ..."
-    return f"Procedure {pid} was ended, but its clean-up failed: {shown}. Do by hand what it has left undone."
+    return f"Procedure {pid} was ended, but its clean-up failed: {_shown(error)}. {_BY_HAND}"
+
+
+def sentence_on_abort(failure: Failure) -> str:
+    """Return what Status says of an abort script that has failed."""
+    since = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(failure.time))
+    reason = next((line.strip() for line in failure.reason.splitlines() if line.strip()), "no reason was given")
+    which = f"Abort script {failure.script_uri} (procedure {failure.process_uid})"
+    return f"{which} {failure.state.name} at {since}: {_shown(reason).removesuffix('.')}. {_BY_HAND}"
+
+
+def _shown(error: str) -> str:
+    return error if len(error) <= _LONGEST_ERROR else f"{error[:_LONGEST_ERROR]} ..."

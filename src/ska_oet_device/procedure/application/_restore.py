@@ -8,19 +8,24 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ...errors import OetError
 from ...logs import about
 from ..history import LifecycleEvent, MemoryHistory, StoredProcedure
 from ..state import ProcedureState
+from ._abort import sentence_on_drop
+from ._audit import NOT_FOLLOWED, SERVER
 from ._bounds import ALIVE, ENDED
 from ._changes import ChangeRecorder
 from ._model import Failure, ProcedureHistory
 from ._procedure import Procedure, sentence_of_drop
-from ._procedures import FAILED, Procedures, sentence_on_clean_up
+from ._procedures import FAILED, Procedures, sentence_on_abort, sentence_on_clean_up
 from ._stored import stored_of_living, summary_of
 
 _log = logging.getLogger(__name__)
 
 _MOST_EVENTS = 1000  # looked through for the newest failure
+_MOST_FAILURES = 100  # of which it is looked whether they are an abort script's
+_MOST_REQUESTS = 1000  # looked through for an abort script that could not follow
 
 
 class Restorer:
@@ -60,6 +65,7 @@ class Restorer:
                     self._take_up_living(pid, item, untold)
             self._procedures.failure = self._failure_before()
             self._procedures.clean_up_failure = self._clean_up_failure_before()
+            self._procedures.abort_failure = self._abort_failure_before()
             self._history.reserve_ids(self._procedures.highest_id)
 
     def recall(self, history_length: int) -> dict[int, str]:
@@ -70,6 +76,7 @@ class Restorer:
         """
         found = self._stored(history_length)
         before, clean_up_failure = self._failure_before(), self._clean_up_failure_before()
+        abort_failure = self._abort_failure_before()
         with self._procedures.lock:
             older = [stored for stored in found if self._procedures.get(stored.id) is None]
             taken = [_procedure_of(stored) for stored in sorted(older, key=lambda stored: stored.id)]
@@ -78,6 +85,7 @@ class Restorer:
                 self._join_abort(procedure)
             self._procedures.failure = self._procedures.failure or before
             self._procedures.clean_up_failure = self._procedures.clean_up_failure or clean_up_failure
+            self._procedures.abort_failure = self._procedures.abort_failure or abort_failure
             return {stored.id: stored.run_id for stored in older if not stored.state.is_final}
 
     def settle(self, left: Collection[int], reaped: Mapping[int, list[int]], elsewhere: str, cause: str) -> None:
@@ -151,8 +159,7 @@ class Restorer:
         if newest is None:
             return None
         found = history.procedures([newest.process_uid], 0).get(newest.process_uid)
-        uri = str(found.script.get("script_uri", "")) if found is not None else ""
-        return Failure(newest.process_uid, uri, newest.state, newest.reason or "", newest.time)
+        return _failure_of(newest, found)
 
     def _clean_up_failure_before(self) -> str:
         """Return the sentence on the newest procedure whose clean-up failed, unless a start has followed."""
@@ -169,6 +176,36 @@ class Restorer:
                 return sentence_on_clean_up(pid, str(error))
         return ""
 
+    def _abort_failure_before(self) -> str:
+        """Return the sentence on the newest abort script that did not do its work, unless a start has followed."""
+        since, events = 0.0, list[LifecycleEvent]()
+        for event in self._newest_events():
+            if event.state is ProcedureState.RUNNING:
+                since = event.time
+                events.clear()
+            elif event.state in FAILED or event.previous in (event.state, ProcedureState.UNKNOWN):
+                events.append(event)
+        newest_ids = {event.process_uid for event in events[-_MOST_FAILURES:]}
+        found = self._history.procedures(newest_ids, 0) if newest_ids else {}
+        time, sentence = since, ""
+        for event in events:
+            stored = found.get(event.process_uid)
+            told = _abort_failure_after(event, stored) if stored is not None and stored.abort_of is not None else None
+            if told is not None:
+                time, sentence = event.time, told
+        return self._not_followed_since(time) or sentence
+
+    def _not_followed_since(self, time: float) -> str:
+        """Return the sentence on the newest abort script that could not follow after `time`: no event has it."""
+        try:
+            requests = self._history.requests_before(0, _MOST_REQUESTS)
+        except OetError as error:  # what lives is taken up all the same
+            _log.warning("whether abort scripts could follow is not known: %s", error, extra=about(self._device))
+            return ""
+        newest = (each.answer for each in requests if each.time > time and each.client == SERVER)
+        kept = (answer for answer in newest if answer.startswith(NOT_FOLLOWED))
+        return next(kept, "").removeprefix(NOT_FOLLOWED)
+
     def _newest_events(self) -> list[LifecycleEvent]:
         return self._history.events_after(max(0, self._history.last_sequence - _MOST_EVENTS), _MOST_EVENTS)
 
@@ -182,6 +219,23 @@ def _failure_after(event: LifecycleEvent, before: LifecycleEvent | None) -> Life
     was_unknown = event.previous is ProcedureState.UNKNOWN  # it was stopped after all
     is_its_own = before is not None and before.process_uid == event.process_uid
     return None if was_unknown and is_its_own else before
+
+
+def _abort_failure_after(event: LifecycleEvent, stored: StoredProcedure) -> str | None:
+    """Return what an event of an abort script makes Status say, as `Procedures` has it; None: it stays as it was."""
+    if event.state in FAILED:
+        return sentence_on_abort(_failure_of(event, stored))
+    if event.state is event.previous is ProcedureState.READY:
+        return sentence_on_drop(sentence_of_drop(stored.id, event.reason or ""), _uri_of(stored))
+    return "" if event.previous is ProcedureState.UNKNOWN else None
+
+
+def _failure_of(event: LifecycleEvent, stored: StoredProcedure | None) -> Failure:
+    return Failure(event.process_uid, _uri_of(stored), event.state, event.reason or "", event.time)
+
+
+def _uri_of(stored: StoredProcedure | None) -> str:
+    return str(stored.script.get("script_uri", "")) if stored is not None else ""
 
 
 def _procedure_of(stored: StoredProcedure) -> Procedure:

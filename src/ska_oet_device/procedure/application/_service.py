@@ -427,7 +427,7 @@ class ScriptExecutionService:
                 self.admin_mode.notice,
                 *told,
                 *dropped,
-                self._procedures.abort_notice,
+                self._procedures.abort_failure,
                 self._procedures.clean_up_failure,
             )
             return Notices(

@@ -12,7 +12,7 @@ from ...logs import about
 from ..domain import ProcessManager
 from ..script import ProcedureInput
 from ._abort import AbortScript, Found
-from ._audit import Audit
+from ._audit import NOT_FOLLOWED, SERVER, Audit
 from ._making import Maker
 from ._meant import to_be_stopped
 from ._model import ArgCapture, Caller, PrepareProcessCommand, ProcedureSummary, StopProcessCommand
@@ -114,12 +114,16 @@ class Stopper:
         command: str,
         time: float,
     ) -> list[ProcedureSummary]:
-        return self._abort.follow(
+        before = self._procedures.abort_failure
+        followed = self._abort.follow(
             stopped,
             cmd.run_abort,
             found,
             lambda found, stopped: self._prepare_abort(found, stopped, caller, command, time or clock.time()),
         )
+        if (failure := self._procedures.abort_failure) != before:  # no lifecycle event tells it
+            self._audit.keep(command, Caller(SERVER), stopped.id, f"{NOT_FOLLOWED}{failure}")
+        return followed
 
     def _prepare_abort(
         self, found: Found, stopped: Procedure, caller: Caller | None, command: str, time: float

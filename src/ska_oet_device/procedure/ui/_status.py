@@ -10,7 +10,7 @@ import tango
 
 from ...duties import neglected
 from ...logs import about, escape
-from ..application import Failure, Notices, ProcedureSummary, ScriptExecutionService, Snapshot
+from ..application import Failure, Notices, ProcedureSummary, ScriptExecutionService, Snapshot, sentence_on_abort
 from ..link import MainStatus
 from ..state import TERMINAL, ProcedureState
 from ._devstring import cut, latin1
@@ -95,7 +95,9 @@ def device_state(
     alive = [summary for summary in snapshot.living if summary.state not in TERMINAL]
     running = next((summary for summary in alive if summary.state is _RUNNING), None)
     is_running = f"Procedure {running.id} is RUNNING ({running.script.script_uri})." if running else ""
-    failed = _failed(snapshot.failure) if snapshot.failure else ""
+    failure = snapshot.failure
+    is_told = failure is not None and notices.abort_failed == sentence_on_abort(failure)
+    failed = _failed(failure) if failure is not None and not is_told else ""
     notes = [is_running, failed, *standing.problems, *standing.remarks, *notices.sentences, *diagnosis.reasons]
     unknown = [summary for summary in snapshot.living if summary.state is _UNKNOWN]
     if diagnosis.supervisor_gone or standing.nothing_runs:
