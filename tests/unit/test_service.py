@@ -1020,7 +1020,7 @@ def test_a_file_system_that_hangs_keeps_nobody_from_seeing_how_things_stand(serv
         assert answers.wait(20)
         return "/a.py"
 
-    monkeypatch.setattr("ska_oet_device.procedure.application._scripts.find_script", hanging)
+    monkeypatch.setattr("ska_oet_device.procedure.application._script_finder.find_script", hanging)
     arguments = (HELLO,) if ask == "prepare" else (HELLO, "main", NONE)
     client = threading.Thread(target=getattr(service, ask), args=arguments)
     client.start()
@@ -1041,7 +1041,7 @@ class Hanging:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked, self.answers = 0, threading.Event()
-        monkeypatch.setattr("ska_oet_device.procedure.application._scripts.find_script", self._find)
+        monkeypatch.setattr("ska_oet_device.procedure.application._script_finder.find_script", self._find)
 
     def _find(self, script, settings):
         self.asked += 1
@@ -1257,7 +1257,7 @@ class TestAFileSystemThatHangs:
                 service.start(StartProcessCommand(other, "main", NONE))
             return str(root / "abort.py")
 
-        monkeypatch.setattr("ska_oet_device.procedure.application._scripts.find_script", slow)
+        monkeypatch.setattr("ska_oet_device.procedure.application._script_finder.find_script", slow)
         (abort,) = service.stop(StopProcessCommand(pid))
         assert ("run", abort.id, "main", True, pid) in link.asked
         link.enter(abort.id, S.FAILED)

@@ -12,7 +12,7 @@ from ..script import ExecutableScript
 from ._model import ProcedureSummary
 from ._procedure import Procedure
 from ._procedures import Procedures
-from ._scripts import ScriptFinder
+from ._script_finder import ScriptFinder
 
 _log = logging.getLogger(__name__)
 

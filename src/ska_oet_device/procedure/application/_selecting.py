@@ -7,8 +7,8 @@ from ..script import ExecutableScript
 from ._audit import Audit
 from ._model import Caller
 from ._procedures import Procedures
+from ._script_finder import ScriptFinder
 from ._script_list import ScriptList
-from ._scripts import ScriptFinder
 from ._selection import KeptSelection
 
 

@@ -52,8 +52,8 @@ from ._model import (
 from ._past import HistoryQuery, Past
 from ._procedures import Procedures
 from ._restore import Restorer
+from ._script_finder import ScriptFinder
 from ._script_list import ScriptList
-from ._scripts import ScriptFinder
 from ._selecting import Selector
 from ._selection import KeptSelection, Selection
 from ._stopping import Stopper
