@@ -587,12 +587,27 @@ def test_the_selected_procedure_is_stopped_in_whatever_state(oet, state):
     assert oet.state(other) == "READY"
 
 
-def test_what_has_ended_may_be_stopped_once_more(oet):
+def test_a_selected_procedure_that_has_ended_is_not_stopped_and_the_refusal_names_the_one_that_runs(oet):
     uid = oet.ready("good.py")
     oet.proxy.selectedProcedure = uid
     oet.stop(uid)
     oet.recorder.wait_for_end(uid)
-    noted(oet, "StopSelected", oet.proxy.StopSelected, lambda entry: "had ended already" in entry["answer"])
+    assert refusal_of(oet.proxy.StopSelected) == ("OET_InvalidState", f"procedure {uid} has ended [OET_InvalidState]")
+    ready, running = oet.ready("good.py"), oet.running("sleepy.py")
+    goes_on = f"procedure {running} is RUNNING: select 0 to stop the active one"
+    text = f"procedure {uid} has ended; {goes_on} [OET_InvalidState]"
+    assert refusal_of(oet.proxy.StopSelected) == ("OET_InvalidState", text)
+    assert [oet.state(each) for each in (ready, running)] == ["READY", "RUNNING"]
+    oet.proxy.selectedProcedure = 0
+    oet.proxy.StopSelected()
+    assert oet.recorder.wait_for_end(running)["state"] == "STOPPED"
+    wait_until(lambda: oet.state(running) == "STOPPED", 10, "it has ended")
+    other = oet.ready("good.py")
+    oet.proxy.selectedProcedure = uid
+    several = f"no procedure has the turn, and 2 are alive: procedure {ready} is READY, procedure {other} is READY"
+    text = f"procedure {uid} has ended; {several}; say which one [OET_InvalidState]"
+    assert refusal_of(oet.proxy.StopSelected) == ("OET_InvalidState", text)
+    assert oet.proxy.Stop(str(uid)) == "[]"  # who names it means it
 
 
 def test_stop_active_stops_what_runs_whatever_is_selected(oet):
@@ -770,5 +785,5 @@ def test_a_selected_procedure_that_has_left_the_attributes_is_told_to_be_gone(oe
                 "it is pushed",
             )
         assert oet.proxy.selectedProcedure == uid
-        oet.proxy.StopSelected()
-        assert refusal_of(oet.proxy.StartSelected)[0] == "OET_InvalidState"
+        for press in (oet.proxy.StopSelected, oet.proxy.StartSelected):
+            assert refusal_of(press)[0] == "OET_InvalidState"

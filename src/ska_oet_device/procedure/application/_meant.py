@@ -47,6 +47,18 @@ def to_be_stopped(living: Sequence[Procedure]) -> Procedure:
     raise InvalidStateError(f"no procedure has the turn, and {len(living)} are alive: {_named(living)}; say which one")
 
 
+def ended(pid: int, living: Sequence[Procedure]) -> str:
+    """Return why a procedure that has ended is not stopped, and what is to be done if another one is meant."""
+    said = f"procedure {pid} has ended"
+    if not living:
+        return said
+    try:
+        active = to_be_stopped(living)
+    except InvalidStateError as error:
+        return f"{said}; {error}"
+    return f"{said}; {_described(active)}: select 0 to stop the active one"
+
+
 def to_be_aborted(
     living: Sequence[Procedure], unfinished: Iterable[LongRunningCommand]
 ) -> tuple[list[Procedure], list[Procedure]]:

@@ -248,17 +248,20 @@ class ScriptExecutionService:
         self._maker.await_history()  # whoever has a uid is told its end, whatever dies
         return uid
 
-    def stop(self, cmd: StopProcessCommand, caller: Caller | None = None) -> list[ProcedureSummary]:
+    def stop(
+        self, cmd: StopProcessCommand, caller: Caller | None = None, *, only_if_alive: bool = False
+    ) -> list[ProcedureSummary]:
         """Stop a procedure in any state, optionally running a second script once it has ended.
 
         Never refused while the process lives; harmless when repeated or when it has ended.  Without an id the
         active one is stopped.
 
+        :param only_if_alive: one that has ended is refused: whoever has chosen it before may mean another one now
         :return: the summary of the abort script, if one was started
         :raises UnknownProcedureError: no such procedure
-        :raises InvalidStateError: no id, and it is not clear which one is meant
+        :raises InvalidStateError: no id, and it is not clear which one is meant; or `only_if_alive`, and it has ended
         """
-        return self._stopper.stop(cmd, caller)
+        return self._stopper.stop(cmd, caller, only_if_alive=only_if_alive)
 
     def check(self, cmd: CheckCommand, caller: Caller | None = None) -> int:
         """Have a script loaded, of which nothing is called, and told of; returns the id of the check.

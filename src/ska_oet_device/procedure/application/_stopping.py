@@ -8,13 +8,14 @@ import time as clock
 from collections.abc import Callable
 
 from ...config import Settings
+from ...errors import InvalidStateError
 from ...logs import about
 from ..domain import ProcessManager
 from ..script import ProcedureInput
 from ._abort import AbortScript, Found
 from ._audit import NOT_FOLLOWED, SERVER, Audit
 from ._making import Maker
-from ._meant import to_be_stopped
+from ._meant import ended, to_be_stopped
 from ._model import ArgCapture, Caller, PrepareProcessCommand, ProcedureSummary, StopProcessCommand
 from ._past import Past
 from ._procedure import Procedure
@@ -47,7 +48,13 @@ class Stopper:
         self._device = device
 
     def stop(
-        self, cmd: StopProcessCommand, caller: Caller | None = None, command: str = "Stop", time: float = 0.0
+        self,
+        cmd: StopProcessCommand,
+        caller: Caller | None = None,
+        command: str = "Stop",
+        time: float = 0.0,
+        *,
+        only_if_alive: bool = False,
     ) -> list[ProcedureSummary]:
         """Stop a procedure: see `ScriptExecutionService.stop`.
 
@@ -55,12 +62,16 @@ class Stopper:
         :param time: when (Unix seconds); 0: now
         """
         if cmd.process_uid is not None and self._past.has_left(cmd.process_uid):
+            if only_if_alive:
+                raise InvalidStateError(ended(cmd.process_uid, self._procedures.living))
             self._audit.note(command, caller or Caller(), cmd.process_uid, "accepted; it had ended long ago", time)
             return []
         with self._procedures.lock:
             procedure = self._meant(cmd.process_uid)
             pid = procedure.id
             if not procedure.is_alive:
+                if only_if_alive:
+                    raise InvalidStateError(ended(pid, self._procedures.living))
                 self._audit.note(command, caller or Caller(), pid, f"accepted; procedure {pid} had ended already", time)
                 return []
             why = " ".join(cmd.reason.split())

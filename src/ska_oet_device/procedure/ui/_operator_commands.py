@@ -50,7 +50,7 @@ class OperatorCommands(Serving):
 
     @command
     def StopSelected(self) -> None:
-        """Stop the selected procedure, else the active one, whatever it is doing."""
+        """Stop the selected procedure, else the active one, whatever it is doing; one that has ended is refused."""
         self._stop("StopSelected", self._service.selection.process_uid)
 
     @command
@@ -91,7 +91,7 @@ class OperatorCommands(Serving):
     def _stop(self, name: str, uid: int) -> None:
         with self._pressed(name) as request:
             request.concerns(uid)
-            aborting = self._service.stop(StopProcessCommand(uid or None), request.caller)
+            aborting = self._service.stop(StopProcessCommand(uid or None), request.caller, only_if_alive=True)
             self._host.pusher.refresh()  # Status says that it is being stopped
             followed = f", followed by procedure {aborting[0].id}" if aborting else ""
             request.answer(f"{f'procedure {uid}' if uid else 'the active procedure'}{followed}")
