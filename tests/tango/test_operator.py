@@ -490,8 +490,25 @@ def test_prepare_gives_init_its_arguments_and_start_gives_main_its(oet, record):
         ('{"main": 3}', "OET_InvalidArgument", "the arguments of main"),
         ("[" * 500 + "]" * 500, "OET_InvalidArgument", "200 levels"),
         ('["' + "x" * 65536 + '"]', "OET_TooLarge", "65536"),
+        ('{"n": 3, "n": 4}', "OET_InvalidArgument", "scriptArguments: n is there twice"),
+        ('{"main": [{"a": {"n": 3, "\\u006e": 3}}]}', "OET_InvalidArgument", "scriptArguments: n is there twice"),
     ],
-    ids=["no JSON", "number", "text", "null", "quotes", "NaN", "infinity", "mixed", "args", "main", "deep", "long"],
+    ids=[
+        "no JSON",
+        "number",
+        "text",
+        "null",
+        "quotes",
+        "NaN",
+        "infinity",
+        "mixed",
+        "args",
+        "main",
+        "deep",
+        "long",
+        "twice",
+        "twice deep down",
+    ],
 )
 def test_arguments_that_are_none_are_refused_with_what_to_do(oet, text, reason, says):
     oet.proxy.scriptArguments = '{"kept": 1}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,7 @@ def parse_script_arguments(text: str) -> ScriptArguments:
         raise TooLargeError(f"scriptArguments has {len(text)} characters; {_LONGEST} are allowed")
     try:
         value = _ANY.validate_json(text.strip() or NOTHING)
+        _check_keys(text.strip() or NOTHING)
         found = ByFunction.model_validate(_by_function(value))
     except ValidationError as error:
         problem = explain(error, ByFunction).replace("the argument is", "it is", 1)
@@ -63,6 +65,22 @@ def selected_run(selection: Selection) -> tuple[PrepareProcessCommand, Procedure
     """
     arguments = parse_script_arguments(selection.arguments)
     return PrepareProcessCommand(script_of_uri(selection.script), arguments.init), arguments.main
+
+
+def _check_keys(text: str) -> None:
+    """See that no object has a key twice: whoever types in a hurry sees both, and the script is given the last one.
+
+    :raises InvalidArgumentError: one has
+    """
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen = set[str]()
+        for key, _ in pairs:
+            if key in seen:
+                raise InvalidArgumentError(f"scriptArguments: {shorten(key)} is there twice; {_HOW}")
+            seen.add(key)
+
+    json.loads(text, object_pairs_hook=check, parse_int=str)  # Python refuses to convert a number of 4,301 digits
 
 
 def _by_function(value: Any) -> dict[str, Any]:
