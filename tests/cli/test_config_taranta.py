@@ -44,6 +44,24 @@ def test_each_device_has_a_row(taranta):
     assert rows == ["taranta://a/b/1", "taranta://a/b/2"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "devices"),
+    [
+        (("--mid",), ("mid-oet/subarray/01",)),
+        (("--low", "--subarrays", "3"), tuple(f"low-oet/subarray/0{number}" for number in (1, 2, 3))),
+        (("-n", "16", "--mid"), tuple(f"mid-oet/subarray/{number:02}" for number in range(1, 17))),
+    ],
+    ids=["one", "three", "sixteen"],
+)
+def test_a_telescopes_subarrays_are_the_devices_that_dsconfig_has(taranta, arguments, devices):
+    done = taranta("--board", "fleet", *arguments)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == board("fleet", Site(devices))
+    site = json.loads(OetCommand("no-such-host:1")("config", "dsconfig", *arguments).out)
+    of_site = {name for server in site["servers"].values() for each in server.values() for name in each["OetDevice"]}
+    assert of_site == set(devices)
+
+
 def test_a_board_that_is_there_is_replaced(taranta, tmp_path):
     (tmp_path / "oet-fleet.wj").write_text("{}")
     assert taranta("--board", "fleet", "-o", str(tmp_path)).status == 0
@@ -63,8 +81,30 @@ def test_a_board_that_is_there_is_replaced(taranta, tmp_path):
         (("--device", "tango://host:1/a/b/c"), "is not domain/family/member, without the address of a database"),
         (("--device", "(OetDevice)/b/c"), "--device '(OetDevice)/b/c' is not domain/family/member"),
         (("--device", "a/b/c", "--device", "A/B/C"), "--device names a device twice"),
+        (("--device", "a/b/c", "--mid"), "--device or --mid and --low, and not both"),
+        (("--mid", "--low"), "--mid or --low, and not both"),
+        (("--subarrays", "4"), "--subarrays is of --mid or --low"),
+        (("--device", "a/b/c", "--subarrays", "4"), "--subarrays is of --mid or --low"),
+        (("--mid", "--subarrays", "0"), "0 is not a number of subarrays from 1 to 99"),
+        (("--low", "--subarrays", "100"), "100 is not a number of subarrays from 1 to 99"),
     ],
-    ids=["board", "grid", "no-grid", "prefix", "no-prefix", "two-parts", "address", "variable", "twice"],
+    ids=[
+        "board",
+        "grid",
+        "no-grid",
+        "prefix",
+        "no-prefix",
+        "two-parts",
+        "address",
+        "variable",
+        "twice",
+        "device-and-telescope",
+        "both-telescopes",
+        "no-telescope",
+        "device-and-number",
+        "none",
+        "too-many",
+    ],
 )
 def test_arguments_that_do_not_fit_are_told_in_a_line(taranta, tmp_path, arguments, said):
     done = taranta(*arguments, "--output", str(tmp_path / "boards"))

@@ -26,7 +26,7 @@ pytestmark = [
 SHOWN = {
     "operator": ["STOP", "RUNNING", "file://observe.py", "40 %", "pointing 24 of 60", "does not reach J0437-4715"],
     "engineer": ["activeScript", "lrcFinished", "PointingError", '"state": "RUNNING"', '"command": "Run"'],
-    "fleet": [*NAMES, "75 %", "FAILED", "READY"],
+    "fleet": [*NAMES, "75 %", "FAILED", "READY", "ONLINE", "open with mid-oet/subarray/01", "FAILED at "],
 }
 
 

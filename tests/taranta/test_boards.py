@@ -92,6 +92,58 @@ def test_the_fleet_board_has_a_row_for_each_device():
     assert rows == [each["device"] for each in table["devices"]] == wanted
 
 
+def test_each_row_of_the_fleet_says_what_holds_a_device_up():
+    wanted = {"adminmode", "status", "activeprocedurestate"}
+    for name in FLEET:
+        shown = [each["inputs"].get("attribute") for each in flat(drawn("fleet", Site(FLEET))["widget"])]
+        names = {each["attribute"] for each in shown if each and each["device"] == f"taranta://{name}"}
+        assert wanted - names == set()
+
+
+def test_the_fleet_board_says_which_subarray_its_links_open():
+    texts = [each["text"] for each in of_type("fleet", "LABEL")]
+    assert "The boards open with mid-oet/subarray/01: choose the subarray there first." in texts
+    shown = drawn("fleet", Site(FLEET[3:], prefix="low://"))["widget"]
+    (said,) = (each["inputs"]["text"] for each in flat(shown) if "open with" in each["inputs"].get("text", ""))
+    variables = drawn("operator", Site(FLEET[3:], prefix="low://"))["variables"]
+    assert said.split()[4] == f"{variables[0]['device'].removeprefix('low://')}:"
+
+
+@pytest.mark.parametrize("which", ["operator", "fleet"])
+def test_a_procedure_that_could_not_be_killed_has_a_lamp(which):
+    labels = interface().attributes["activeProcedureState"].labels
+    lamps = [each for each in of_type(which, "LED_DISPLAY") if each["attribute"]["attribute"] == "activeprocedurestate"]
+    shown = {labels[each["compare"]]: each["trueColor"] for each in lamps}
+    assert {"RUNNING", "FAILED", "UNKNOWN"} <= set(shown)
+    assert len(set(shown.values())) == len(shown)
+
+
+def test_what_run_takes_stands_directly_above_it():
+    shown = {}
+    for each in flat(drawn("operator")["widget"]):
+        reference = each["inputs"].get("attribute") or each["inputs"].get("command") or {}
+        shown[each["type"], reference.get("attribute") or reference.get("command")] = each
+    chosen, arguments = (shown["ATTRIBUTE_DISPLAY", name] for name in ("selectedscript", "scriptarguments"))
+    run = shown["COMMAND", "RunSelected"]
+    assert chosen["x"] == arguments["x"] == run["x"]
+    assert chosen["y"] + chosen["height"] == arguments["y"]
+    assert 0 <= run["y"] - arguments["y"] - arguments["height"] <= 1
+
+
+def test_the_long_running_commands_are_the_last_on_the_engineers_board():
+    def is_one(name: str) -> bool:
+        return name.startswith(("lrc", "_lrc", "longrunning"))
+
+    shown = [
+        (each["y"], reference["attribute"] if "attribute" in reference else reference["command"])
+        for each in flat(drawn("engineer")["widget"])
+        if (reference := each["inputs"].get("attribute") or each["inputs"].get("command"))
+    ]
+    tops = [y for y, name in shown if is_one(name)]
+    assert len(tops) == sum(is_one(name.lower()) for name in interface().attributes)
+    assert min(tops) > max(y for y, name in shown if not is_one(name))
+
+
 @pytest.mark.parametrize("which", ["operator", "engineer"])
 def test_one_board_serves_every_subarray(which):
     shown = drawn(which, Site(FLEET[3:], prefix="low://"))

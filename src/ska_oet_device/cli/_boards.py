@@ -11,6 +11,7 @@ import typer
 from ..site_files import BOARDS, GRIDS, Site, board
 from . import _config
 from ._config import arguments_checked, config
+from ._site_files import Low, Mid, subarrays_of
 from ._status import Ended, Status
 
 _ALL = "all"
@@ -42,10 +43,22 @@ def taranta(
             "-d",
             metavar="NAME",
             help="A device: the fleet board has a row for each; the other boards show the first until another one is "
-            "chosen. Any number; without it mid-oet/subarray/01.",
+            "chosen. Any number; without it, --mid and --low: mid-oet/subarray/01.",
             show_default=False,
         ),
     ] = [],  # noqa: B006 - typer's way
+    mid: Mid = False,
+    low: Low = False,
+    subarrays: Annotated[
+        int | None,
+        typer.Option(
+            "--subarrays",
+            "-n",
+            metavar="N",
+            help="With --mid or --low: how many subarrays there are, from 1 to 99; without it 1.",
+            show_default=False,
+        ),
+    ] = None,
     prefix: Annotated[
         str, typer.Option("--prefix", metavar="TEXT", help="Taranta's name of the Tango database, with ://.")
     ] = Site.prefix,
@@ -60,7 +73,7 @@ def taranta(
     Exit status: 0 written, 2 usage, 74 it cannot be written.
     """
     _check(board_, device, prefix, grid)
-    site = Site(tuple(device) or Site.devices, prefix, grid)
+    site = Site(_devices(device, mid, low, subarrays), prefix, grid)
     wanted = {f"oet-{which}.wj": board(which, site) for which in BOARDS if board_ in (which, _ALL)}
     if output is None:
         if len(wanted) > 1:
@@ -74,6 +87,20 @@ def taranta(
         raise Ended(Status.UNWRITABLE, "unwritable", f"{output} cannot be made: {error.strerror or error}") from error
     for name, text in wanted.items():
         _config.write(text, str(Path(output) / name))
+
+
+def _devices(named: list[str], mid: bool, low: bool, count: int | None) -> tuple[str, ...]:
+    """Return the devices that are named, or those of a telescope.
+
+    :raises ValueError: both are asked for, or a number of subarrays without a telescope
+    """
+    if not (mid or low):
+        if count is not None:
+            raise ValueError("--subarrays is of --mid or --low")
+        return tuple(named) or Site.devices
+    if named:
+        raise ValueError("--device or --mid and --low, and not both")
+    return subarrays_of(mid, low, 1 if count is None else count).devices
 
 
 def _check(which: str, devices: list[str], prefix: str, grid: int) -> None:

@@ -20,7 +20,11 @@ _DATABASE = "databaseds-tango-base:10000"
 _MANAGER, _SUBSCRIBER = "eda/cm/01", "eda/es/01"
 
 
-def _subarrays(mid: bool, low: bool, count: int) -> Subarrays:
+def subarrays_of(mid: bool, low: bool, count: int) -> Subarrays:
+    """Return the subarrays of the telescope that was given.
+
+    :raises ValueError: neither telescope, or both, or a number of subarrays that nobody has
+    """
     return Subarrays(_one_of(mid=mid, low=low), count)
 
 
@@ -69,7 +73,7 @@ def dsconfig(
         if not separator:
             raise ValueError(f"--property {each!r} is not NAME=VALUE")
         given.setdefault(name, []).append(value)
-    asked = _subarrays(mid, low, subarrays)
+    asked = subarrays_of(mid, low, subarrays)
     options = [*(f"--property={each}" for each in properties), *(["--all-properties"] if all_properties else [])]
     source = source_of("dsconfig", f"--{asked.telescope}", "--subarrays", str(asked.count), *options)
     _config.write(dsconfig_file(asked, given, all_properties=all_properties, source=source), output)
@@ -110,7 +114,7 @@ def archiving(
 
     Exit status: 0 written, 2 usage, 74 it cannot be written.
     """
-    asked = _subarrays(mid, low, subarrays)
+    asked = subarrays_of(mid, low, subarrays)
     kind = _one_of(hdbpp=hdbpp or not eda, eda=eda)
     archiver = Archiver(
         database,

@@ -22,6 +22,7 @@ WAITING = "#00838f"
 GOOD = "#2e7d32"
 STOPPED = "#ef6c00"
 BAD = "#d50000"
+LOST = "#8e24aa"
 OFF = "#cfd6de"
 
 _LINE = {"padding": "0 10px", "box_sizing": "border-box", "display": "flex", "align_items": "center"}
@@ -38,7 +39,13 @@ SENTENCES = css(**_WORDS, overflow="auto", line_height="20px")
 TWO_LINES = css(**_WORDS, overflow="hidden", line_height="18px", border_bottom=_RULE)
 """A name that may be long: what it ends with is to be seen, too."""
 
+_SMALL = {"font_size": "13px", "line_height": "16px", "border_bottom": _RULE}
+THREE_LINES = css(**_WORDS, overflow="hidden", **_SMALL)
+SMALL_SENTENCES = css(**_WORDS, overflow="auto", **_SMALL)
+"""Three lines of a row, of which the first say most; the others are scrolled to."""
+
 MIDDLE = css(**_LINE)
+RIGHT = css(**_LINE, justify_content="flex-end")
 TITLE_CSS = css(**_LINE, font_weight="600")
 
 _LINES = {

@@ -53,6 +53,7 @@ def _active(device: str) -> Node:
         w.lamp(device, state, "COMPLETE", "Complete", looks.GOOD),
         w.lamp(device, state, "STOPPED", "Stopped", looks.STOPPED),
         w.lamp(device, state, "FAILED", "Failed", looks.BAD),
+        w.lamp(device, state, "UNKNOWN", "Unknown", looks.LOST),
         layout="horizontal",
     )
     which = (
@@ -73,19 +74,29 @@ def _active(device: str) -> Node:
 
 
 def _to_run(device: str) -> Node:
-    """Which script, with which arguments.  The menu of scripts opens within its widget."""
+    """Which script, with which arguments.  The menu of scripts opens within its widget.
+
+    What is chosen is the device's, and another operator may have chosen: what Run takes stands directly above it.
+    """
     buttons = Row(
         (
             (0, w.button(device, "RunSelected", "Run", looks.RUN_BUTTON)),
             (150, w.button(device, "PrepareSelected", "Prepare", looks.PREPARE_BUTTON)),
         )
     )
+    taken = Column(
+        (
+            (30, w.subtitle("What Run takes, whoever chose it:")),
+            (40, w.display(device, "selectedScript", "Chosen", css=looks.TWO_LINES)),
+            (0, w.text(device, "scriptArguments")),
+        ),
+        gap=0,
+    )
     parts = Column(
         (
-            (220, w.dropdown(device, "selectedScript", "Choose a script", choices="availableScripts")),
-            (40, w.display(device, "selectedScript", "Chosen", css=looks.TWO_LINES)),
+            (190, w.dropdown(device, "selectedScript", "Choose a script", choices="availableScripts")),
             (40, w.writer(device, "scriptArguments", "Arguments")),
-            (0, w.text(device, "scriptArguments")),
+            (0, taken),
             (60, buttons),
         )
     )
@@ -138,9 +149,12 @@ def _texts(device: str) -> Node:
     selected = Column(
         ((0, w.text(device, "selectedProcedureDetails")), (110, w.tail(device, "selectedProcedureOutput")))
     )
+    # The trace itself says neither of whom it is nor that others have succeeded since.
+    whose = w.subtitle("It stays. Whose: Status, or the FAILED row above")
+    failure = Column(((30, whose), (0, w.tail(device, "stacktrace"))), gap=0)
     titled = (
         ("Output of the active procedure", w.tail(device, "scriptOutput")),
-        ("Newest failure", w.tail(device, "stacktrace")),
+        ("Newest failure, also after successes", failure),
         ("Selected procedure", selected),
     )
     columns = [Column(((30, w.title(text)), (0, part)), gap=0) for text, part in titled]
