@@ -72,7 +72,9 @@ def test_scripts_and_clients_do_not_notice_that_mariadb_is_away_and_databaseds_i
     made.proxy.waitForQaReady = False
     made.proxy.Init()
     wait_until(lambda: made.proxy.state() == tango.DevState.ALARM, 20, "State says that the properties are not read")
-    assert "cannot be read from the Tango database" in made.proxy.status()
+    assert f"cannot be read from the Tango database at TANGO_HOST={mariadb.host} (" in made.proxy.status()
+    if how == "killed":
+        wait_until(lambda: "erver has gone away" in made.proxy.status(), 20, "Status says what is wrong with it")
     (tmp_path / "end").touch()
     made.wait_for(uid, "COMPLETE")
     made.wait_for(made.oet.run("quick.py"), "COMPLETE")

@@ -224,7 +224,8 @@ def test_init_while_the_database_is_away_or_hangs_keeps_the_settings_and_the_eve
     oet.database.stop()
     oet.proxy.Init()
     wait_until(_is(oet, ALARM), 20, "an event says ALARM")
-    assert "cannot be read from the Tango database" in oet.proxy.Status()
+    where = f"cannot be read from the Tango database at TANGO_HOST={oet.database.host} ("
+    wait_until(lambda: f"{where}the connection is refused" in oet.proxy.Status(), 20, "Status has where, and why")
     _serves(oet)
     assert _limit(oet) == 3
     oet.database.kill_and_start_again()

@@ -262,3 +262,26 @@ class TestAFileSystemThatHangs:
         configuration.read(20.0)
         assert configuration.current.abort_path == ""
         assert any("AbortScript" in problem for problem in configuration.current.problems)
+
+
+def test_a_database_that_fails_and_then_hangs_is_told_with_all_the_time_that_it_had(monkeypatch):
+    monkeypatch.setattr("ska_oet_device.procedure.ui._properties.READ_AT_START", 0.6)
+    answers, asked = threading.Event(), []
+
+    def fail_then_hang(device, names):
+        asked.append(device)
+        if len(asked) == 1:
+            raise OSError("nobody is there")
+        answers.wait(60)
+        return {}
+
+    configuration = Configuration("test/d/1", fail_then_hang)
+    configuration.start()
+    try:
+        assert len(asked) == 2
+        assert "(it has not answered within 0.6 s); the defaults are in use." in " ".join(
+            configuration.current.problems
+        )
+    finally:
+        answers.set()
+        wait_until(lambda: not any(each.name == "properties" for each in threading.enumerate()), 20, "it answers")

@@ -11,6 +11,23 @@ from collections.abc import Sequence
 import tango
 
 _CLASS = "OetDevice"
+_LONGEST_CAUSE = 200  # characters
+_NO_CONNECTION = "TRANSIENT_ConnectFailed"
+
+
+def whereabouts() -> str:
+    """Return where the database is looked for, as the end of a clause; "" if that is not known."""
+    host = tango.ApiUtil.get_env_var("TANGO_HOST")
+    return f" at TANGO_HOST={host}" if host else ""
+
+
+def cause_of(error: Exception) -> str:
+    """Return in one line what is wrong with the database: the innermost error, not the outermost."""
+    if not isinstance(error, tango.DevFailed):
+        text = f"{type(error).__name__}: {error}"
+    elif _NO_CONNECTION in (text := str(error.args[0].desc)):
+        text = f"the connection is refused, or nobody answers: {_NO_CONNECTION}"
+    return " ".join(text.split())[:_LONGEST_CAUSE]
 
 
 def property_texts(device: str, names: Sequence[str]) -> dict[str, list[str]]:

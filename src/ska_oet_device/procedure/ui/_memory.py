@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import tango
 
 from ...logs import about
-from ._database import delete_kept, kept_values, put_kept
+from ._database import cause_of, delete_kept, kept_values, put_kept
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Memory:
             try:
                 found = self._store.values(self._device, self._names)
             except Exception as error:  # whatever the database does, the device goes on
-                _log.error("the Tango database fails: %s", _in_words(error), extra=about(self._device))
+                _log.error("the Tango database fails: %s", cause_of(error), extra=about(self._device))
             with self._changed:
                 if found is not None:
                     self._values = {name: "".join(pieces) for name, pieces in found.items()}
@@ -127,7 +127,7 @@ class Memory:
                     self._put(name, text)
                 except Exception as error:  # whatever the database does, the device goes on
                     if not problem:
-                        problem = _in_words(error)
+                        problem = cause_of(error)
                         about_it = "what was written to %s cannot be kept yet: the Tango database fails: %s"
                         _log.error(about_it, name, problem, extra=about(self._device))
                     clock.sleep(_AGAIN_AFTER)
@@ -156,11 +156,6 @@ class Memory:
             if self._wanted.get(name) == text:
                 del self._wanted[name]
                 self._changed.notify_all()
-
-
-def _in_words(error: Exception) -> str:
-    text = error.args[-1].desc if isinstance(error, tango.DevFailed) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:200]
 
 
 # -- values and texts

@@ -23,13 +23,14 @@ from ...logs import about
 from ...properties import BY_NAME, PROPERTIES, Property, Texts, number_in, settings_from
 from ..application import Finder, NoAnswerError, find_script, place_of
 from ..script import ExecutableScript
-from ._database import property_texts
+from ._database import cause_of, property_texts, whereabouts
 from ._requests import script_of_uri
 
 _log = logging.getLogger(__name__)
 
 READ_AT_START = 10.0  # seconds; a server that starts has nobody waiting
 READ_AT_INIT = 2.0  # seconds; a client waits 3 s for its command
+_PAUSE = 0.2  # seconds between two attempts of a server that starts
 _LOOK_PATIENCE = 1.0  # seconds for one file or folder
 _AGAIN_AFTER = 2.0  # seconds; cppTango refuses to connect twice within one
 _READ_ONCE = ("history_url", "state_directory")
@@ -105,22 +106,25 @@ class Configuration:
             _log.warning("device %s names no subarray: where SubarrayId is not set, 1 is assumed", self._device)
         deadline = clock.monotonic() + READ_AT_START
         self.read(READ_AT_START)
-        while self._unread and clock.monotonic() < deadline:
-            clock.sleep(0.2)
-            self.read(deadline - clock.monotonic())
+        while self._unread and (left := deadline - clock.monotonic() - _PAUSE) > 0.0:
+            clock.sleep(_PAUSE)
+            self.read(left, READ_AT_START)
         with self._changed:
             self._started, self._blind = self._settings, not self._ever_read
         return self._settings
 
-    def read(self, patience: float) -> None:
-        """Read the properties anew; what cannot be read within `patience` seconds is read later."""
+    def read(self, patience: float, told: float = 0.0) -> None:
+        """Read the properties anew; what cannot be read within `patience` seconds is read later.
+
+        :param told: the seconds that Status tells of where this is the last of several attempts; 0: `patience`
+        """
         with self._changed:
             self._asked += 1
             mine = self._asked
             self._work_on()
             answered = self._changed.wait_for(lambda: self._answered >= mine, patience)
             if not answered:
-                self._note_unread(f"it has not answered within {patience:.2g} s")
+                self._note_unread(f"it has not answered within {told or patience:.2g} s")
                 self._show()
 
     def look_again(self) -> None:
@@ -166,9 +170,8 @@ class Configuration:
         try:
             texts = self._texts_of(self._device, list(BY_NAME))
         except Exception as error:  # whatever the database does, the device goes on
-            cause = error.args[-1].desc if isinstance(error, tango.DevFailed) else f"{type(error).__name__}: {error}"
             with self._changed:
-                self._note_unread(" ".join(cause.split())[:200])
+                self._note_unread(cause_of(error))
             return
         settings, bad = settings_from(texts, self._settings, number_in(self._device) or Settings().subarray_id)
         with self._changed:
@@ -177,7 +180,7 @@ class Configuration:
 
     def _note_unread(self, cause: str) -> None:
         used = "those read before stay in use" if self._ever_read else "the defaults are in use"
-        self._unread = f"The properties cannot be read from the Tango database ({cause}); {used}."
+        self._unread = f"The properties cannot be read from the Tango database{whereabouts()} ({cause}); {used}."
         self._retry_at = clock.monotonic() + _AGAIN_AFTER
 
     def _look(self) -> None:
