@@ -134,6 +134,20 @@ def test_all_that_a_call_of_oet_asks_for_is_one_trace(oet, collector):
     assert f",trace:{trace}|asking {oet.url}" in output_of(oet, int(uid))
 
 
+def test_what_the_client_of_a_call_of_oet_asks_for_by_itself_is_in_the_calls_trace(oet, collector):
+    environment = {**os.environ, **collector.environment(), "TANGO_HOST": oet.database.host, "OET_DEVICE": oet.name}
+    before = {span["span"] for span in collector.spans}
+    command = [str(PROGRAMS / "oet"), "run", "asks.py", "--arg", oet.url, "--follow"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (trace,) = re.findall(r",trace:(\w+)\|initialised", done.stdout)
+    collector.wait_for(trace, "oet run", "Subscriptions._subscribe", "Feed._events_after", "_command_inout")
+    own = [span for span in collector.spans if span["service"] == "oet" and span["span"] not in before]
+    assert {span["trace"] for span in own} == {trace}
+    assert [span["name"] for span in own if not span["parent"]] == ["oet run"]
+    assert not [span["name"] for span in own if "lambda" in span["name"]]
+
+
 @pytest.mark.parametrize("kind", ["refuses", "hangs"])
 def test_a_collector_that_is_away_keeps_no_script_and_no_stop_waiting(kind, collector, tmp_path):
     with socket.socket() as listener:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -87,7 +88,7 @@ class Connection:
         :raises ClosedError: the client was closed
         """
         arguments = (command,) if argument is None else (command, argument)
-        answer = self._on_proxy(lambda proxy: proxy.command_inout(*arguments), command, patient)
+        answer = self._on_proxy(functools.partial(_command_inout, arguments), command, patient)
         return json.loads(answer) if answer else None
 
     def read(self, *attributes: str, patient: bool = True) -> list[Any]:
@@ -96,7 +97,7 @@ class Connection:
 
     def read_timed(self, *attributes: str, patient: bool = True) -> list[tuple[Any, float]]:
         """Return values, as `read`, and the time of each in Unix seconds."""
-        read = self._on_proxy(lambda proxy: proxy.read_attributes(attributes), None, patient)
+        read = self._on_proxy(functools.partial(_read_attributes, attributes), None, patient)
         for item in read:
             if item.has_failed and item.get_err_stack()[0].reason == "API_AttrNotFound":
                 raise self._error_of(tango.DevFailed(*item.get_err_stack()))
@@ -145,7 +146,7 @@ class Connection:
     def _error_of(self, failure: tango.DevFailed) -> OetError:
         if failures.is_another_class(failure):
             with contextlib.suppress(tango.DevFailed):
-                kind = self._once(lambda proxy: proxy.info().dev_class, self._proxy)
+                kind = self._once(_class_of, self._proxy)
                 if kind != "OetDevice":
                     return NoDevice(f"{self.device} is a {kind}, not an OetDevice")
         return failures.error_of(failure, self.device, self.timeout)
@@ -159,6 +160,21 @@ class Connection:
             answer = use(proxy)
             self._has_answered = True
             return answer
+
+
+# PyTango calls the span of what is asked for after the function that asks: these have names for it.
+
+
+def _command_inout(arguments: tuple[Any, ...], proxy: tango.DeviceProxy) -> Any:
+    return proxy.command_inout(*arguments)
+
+
+def _read_attributes(names: tuple[str, ...], proxy: tango.DeviceProxy) -> Any:
+    return proxy.read_attributes(names)
+
+
+def _class_of(proxy: tango.DeviceProxy) -> str:
+    return str(proxy.info().dev_class)
 
 
 def _unclear(error: OetError, command: str | None) -> OetError:

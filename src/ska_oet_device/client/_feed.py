@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import contextvars
 import json
 import logging
 import queue
@@ -79,6 +80,8 @@ class Feed:
         self._listeners = Listeners()
         self._thread: threading.Thread | None = None
         self._pid = this_process()
+        # The span in which the client was made, if it was: what the thread asks for is a part of that.
+        self._context = contextvars.copy_context()
         self._closing = threading.Event()
         self._is_up = threading.Event()
         # The thread's own:
@@ -106,7 +109,9 @@ class Feed:
                 raise ClosedError("this client was closed")
             self._listeners.begin(last)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="oet-client", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._context.run, args=(self._run,), name="oet-client", daemon=True
+                )
                 self._thread.start()
                 _running.add(self)
 
