@@ -35,6 +35,7 @@ from .mptools import (
 from .own_files import file_name_of
 from .procedure import messages
 from .procedure.supervision import DeviceServerKeeper, Journal, ScriptSupervisor, UnheardFile
+from .usage import TEXT, is_asked_for
 
 _log = logging.getLogger(__name__)
 
@@ -283,8 +284,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     One more is of `database_wait`.
     """
-    set_up_process()
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if is_asked_for(arguments):
+        print(TEXT, end="")
+        return 0
+    set_up_process()
     configure_server_logging(arguments)
     _log.info("ska-oet-device %s is started: process %d, %s", __version__, os.getpid(), " ".join(arguments))
     try:

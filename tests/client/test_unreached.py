@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import tango
-from support.tango_server import Database
+from support.databases import make_database
+from support.tango_server import SCRIPTS, Database, Server
+from support.waiting import wait_until
 
-from ska_oet_device.client import NoDevice, OetClient, UnreachableError
+from ska_oet_device.client import NoDevice, OetClient, UnreachableError, why_absent
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def test_a_host_without_a_port_is_said_so(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_device_whose_server_does_not_run_is_named_with_its_database(database: Database) -> None:
     database.add_server("nobody", {"mid-oet/nobody/01": {}})
     for device, says in (
-        ("mid-oet/nobody/01", "mid-oet/nobody/01"),
+        ("mid-oet/nobody/01", r"mid-oet/nobody/01 does not run: its server OetDevice/nobody is not started \(.*"),
         ("no/such/device", "no/such/device not defined in the database"),
     ):
         with OetClient(f"tango://{database.host}/{device}") as client:
@@ -87,3 +93,62 @@ def test_a_device_of_another_class_is_no_oet_device(database: Database) -> None:
         ):
             with pytest.raises(NoDevice, match=r"sys/database/2 is a DataBase, not an OetDevice"):
                 ask()
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> Iterator[tuple[Database, Server, str]]:
+    """A database, a server that has run and does not any more, and the name of its device."""
+    database = make_database(tmp_path)
+    try:
+        database.add_server("ended", {"mid-oet/ended/01": {"ScriptRoots": [SCRIPTS]}})
+        server = Server(["ended", "-ORBendPoint", "giop:tcp:127.0.0.1:0"], tmp_path / "server", database.host)
+        try:
+            device = f"tango://{database.host}/mid-oet/ended/01"
+            wait_until(lambda: _answers(device), 30, "the device answers")
+            yield database, server, device
+        finally:
+            server.clean_up()
+    finally:
+        database.stop()
+
+
+def _answers(device: str) -> bool:
+    with OetClient(device) as client, contextlib.suppress(UnreachableError):
+        client.summaries()
+        return True
+    return False
+
+
+def test_a_device_whose_server_has_ended_in_order_is_said_not_to_run(
+    ended: tuple[Database, Server, str],
+) -> None:
+    database, server, device = ended
+    with OetClient(device, timeout=1) as known:
+        known.summaries()
+        assert server.stop() == 0
+        says = rf"^{device} does not run: its server OetDevice/ended .*{database.host} knows it as ended since \d"
+        with OetClient(device) as client:
+            for ask in (client.summaries, lambda: client.run("good.py"), client.stop, client.health, known.summaries):
+                with pytest.raises(UnreachableError, match=says):
+                    ask()
+
+
+def test_a_server_that_was_killed_takes_no_connection_and_the_database_says_where_it_was(
+    ended: tuple[Database, Server, str],
+) -> None:
+    _, server, device = ended
+    server.clean_up()
+    says = r"does not answer: its server OetDevice/ended takes no connection \(.* has it as process \d+ on \S+ since \d"
+    with OetClient(device) as client, pytest.raises(UnreachableError, match=says):
+        client.summaries()
+
+
+def test_a_database_that_hangs_is_asked_no_longer_than_the_client_waits(ended: tuple[Database, Server, str]) -> None:
+    database, _, device = ended
+    os.kill(database.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert why_absent(device, 0.5) is None
+        assert time.monotonic() - began < 8, "Tango itself takes 9 s"
+    finally:
+        os.kill(database.pid, signal.SIGCONT)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import tango
@@ -30,6 +31,15 @@ REPAIR = "".join(
 )
 
 
+def _control(database: MariaDatabase, log: IO[bytes], **more: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [str(TAC), "1", "-ORBendPoint", "giop:tcp:127.0.0.1:0"],
+        env={**os.environ, **database.account, "TANGO_HOST": database.host, **more},
+        stdout=log,
+        stderr=log,
+    )
+
+
 def _answering(database: MariaDatabase, device: str) -> tango.DeviceProxy:
     def find() -> tango.DeviceProxy | None:
         try:
@@ -49,12 +59,7 @@ def guarded(mariadb: MariaDatabase, tmp_path: Path) -> Iterator[MariaDatabase]:
         pytest.skip("Debian's package tango-accesscontrol is not installed: tests/support/install_accesscontrol.sh")
     mariadb.server.sql(REPAIR, mariadb.name)
     with (tmp_path / "access.log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(TAC), "1", "-ORBendPoint", "giop:tcp:127.0.0.1:0"],
-            env={**os.environ, **mariadb.account, "TANGO_HOST": mariadb.host},
-            stdout=log,
-            stderr=log,
-        )
+        process = _control(mariadb, log)
     try:
         control = _answering(mariadb, "sys/access_control/1")
         control.AddAddressForUser([access.READER, "*.*.*.*"])
@@ -115,3 +120,60 @@ def test_whoever_may_write_notices_nothing(oet):
     found = _tries(oet)
     assert [name for name, what in found.items() if what == REFUSED] == []
     assert oet.recorder.wait_for_end(oet.run("good.py"))["state"] == "COMPLETE"
+
+
+LAST_WORDS = re.compile("Controlled Access Service|trying to retrieve properties for class DServer")
+
+
+def _tries_to_start(database: MariaDatabase, folder: Path, *arguments: str) -> tuple[int, str]:
+    server = Server(["01", "-ORBendPoint", "giop:tcp:127.0.0.1:0", *arguments], folder, database.host)
+    try:
+        return server.wait(60), server.log_text()
+    finally:
+        server.clean_up()
+
+
+@pytest.mark.timeout(240)
+def test_access_control_that_has_ended_locks_all_out_until_it_is_started_with_super_tango(mariadb, tmp_path):
+    if not TAC.exists():
+        pytest.skip("Debian's package tango-accesscontrol is not installed: tests/support/install_accesscontrol.sh")
+    mariadb.server.sql(REPAIR, mariadb.name)
+    mariadb.add_server("01", {NAME: {"ScriptRoots": [SCRIPTS], "StateDirectory": tmp_path / "state"}})
+    started: list[subprocess.Popen[bytes]] = []
+    with (tmp_path / "access.log").open("wb") as log:
+        try:
+            started.append(_control(mariadb, log, SUPER_TANGO="true"))
+            _answering(mariadb, "sys/access_control/1").RegisterService()
+            started[-1].terminate()
+            assert started[-1].wait(20) == 0
+
+            for number, arguments in enumerate([(), ("--wait-for-database",)]):
+                status, text = _tries_to_start(mariadb, tmp_path / f"locked-{number}", *arguments)
+                assert (status, bool(LAST_WORDS.search(text))) == (1, True), text
+            started.append(_control(mariadb, log))
+            started[-1].wait(30)
+            assert LAST_WORDS.search((tmp_path / "access.log").read_text()), "it cannot enter itself into the database"
+
+            started.append(_control(mariadb, log, SUPER_TANGO="true"))
+            _answering(mariadb, "sys/access_control/1")
+            _starts(mariadb, tmp_path / "rescued")
+            started[-1].kill()
+            started[-1].wait()
+
+            switch_off = "import tango; tango.Database().unregister_service('AccessControl', 'tango')"
+            environment = {**os.environ, "TANGO_HOST": mariadb.host, "SUPER_TANGO": "true"}
+            subprocess.run([sys.executable, "-c", switch_off], env=environment, check=True, timeout=60)
+            _starts(mariadb, tmp_path / "without")
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+
+
+def _starts(database: MariaDatabase, folder: Path) -> None:
+    server = Server(["01", "-ORBendPoint", "giop:tcp:127.0.0.1:0"], folder, database.host)
+    try:
+        wait_until(lambda: "the device server is ready" in server.log_text(), 60, "the server is ready")
+        assert server.stop() == 0
+    finally:
+        server.clean_up()

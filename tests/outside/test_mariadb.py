@@ -11,6 +11,7 @@ import pytest
 import tango
 from support.durable import BIND, Station
 from support.mariadb import MariaDatabase
+from support.shell import OetCommand
 from support.tango_server import Oet, Server
 from support.waiting import wait_until
 
@@ -129,3 +130,12 @@ def test_a_first_start_waits_for_mariadb_behind_a_databaseds_that_answers(made, 
     made.wait_for(made.oet.run("quick.py"), "COMPLETE")
     made.oet.close()
     assert server.stop() == 0
+
+
+def test_a_shell_is_told_that_the_database_fails_and_not_that_a_device_has_refused(mariadb):
+    mariadb.add_server("told", {"mid-oet/told/01": {}})
+    mariadb.server.kill()
+    mariadb.server.start()  # which Debian's DatabaseDS does not notice
+    done = OetCommand(mariadb.host)("-d", "mid-oet/told/01", "list")
+    says = f"oet: the Tango database {mariadb.host} fails: Failed to query TANGO database (error=Server has gone away)"
+    assert (done.status, done.err.strip()[: len(says)]) == (5, says)

@@ -97,11 +97,20 @@ class _Look(threading.Thread):
             except _Unclear as unclear:
                 self.unclear = unclear
             except Exception as error:  # whatever it was, it is the answer, unless it may pass
+                is_first = not self.failure
                 self.failure = self.failure or _text_of(error)
                 if not _may_pass(error):
                     self.answer = ("FAILED", self.failure)
+                elif is_first and self.device is not None:
+                    self._ask_why(self.device)
                 else:
                     time.sleep(_AGAIN)
+
+    def _ask_why(self, device: str) -> None:
+        """Have the Tango database say why there is no connection: a look that succeeds imports none of that."""
+        from ..client import why_absent
+
+        self.failure = (why_absent(device, _AGAIN) or self.failure).removeprefix(f"{device} ")
 
     def _look(self) -> tuple[str, str]:
         """Read healthState twice: the first reading has the server try the real path, the second shows what came of it.

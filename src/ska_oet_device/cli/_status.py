@@ -98,10 +98,8 @@ def ended_by(error: Exception) -> Ended:
 
 
 def _cause_of(error: Exception) -> str:
-    """Return what could not be done, and why; of a device that is not known, which there are."""
-    failure = error.__context__
-    found = [item.desc for item in failure.args if hasattr(item, "desc")] if failure is not None else []
-    text = ": ".join(dict.fromkeys(one_line(part) for part in (found[-1], found[0]))) if found else str(error)
+    """Return what was not reached, and why; of a device that is not known, which there are."""
+    text = str(error)
     if "not defined in the database" in text:
         from ..client import devices
 

@@ -1,5 +1,6 @@
 """Outside callers: they know the contract, and nothing inside the server."""
 
+from ._absent import why_absent
 from ._answers import (
     Call,
     CheckedFunction,
@@ -95,4 +96,5 @@ __all__ = [
     "arguments",
     "devices",
     "newest_stopped",
+    "why_absent",
 ]

@@ -16,6 +16,7 @@ import tango
 
 from . import _failures as failures
 from . import _gate
+from ._absent import why_absent
 from ._database import look
 from ._errors import ClosedError, ForkedError, NoDevice, OetError, UnreachableError
 
@@ -139,7 +140,7 @@ class Connection:
                     raise _unclear(error, command) from None
                 # At once: the server has been started anew since the last call.
                 if not has_lost or (known is None and time.monotonic() + pause >= ends):
-                    raise first from None
+                    raise self._absence(failure) or first from None
             time.sleep(pause)
         raise AssertionError("the pauses have no end")
 
@@ -150,6 +151,13 @@ class Connection:
                 if kind != "OetDevice":
                     return NoDevice(f"{self.device} is a {kind}, not an OetDevice")
         return failures.error_of(failure, self.device, self.timeout)
+
+    def _absence(self, failure: tango.DevFailed) -> UnreachableError | None:
+        """Ask the database, which no call that succeeds does, why there is no connection."""
+        if not failures.takes_no_connection(failure):
+            return None
+        why = why_absent(self.device, self.timeout)
+        return UnreachableError(why) if why else None
 
     def _once(self, use: Callable[[tango.DeviceProxy], T], known: tango.DeviceProxy | None) -> T:
         with _gate.call():

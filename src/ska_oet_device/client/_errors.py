@@ -157,7 +157,7 @@ _UNREACHABLE = (
     "API_ZmqFailed",
     "API_EventTimeout",
     "API_TangoHostNotSet",
-    "DB_DeviceNotDefined",
+    "DB_",
 )
 
 

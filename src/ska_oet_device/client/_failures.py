@@ -34,9 +34,19 @@ def _not_reached(failure: tango.DevFailed, device: str, timeout: float) -> str:
         return f"{texts[0]}{at}"
     if is_slow(failure):
         return f"{device} does not answer: not within {timeout:g} s{at}"
-    if "API_CantConnectToDevice" in reasons or was_not_sent(failure):
+    if "DB_" in reasons:  # what DatabaseDS says while its MariaDB is away
+        return f"the Tango database {host} fails: {texts[0] if texts else reasons}"
+    if takes_no_connection(failure):
         return f"{device} does not answer: its server takes no connection{at}"
     return f"{device} does not answer: {texts[0] if texts else reasons}{at}"
+
+
+def takes_no_connection(failure: tango.DevFailed) -> bool:
+    """Say whether the Tango database knows the device, and nobody is there who takes a connection to it."""
+    reasons = " ".join(error.reason for error in failure.args)
+    if "Database" in reasons or "DB_" in reasons or is_slow(failure):
+        return False
+    return "API_CantConnectToDevice" in reasons or "API_DeviceNotExported" in reasons or was_not_sent(failure)
 
 
 def is_slow(failure: tango.DevFailed) -> bool:

@@ -1,0 +1,56 @@
+"""What the Tango database knows of a device that takes no connection: it has ended in order, never begun, or runs."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from typing import Final
+
+import tango
+
+from . import _gate
+from ._database import look, tango_host
+from ._errors import UnreachableError
+
+_PREFIX: Final = re.compile(r"tango://[^/]+/", re.IGNORECASE)
+_NO_TIME: Final = ("", "?")  # what a database has in the place of a time that there is none of
+
+
+def why_absent(device: str, timeout: float) -> str | None:
+    """Return in a sentence why a device takes no connection; None if its Tango database does not tell.
+
+    The database is asked by a thread of its own: Tango gives one that hangs three times 3 s, whatever it is told.
+
+    :param device: its Tango name
+    :param timeout: seconds for the database
+    """
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(
+        target=lambda: answers.put(_ask(device, timeout)), name="client's look into the Tango database", daemon=True
+    ).start()
+    try:
+        return answers.get(timeout=timeout)
+    except queue.Empty:
+        return None
+
+
+def _ask(device: str, timeout: float) -> str | None:
+    host = tango_host(device)
+    if host is None:
+        return None
+    try:
+        look(device, timeout)
+        with _gate.call():
+            name, _, port = host.partition(":")
+            database = tango.Database(name, int(port)) if _PREFIX.match(device) else tango.Database()
+            found = database.get_device_info(_PREFIX.sub("", device).partition("#")[0])
+    except (tango.DevFailed, UnreachableError):
+        return None
+    server = found.ds_full_name
+    if found.exported:
+        knows = f"has it as process {found.pid} on {found.host} since {found.started_date}"
+        return f"{device} does not answer: its server {server} takes no connection (the Tango database {host} {knows})"
+    has_been = found.started_date not in _NO_TIME
+    knows = f"knows it as ended since {found.stopped_date}" if has_been else "has never seen it"
+    return f"{device} does not run: its server {server} is not started (the Tango database {host} {knows})"
