@@ -15,7 +15,7 @@ import pytest
 import tango
 from support import access
 from support.mariadb import MariaDatabase
-from support.tango_server import SCRIPTS, Oet, program, serving_registered
+from support.tango_server import SCRIPTS, Oet, Server, program, serving_registered
 from support.waiting import wait_until
 
 from ska_oet_device.site_files import CHANGERS_COMMANDS, READERS_COMMANDS
@@ -171,6 +171,7 @@ def test_access_control_that_has_ended_locks_all_out_until_it_is_started_with_su
 
 
 def _starts(database: MariaDatabase, folder: Path) -> None:
+    """Start a server and end it; its log tells: this process, as a client, has noticed access control for good."""
     server = Server(["01", "-ORBendPoint", "giop:tcp:127.0.0.1:0"], folder, database.host)
     try:
         wait_until(lambda: "the device server is ready" in server.log_text(), 60, "the server is ready")
