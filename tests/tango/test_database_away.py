@@ -138,6 +138,34 @@ def test_a_device_that_serves_does_not_notice(lasting, tmp_path, how):
         server.clean_up()
 
 
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_what_was_written_meanwhile_holds_when_the_device_server_dies_before_the_database_is_back(
+    lasting, tmp_path, how
+):
+    server, oet = _server(lasting, tmp_path)
+    try:
+        waits = oet.ready("good.py")  # main goes on for it
+        oet.proxy.waitForQaReady = True
+        wait_until(lambda: _kept_flag(lasting) == ["true"], 20, "the database has another value")
+        _take_away(lasting, how)
+        oet.proxy.waitForQaReady = False
+        oet.proxy.adminMode = "OFFLINE"
+        _kill_device_server(server)
+        wait_until(lambda: WAITING in server.log_text(), 20, "the device server waits for the database")
+        _bring_back(lasting, how)
+        oet.reconnect()
+        assert (oet.proxy.waitForQaReady, oet.proxy.adminMode.name) == (False, "OFFLINE")
+        assert oet.proxy.read_attribute("adminMode").w_value == oet.proxy.adminMode
+        wait_until(lambda: _kept_flag(lasting) == ["false"], 40, "the flag is kept when the database is back")
+        wait_until(lambda: not [*tmp_path.rglob("unkept.json")], 20, "nothing is set aside any more")
+        oet.stop(waits)
+        assert oet.recorder.wait_for_end(waits)["state"] == "STOPPED"
+        oet.close()
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
+
+
 def _is_found_by_somebody_new(database: Database) -> None:
     """Have a process that has never spoken with the device ask the database where it is."""
     command = [program("oet"), "--device", NAME, "list"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+import json
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from support.waiting import wait_until
@@ -146,3 +148,63 @@ def test_a_value_comes_back_as_it_was(dtype, value, text):
 def test_a_text_that_is_no_value_is_an_error(dtype, text):
     with pytest.raises((ValueError, KeyError)):
         value_of(dtype, text)
+
+
+def test_what_the_database_has_not_taken_is_set_aside_and_the_next_server_takes_it_up(monkeypatch, tmp_path):
+    aside, kept = tmp_path / "unkept.json", Kept(one=["old"], two=["kept"])
+    kept.goes_on.clear()
+    memory = Memory("a/b/c", ["one", "two"], kept, aside=aside)
+    memory.keep("one", "first")
+    memory.keep("one", "new")
+    wait_until(lambda: json.loads(aside.read_text()) == {"one": "new"}, 20, "it is set aside")
+    other = Kept(one=["old"], two=["kept"])
+    second = Memory("a/b/c", ["one", "two"], other, aside=aside)
+    assert second.take() == {"one": "new", "two": "kept"}
+    second.wait(20)
+    assert (other.kept["one"], aside.exists()) == (["new"], False)
+    assert second.take() == {}
+    kept.goes_on.set()
+    memory.wait(20)
+
+
+def test_while_the_database_answers_nothing_is_set_aside(tmp_path):
+    aside = tmp_path / "unkept.json"
+    memory = Memory("a/b/c", ["one"], Kept(), aside=aside)
+    for text in ("first", "second"):
+        memory.keep("one", text)
+    memory.wait(20)
+    assert not aside.exists()
+
+
+def test_what_is_set_aside_is_told_although_the_database_is_away_and_never_goes_before_what_is_written(tmp_path):
+    aside = tmp_path / "unkept.json"
+    aside.write_text('{"one": "left", "two": "left", "strange": "x"}')
+    kept = Kept()
+    kept.fails = True
+    memory = Memory("a/b/c", ["one", "two"], kept, aside=aside)
+    memory.keep("one", "new")
+    assert memory.take() == {"two": "left"}
+    kept.fails = False
+    memory.wait(20)
+    assert kept.kept == {"one": ["new"], "two": ["left"]}
+    assert not aside.exists()
+
+
+@pytest.mark.parametrize("content", ["nonsense", "[1]", "3", "[" * 100_000, ""])
+def test_a_file_that_is_none_is_not_taken_and_the_log_says_so(tmp_path, caplog, content):
+    aside = tmp_path / "unkept.json"
+    aside.write_text(content)
+    memory = Memory("a/b/c", ["one"], Kept(one=["kept"]), aside=aside)
+    assert memory.take() == {"one": "kept"}
+    assert f"what was kept in {aside} is of no use" in caplog.text
+
+
+def test_a_file_that_cannot_be_written_is_told_and_what_was_written_is_kept_all_the_same(caplog):
+    kept = Kept()
+    kept.goes_on.clear()
+    memory = Memory("a/b/c", ["one"], kept, aside=Path("/dev/null/unkept.json"))
+    memory.keep("one", "new")
+    wait_until(lambda: "cannot be kept in a file" in caplog.text, 20, "the log says so")
+    kept.goes_on.set()
+    memory.wait(20)
+    assert kept.kept["one"] == ["new"]

@@ -49,6 +49,8 @@ class DeviceState:
         self.numbers = Numbers(folder / "numbers")
         self.selection = folder / "selection.json"
         """What operators have selected, for the service to keep."""
+        self.unkept = folder / "unkept.json"
+        """What was written to memorised attributes and the Tango database has not taken yet."""
         self.previous = self._claim.previous if self._claim is not None else None
         """Who owned it before, if anybody did."""
         close_to_others(root, folder, is_default=is_default)

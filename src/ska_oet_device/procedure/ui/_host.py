@@ -51,7 +51,6 @@ class DeviceHost:
         """
         self.name = name
         self.configuration = Configuration(name)
-        self.memory = Memory(name, MEMORISED)
         settings = self.configuration.start()
         self.link = link
         self.duty = Duty(f"look after {name}", about(name))
@@ -64,6 +63,7 @@ class DeviceHost:
             former_name=name,
             is_default=not chosen_state_directory(settings),
         )
+        self.memory = Memory(name, MEMORISED, aside=self.state.unkept)
         output, output_problem = self.state.output, self.state.problem
         self.history, history_problem = self.state.open_history(
             store, settings.history_url, may_refuse=not link.main.living

@@ -11,12 +11,14 @@ import logging
 import threading
 import time as clock
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import tango
 
 from ...logs import about
 from ._database import cause_of, delete_kept, kept_values, put_kept
+from ._set_aside import SetAside
 
 _log = logging.getLogger(__name__)
 
@@ -50,17 +52,25 @@ class TangoDatabase:
 class Memory:
     """The memorised attributes of one device; lives as long as the server, whatever becomes of the device object."""
 
-    def __init__(self, device: str, names: Sequence[str], store: Store | None = None) -> None:
+    def __init__(
+        self, device: str, names: Sequence[str], store: Store | None = None, *, aside: Path | None = None
+    ) -> None:
+        """Begin with what an earlier server has set aside.
+
+        :param aside: the file that keeps what the database has not taken yet; None: that is lost with this process
+        """
         self._device = device
         self._names = list(names)
         self._store: Store = store or TangoDatabase()
         self._changed = threading.Condition()
-        self._wanted: dict[str, str] = {}
         self._written: set[str] = set()
         self._pieces: dict[str, int] = {}
         self._values: dict[str, str] | None = None
         self._busy = self._reading = self._late = False
         self._patience = _READING
+        self._aside = SetAside(aside, device, names, self._not_kept)
+        self._left = dict(self._aside.holds)
+        self._wanted = dict(self._left)
 
     # -- at the start
 
@@ -70,18 +80,25 @@ class Memory:
             return {}
         patience, self._patience = self._patience, _KEEPING  # later a client waits for its Init
         with self._changed:
+            left = {name: text for name, text in self._left.items() if name not in self._written}
+            self._left = {}
+            self._written |= set(left)
+            self._work_on()
             if self._values is None and not self._reading:
                 self._reading = True
                 threading.Thread(target=self._read, name="memory", daemon=True).start()
             self._changed.wait_for(lambda: not self._reading, patience)
+            unknown_ones = [name for name in self._names if name not in self._written]
+            if self._values is None and not unknown_ones:
+                return left
             if self._values is None:
                 unknown = (
                     "what was written to %s before is not known: the Tango database does not tell; Init asks again"
                 )
-                _log.error(unknown, ", ".join(self._names), extra=about(self._device))
-                return {}
+                _log.error(unknown, ", ".join(unknown_ones), extra=about(self._device))
+                return left
             found, self._values = self._values, {}
-            return {name: text for name, text in found.items() if name not in self._written}
+            return {**{name: text for name, text in found.items() if name not in self._written}, **left}
 
     def _read(self) -> None:
         with tango.EnsureOmniThread():
@@ -100,22 +117,36 @@ class Memory:
     # -- at a write
 
     def keep(self, name: str, text: str) -> None:
-        """Keep what was written; what the database has not got within a moment goes on behind the write."""
+        """Keep what was written; what the database has not got within a moment is set aside until it has."""
         with self._changed:
             self._written.add(name)
             self._wanted[name] = text
-            if not self._busy:
-                self._busy = True
-                threading.Thread(target=self._work, name="memory", daemon=True).start()
+            self._work_on()
             if not self._late:  # else those who write one behind the other would hold the monitor for good
                 self._late = not self._changed.wait_for(lambda: name not in self._wanted, _KEEPING)
+            is_kept = name not in self._wanted
+        if not is_kept:
+            self._aside.look(_KEEPING)
 
     def wait(self, seconds: float) -> None:
-        """Wait until everything is kept, at most so long; what is not by then is lost with this process."""
+        """Wait until everything is kept, at most so long; what is neither that by then nor set aside is lost."""
+        deadline = clock.monotonic() + seconds
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._wanted, seconds):
-                lost = ", ".join(self._wanted)
-                _log.error("what was written to %s is not kept", lost, extra=about(self._device))
+            self._changed.wait_for(lambda: not (self._wanted or self._busy), seconds)
+        self._aside.wait(max(0.0, deadline - clock.monotonic()))
+        holds = self._aside.holds.items()
+        lost = ", ".join(name for name, text in self._not_kept().items() if (name, text) not in holds)
+        if lost:
+            _log.error("what was written to %s is not kept", lost, extra=about(self._device))
+
+    def _not_kept(self) -> dict[str, str]:
+        with self._changed:
+            return dict(self._wanted)
+
+    def _work_on(self) -> None:
+        if self._wanted and not self._busy:
+            self._busy = True
+            threading.Thread(target=self._work, name="memory", daemon=True).start()
 
     def _work(self) -> None:
         """Keep what is wanted, until nothing is.  Target of a thread."""
@@ -123,6 +154,8 @@ class Memory:
             problem = ""
             while (wanted := self._next()) is not None:
                 name, text = wanted
+                if self._aside.holds.get(name, text) != text:  # else an older text could come back behind the newer one
+                    self._aside.look(_KEEPING)
                 try:
                     self._put(name, text)
                 except Exception as error:  # whatever the database does, the device goes on
@@ -140,6 +173,7 @@ class Memory:
     def _next(self) -> tuple[str, str] | None:
         with self._changed:
             self._busy = bool(self._wanted)
+            self._changed.notify_all()
             return next(iter(self._wanted.items()), None)
 
     def _put(self, name: str, text: str) -> None:
@@ -156,6 +190,8 @@ class Memory:
             if self._wanted.get(name) == text:
                 del self._wanted[name]
                 self._changed.notify_all()
+        if self._aside.holds:
+            self._aside.look()
 
 
 # -- values and texts
