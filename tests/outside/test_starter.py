@@ -271,3 +271,15 @@ def _knows(starter: Starter) -> bool:
         return SERVER in starter.proxy.DevGetRunningServers(True)
     except tango.DevFailed:
         return False
+
+
+def test_a_variable_of_the_starter_keeps_its_servers_off_other_interfaces(database, tmp_path, take_over):
+    with running_starter(database, tmp_path, {"ORBendPoint": "giop:tcp:127.0.0.1:"}) as starter:
+        wait_until(lambda: _does_start(starter), 20, "the Starter has seen that no such server runs")
+        oet = take_over(starter)  # and subscribes, for which ports are opened
+        processes = [psutil.Process(pid) for pid in oet.server.tree()]
+        sockets = [each for process in processes for each in process.net_connections("inet")]
+        assert {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+        oet.close()
+        starter.proxy.DevStop(SERVER)
+        wait_until(lambda: oet.server.has_ended, 20, "it has ended")
