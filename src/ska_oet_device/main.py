@@ -35,7 +35,6 @@ from .mptools import (
 from .own_files import file_name_of
 from .procedure import messages
 from .procedure.supervision import DeviceServerKeeper, Journal, ScriptSupervisor, UnheardFile
-from .usage import TEXT, is_asked_for
 
 _log = logging.getLogger(__name__)
 
@@ -285,7 +284,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     One more is of `database_wait`.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if is_asked_for(arguments):
+    if "--help" in arguments or "-h" in arguments:
+        from .usage import TEXT  # not for a main that lives
+
         print(TEXT, end="")
         return 0
     set_up_process()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from .database_wait import OPTION, VARIABLE
@@ -25,8 +24,3 @@ Environment:
   STATE_DIRECTORY               folder for history, ids and output
   ORBendPoint                   as -ORBendPoint
 """
-
-
-def is_asked_for(arguments: Sequence[str]) -> bool:
-    """Say whether somebody wants to know how the server is started."""
-    return "--help" in arguments or "-h" in arguments

@@ -37,6 +37,12 @@ RECORD = textwrap.dedent(
 
 
 @pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """A second folder in ScriptRoots, of these tests alone: what others leave in theirs would be listed, too."""
+    return tmp_path_factory.mktemp("board_scratch")
+
+
+@pytest.fixture(scope="module")
 def board(database, scratch, tmp_path_factory):
     """The device of a server of these tests alone: they ask for more in a minute than the audit keeps one by one."""
     properties = {"ScriptRoots": [SCRIPTS, scratch], **QUICK}
