@@ -19,13 +19,13 @@ def made(station):
     return made
 
 
-def falls_and_recovers(made, process, state: tango.DevState, why: str) -> None:
+def falls_and_recovers(made, process, state: tango.DevState, why: str, within: float = SOON) -> None:
     recorder = made.oet.recorder
     recorder.clear()
     process.send_signal(signal.SIGSTOP)
     try:
-        recorder.wait_for("healthState", lambda value: value == 2, SOON)
-        recorder.wait_for("Status", lambda text: why in text, SOON)
+        recorder.wait_for("healthState", lambda value: value == 2, within)
+        recorder.wait_for("Status", lambda text: why in text, within)
         assert made.proxy.state() == state
     finally:
         let_go_on(process.pid)
@@ -46,7 +46,8 @@ def test_no_worker_can_be_forked(made):
 @pytest.mark.long
 def test_the_template_is_stopped_while_it_imports(station):
     made = station()
-    falls_and_recovers(made, made.server.template(), tango.DevState.ALARM, "template process")
+    importing = 10.0  # seconds that a template has for its imports, where it has not been done with them
+    falls_and_recovers(made, made.server.template(), tango.DevState.ALARM, "template process", SOON + importing)
 
 
 def test_the_template_ends(made):
