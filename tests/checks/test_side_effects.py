@@ -18,8 +18,9 @@ MAIN = "\ndef main():\n    pass\n"
 
 
 def standing(oet):
-    """Return all that clients see of a device but what checks are to change."""
-    names = [name for name in oet.proxy.get_attribute_list() if name not in ("checkReport", "waitForQaReady")]
+    """Return all that clients see of a device but what checks are to change, and the list of what lies in folders."""
+    others = ("checkReport", "waitForQaReady", "availableScripts")
+    names = [name for name in oet.proxy.get_attribute_list() if name not in others]
     seen = {name: str(oet.proxy.read_attribute(name).value) for name in names}
     return {
         **seen,
