@@ -47,7 +47,7 @@ class Kept:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_memory, "_AGAIN_AFTER", 0.01)
+    monkeypatch.setattr(_memory, "AGAIN_AFTER", 0.01)
 
 
 def memory_of(kept: Kept) -> Memory:

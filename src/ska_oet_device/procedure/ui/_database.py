@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 import tango
 
+AGAIN_AFTER = 2.0
+"""Seconds until a database that has failed is asked again: cppTango refuses to connect twice within one."""
+
 _CLASS = "OetDevice"
 _LONGEST_CAUSE = 200  # characters
 _NO_CONNECTION = "TRANSIENT_ConnectFailed"

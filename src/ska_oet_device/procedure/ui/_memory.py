@@ -17,14 +17,13 @@ from typing import Any, Protocol
 import tango
 
 from ...logs import about
-from ._database import cause_of, delete_kept, kept_values, put_kept
+from ._database import AGAIN_AFTER, cause_of, delete_kept, kept_values, put_kept
 from ._set_aside import SetAside
 
 _log = logging.getLogger(__name__)
 
 _KEEPING = 0.1  # seconds that a write waits for the database; what takes longer goes on behind it
 _READING = 5.0  # seconds; nobody waits for a server that starts
-_AGAIN_AFTER = 2.0  # seconds; cppTango refuses to connect twice within one
 _PIECE = 60_000  # characters; MariaDB's column takes 65,535 bytes, and a longer one would erase what was there
 
 
@@ -163,7 +162,7 @@ class Memory:
                         problem = cause_of(error)
                         about_it = "what was written to %s cannot be kept yet: the Tango database fails: %s"
                         _log.error(about_it, name, problem, extra=about(self._device))
-                    clock.sleep(_AGAIN_AFTER)
+                    clock.sleep(AGAIN_AFTER)
                     continue
                 if problem:
                     _log.info("what was written to %s is kept now", name, extra=about(self._device))

@@ -23,7 +23,7 @@ from ...logs import about
 from ...properties import BY_NAME, PROPERTIES, Property, Texts, number_in, settings_from
 from ..application import Finder, NoAnswerError, find_script, place_of
 from ..script import ExecutableScript
-from ._database import cause_of, property_texts, whereabouts
+from ._database import AGAIN_AFTER, cause_of, property_texts, whereabouts
 from ._requests import script_of_uri
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ READ_AT_START = 10.0  # seconds; a server that starts has nobody waiting
 READ_AT_INIT = 2.0  # seconds; a client waits 3 s for its command
 _PAUSE = 0.2  # seconds between two attempts of a server that starts
 _LOOK_PATIENCE = 1.0  # seconds for one file or folder
-_AGAIN_AFTER = 2.0  # seconds; cppTango refuses to connect twice within one
 _READ_ONCE = ("history_url", "state_directory")
 
 
@@ -181,7 +180,7 @@ class Configuration:
     def _note_unread(self, cause: str) -> None:
         used = "those read before stay in use" if self._ever_read else "the defaults are in use"
         self._unread = f"The properties cannot be read from the Tango database{whereabouts()} ({cause}); {used}."
-        self._retry_at = clock.monotonic() + _AGAIN_AFTER
+        self._retry_at = clock.monotonic() + AGAIN_AFTER
 
     def _look(self) -> None:
         """Look at what the properties name; none of our locks is held, for a file system may hang.
