@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -176,10 +178,30 @@ class TestEvents:
         assert {event.run_id for event in events} == {procedure.run_id}
 
     def test_of_a_procedure_that_was_looked_up_the_events_are_those_from_now_on(self, either):
-        procedure = either.run("sleepy.py", 0.3)
+        procedure = either.run("sleepy.py", 2)
         procedure.wait("RUNNING", timeout=20)
         assert [event.state for event in either.procedure(procedure.id).events(timeout=20)] == ["READY", "COMPLETE"]
         assert list(either.procedure(procedure.id).events()) == []
+
+    def test_what_a_looked_up_procedure_had_behind_it_is_no_event_of_it_though_the_history_tells_it_later(
+        self, either, server
+    ):
+        procedure = either.prepare("sleepy.py")
+        procedure.wait("READY", timeout=20)
+        somebody = sqlite3.connect(
+            server.state_folder / "history.sqlite3", isolation_level=None, check_same_thread=False
+        )
+        somebody.execute("BEGIN EXCLUSIVE")
+        release = threading.Timer(0.7, somebody.rollback)
+        try:
+            procedure.start("main", 2)
+            procedure.wait("RUNNING", timeout=20)
+            looked_up = either.procedure(procedure.id)
+            release.start()
+            assert [event.state for event in looked_up.events(timeout=20)] == ["READY", "COMPLETE"]
+        finally:
+            release.cancel()
+            somebody.close()
 
     def test_the_events_of_all_are_followed_from_any_number_on(self, either):
         first, second = either.run("good.py"), None

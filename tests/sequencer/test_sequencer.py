@@ -68,6 +68,15 @@ def oet(up: Stack) -> tango.DeviceProxy:
 def heard(sequencer: tango.DeviceProxy) -> Iterator[EventRecorder]:
     """What the sequencer pushes, from now on."""
     recorder = EventRecorder(sequencer, FOLLOWED)
+
+    def is_heard() -> bool:
+        sequencer.RunScripts([])
+        return len(recorder.values("progress")) > 1
+
+    # Tango's connection may be made after a subscription has returned, and the sequencer says nothing twice.
+    wait_until(is_heard, 30, "what the sequencer pushes is heard")
+    wait_for_end(sequencer)
+    recorder.clear()
     yield recorder
     recorder.close()
 

@@ -200,9 +200,9 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.mark = f"ska-oet-test-{uuid.uuid4()}"
         self.log = folder / "server.log"
-        state = folder / "state"
-        state.mkdir(exist_ok=True)
-        environment = {**os.environ, "STATE_DIRECTORY": str(state), "SKA_OET_TEST_MARK": self.mark}
+        self.state_folder = folder / "state"
+        self.state_folder.mkdir(exist_ok=True)
+        environment = {**os.environ, "STATE_DIRECTORY": str(self.state_folder), "SKA_OET_TEST_MARK": self.mark}
         environment.pop("TANGO_HOST", None)
         if tango_host:
             environment["TANGO_HOST"] = tango_host
@@ -423,7 +423,7 @@ class EventRecorder:
         try:
             return wait_until(found, seconds, f"a wanted event of {name}")
         except AssertionError as error:
-            raise AssertionError(f"{error}; events: {self.values(name)[-5:]}") from None
+            raise AssertionError(f"{error}; events: {self._what_arrived_of(name)}") from None
 
     def lifecycle(self, uid: int | None = None) -> list[dict[str, Any]]:
         """Return the lifecycle events since `clear`, of one procedure or of all, in the order of arrival."""
@@ -461,6 +461,15 @@ class EventRecorder:
             return wait_until(entered, seconds, f"procedure {uid} is {state}")
         except AssertionError as error:
             raise AssertionError(f"{error}; it was {self.lifecycle(uid)}; {self._what_arrives()}") from None
+
+    def _what_arrived_of(self, name: str) -> str:
+        """Tell the newest events of one attribute, each with its time and how long after it it came."""
+        with self._lock:
+            events = self.events[name][-20:]
+        return ", ".join(
+            f"{event.error or repr(event.value)} at {event.time:.3f} +{event.received - event.time:.3f}"
+            for event in events
+        )
 
     def _what_arrives(self) -> str:
         """Tell what a failure needs to be understood: what came, when the last of it came, and what the device says."""

@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from ._answers import CheckReport, LifecycleEvent, Progress, Summary
+from ._answers import CheckReport, LifecycleEvent, ProcedureState, Progress, Summary
 from ._errors import Deadlock, NoHistory, UnknownCheck, UnreachableError
 from ._items import Item, Look, Reconnected, Value
 from ._json import to_json
@@ -69,9 +69,13 @@ def _known(which: Which) -> Steps[Summary | None]:
 
 def events(since: int | None, which: Which | None = None, *, progress: bool = False) -> Steps[None]:
     """Give the lifecycle events after a number (None: from now on); of one procedure, until it has ended."""
-    if which is not None and since is None and (yield from summary(which)).state.is_terminal:
-        return
     last: int = (yield Read(("lifecycleSequence",)))[0] if since is None else since
+    passed: set[tuple[ProcedureState, float]] = set()
+    if which is not None and since is None:
+        known = yield from summary(which)
+        if known.state.is_terminal:
+            return
+        passed.update(known.states)  # a summary shows a change at once, and its event waits for the durable history
     reported, is_complete = Reported(), False
     while True:
         news: list[LifecycleEvent] = []
@@ -92,7 +96,7 @@ def events(since: int | None, which: Which | None = None, *, progress: bool = Fa
                 yield Give(report)
         for event in news:
             last = event.sequence
-            if which is None or event.process_uid == which.uid:
+            if which is None or (event.process_uid == which.uid and (event.state, event.time) not in passed):
                 yield Give(event)
                 if which is not None and event.state.is_terminal:
                     return
