@@ -131,7 +131,7 @@ class OetClient:
         """Yield the lifecycle events of all procedures, each once, in order, without gaps and without end.
 
         :param progress: whether to yield what the active procedure reports of itself, too
-        :param since: the number of an event: those after it, also from before a restart; None: from now on
+        :param since: the number of an event: those after it, also from before a restart; None: those told from now on
         :param timeout: seconds
         :raises TimeoutError: they are over
         """

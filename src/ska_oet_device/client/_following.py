@@ -68,7 +68,7 @@ def _known(which: Which) -> Steps[Summary | None]:
 
 
 def events(since: int | None, which: Which | None = None, *, progress: bool = False) -> Steps[None]:
-    """Give the lifecycle events after a number (None: from now on); of one procedure, until it has ended."""
+    """Give the lifecycle events after a number (None: those told from now on); of one procedure, until it has ended."""
     last: int = (yield Read(("lifecycleSequence",)))[0] if since is None else since
     passed: set[tuple[ProcedureState, float]] = set()
     if which is not None and since is None:
