@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 
 from ska_oet_device.client import (
     Busy,
@@ -195,7 +196,7 @@ class TestEvents:
         release = threading.Timer(0.7, somebody.rollback)
         try:
             procedure.start("main", 2)
-            procedure.wait("RUNNING", timeout=20)
+            wait_until(lambda: procedure.summary().state == "RUNNING", 20)  # of which no event tells yet
             looked_up = either.procedure(procedure.id)
             release.start()
             assert [event.state for event in looked_up.events(timeout=20)] == ["READY", "COMPLETE"]

@@ -14,7 +14,9 @@ SOON = 10.0  # seconds; within 5 on a quiet machine
 
 @pytest.fixture
 def made(station):
+    """A server that is OK, and whose template has done its imports: it has made a worker."""
     made = station()
+    made.oet.recorder.wait_for_state(made.oet.run("quick.py"), "COMPLETE", 20)
     wait_until(lambda: made.health() == "OK", SOON)
     return made
 
