@@ -74,7 +74,7 @@ def guarded(mariadb: MariaDatabase, tmp_path: Path) -> Iterator[MariaDatabase]:
 @pytest.fixture
 def oet(guarded: MariaDatabase, tmp_path: Path) -> Iterator[Oet]:
     """The device as tango-config/ has it, but for its folders."""
-    environment = {**os.environ, "TANGO_HOST": guarded.host}
+    environment = {**os.environ, "TANGO_HOST": guarded.host, "TMPDIR": str(tmp_path)}  # it leaves a backup there
     loading = subprocess.run(
         [program("json2tango"), "--write", str(CONFIG)], env=environment, capture_output=True, text=True, check=False
     )

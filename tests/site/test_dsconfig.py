@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,15 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 def load(database: Database, text: str, *options: str) -> int:
     """Have json2tango write a file into the database; returns what it ends with."""
-    done = subprocess.run(
-        [program("json2tango"), "--write", *options],
-        input=text,
-        env={**os.environ, "TANGO_HOST": database.host},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    with tempfile.TemporaryDirectory() as backups:  # it keeps what was there before, and removes nothing
+        done = subprocess.run(
+            [program("json2tango"), "--write", *options],
+            input=text,
+            env={**os.environ, "TANGO_HOST": database.host, "TMPDIR": backups},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode
 

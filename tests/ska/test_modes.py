@@ -189,7 +189,7 @@ def test_the_reasons_of_the_health_are_told_and_go_with_it(station: Callable[...
     template = made.server.template()
     template.send_signal(signal.SIGSTOP)
     try:
-        oet.recorder.wait_for("healthInfo", lambda told: "template process" in str(told), 20)
+        oet.recorder.wait_for("healthInfo", lambda told: "template process" in str(told), 30)
         assert "template process" in oet.proxy.healthInfo[0]
         assert oet.proxy.healthInfo[0] in oet.proxy.Status()
     finally:

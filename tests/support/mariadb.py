@@ -42,17 +42,19 @@ class MariaDbServer:
         self.folder = Path(tempfile.mkdtemp(prefix="oet-mariadb-"))  # pytest's folder is closed to the user mysql
         self.socket = self.folder / "socket"
         self._names = (f"tango{number}" for number in itertools.count(1))
-        shutil.chown(self.folder, "mysql", "mysql")
-        install = ["mariadb-install-db", "--no-defaults", "--user=mysql", self._data, "--skip-test-db", *_QUICK]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Its own: one that starts removes the temporary tables of all others that have the folder, and they end.
+        temporary = self.folder / "temporary"
+        temporary.mkdir()
+        for folder in (self.folder, temporary):
+            shutil.chown(folder, "mysql", "mysql")
+        self._options = [f"--datadir={self.folder / 'data'}", f"--tmpdir={temporary}", *_QUICK]
+        install = ["mariadb-install-db", "--no-defaults", "--user=mysql", "--skip-test-db", *self._options]
+        done = subprocess.run(install, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
         self.start()
         self.sql(_ACCOUNT)
         # Without the character set DatabaseDS 9 fails at its first statement.
         (self.folder / ".my.cnf").write_text(f"[client]\nsocket={self.socket}\ndefault-character-set=latin1\n")
-
-    @property
-    def _data(self) -> str:
-        return f"--datadir={self.folder / 'data'}"
 
     @property
     def pid(self) -> int:
@@ -60,7 +62,7 @@ class MariaDbServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        where = [self._data, f"--socket={self.socket}", "--skip-networking", *_QUICK]
+        where = [*self._options, f"--socket={self.socket}", "--skip-networking"]
         with (self.folder / "mariadb.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(_MARIADBD), "--no-defaults", "--user=mysql", *where], stdout=log, stderr=log
