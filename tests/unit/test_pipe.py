@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import select
 import signal
 import socket
@@ -310,6 +311,13 @@ def alarm():
     signal.signal(signal.SIGALRM, before)
 
 
+def alarm_in_a_frame(sock: socket.socket) -> None:
+    """Send SIGALRM to the main thread as soon as the beginning of a frame has arrived at `sock`; for another thread."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    select.select([sock], [], [], 20)
+    os.kill(os.getpid(), signal.SIGALRM)
+
+
 class TestASignalWhileAFrameIsSent:
     @pytest.mark.parametrize("size", [10, 10_000_000])
     def test_the_frame_is_whole_and_the_interrupt_comes_after_it(self, pair, alarm, size):
@@ -318,14 +326,13 @@ class TestASignalWhileAFrameIsSent:
         interrupted = False
 
         def let_go_when_the_signal_is_there() -> None:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            alarm_in_a_frame(pair[1])
             if size > 1_000_000:  # the sender is held up in the frame until the signal has come
                 wait_until(lambda: arrived, what="the alarm")
             reader.go.set()
 
         helper = threading.Thread(target=let_go_when_the_signal_is_there)
         helper.start()
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         try:
             with gate.open():
                 connection.send(5, bytes(size))
@@ -433,14 +440,13 @@ class TestASignalWhileAFrameIsSent:
             raise TimeoutError
 
         def let_go_when_the_signal_is_there() -> None:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            alarm_in_a_frame(pair[1])
             wait_until(lambda: arrived, what="the alarm")
             reader.go.set()
 
         signal.signal(signal.SIGALRM, give_up)
         helper = threading.Thread(target=let_go_when_the_signal_is_there)
         helper.start()
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(TimeoutError):
             connection.send(5, bytes(10_000_000))
         helper.join()
