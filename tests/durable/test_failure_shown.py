@@ -92,8 +92,15 @@ def test_an_abort_script_that_could_not_follow_is_an_alarm_after_a_restart_until
 
 
 def _alarm_of(durable):
-    wait_until(lambda: durable.proxy.State() == tango.DevState.ALARM, 5, "ALARM")
-    return durable.proxy.Status()
+    """Return Status when it tells of an ALARM, and of no procedure: what has ended is told of a moment after it."""
+
+    def settled():
+        if durable.proxy.State() != tango.DevState.ALARM:
+            return ""
+        status = durable.proxy.Status()
+        return "" if " is RUNNING" in status else status
+
+    return wait_until(settled, 10, "ALARM, and nothing RUNNING")
 
 
 def _is_told_after_restarts(durable, said):

@@ -19,13 +19,18 @@ BEHIND_A_RESTART = 90.0  # seconds; mostly some 10, and the last repetition is d
 DONE = [0, "Command Completed"]
 
 
+def wait_until_half_way(made: Station) -> None:
+    """Wait until the script says so; by reading, since of what comes between nobody is told twice."""
+    wait_until(lambda: made.proxy.activeActivity == "half-way", what="it is under way")
+
+
 def test_a_client_is_told_the_end_of_a_command_that_has_outlived_the_device_server(
     station: Callable[..., Station], gated: Callable[..., str], tmp_path: Path
 ):
     made = station()
     told = Told()
     uid = told.ask(made.proxy, "RunScript", gated())
-    wait_until(lambda: told.of("progress"), what="it is under way")
+    wait_until_half_way(made)
     made.kill_device_server()
     assert made.proxy.CheckLongRunningCommandStatus(uid) == "IN_PROGRESS"
     (tmp_path / "go").touch()  # at once: before the client has its events again
@@ -41,7 +46,7 @@ def test_what_ends_while_there_is_no_device_server_is_told(
     made = station()
     told = Told()
     uid = told.ask(made.proxy, "RunScript", gated())
-    wait_until(lambda: told.of("progress"), what="it is under way")
+    wait_until_half_way(made)
     old = made.server.device_server()
     old.kill()
     (tmp_path / "go").touch()
@@ -105,7 +110,7 @@ def test_a_server_that_was_killed_knows_what_has_finished_and_what_was_cut_off_h
         told.last()
     told = Told()
     uids["cut off"] = told.ask(made.proxy, "RunScript", gated())
-    wait_until(lambda: told.of("progress"), what="it is under way")
+    wait_until_half_way(made)
     before = [json.loads(each) for each in made.proxy.lrcFinished]
     made.kill_main()
     made.start()
@@ -136,7 +141,7 @@ def test_init_loses_nothing(station: Callable[..., Station], gated: Callable[...
     made = station()
     told = Told()
     uid = told.ask(made.proxy, "RunScript", gated())
-    wait_until(lambda: told.of("progress"), what="it is under way")
+    wait_until_half_way(made)
     made.proxy.Init()
     assert made.proxy.CheckLongRunningCommandStatus(uid) == "IN_PROGRESS"
     (tmp_path / "go").touch()
