@@ -9,5 +9,6 @@ os.environ["TANGO_EVENT_BUFFER_HWM"] = "1000"
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 pytest_plugins = tuple(
-    f"support.{name}" for name in ("leaks", "mariadb", "databases", "loading", "preloaded", "durable", "bare", "up")
+    f"support.{name}"
+    for name in ("server_logs", "leaks", "mariadb", "databases", "loading", "preloaded", "durable", "bare", "up")
 )

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 import tango
 
+from .server_logs import note_log
 from .waiting import wait_until
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -200,6 +201,7 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.mark = f"ska-oet-test-{uuid.uuid4()}"
         self.log = folder / "server.log"
+        note_log(self.log)
         self.state_folder = folder / "state"
         self.state_folder.mkdir(exist_ok=True)
         environment = {**os.environ, "STATE_DIRECTORY": str(self.state_folder), "SKA_OET_TEST_MARK": self.mark}
