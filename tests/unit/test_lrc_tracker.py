@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -381,3 +382,14 @@ def test_whatever_a_procedure_has_been_through_is_seen_alike_live_and_behind_a_r
         return [*sorted(finished, key=str), *((each.uid, each.status, each.started) for each in commands.unfinished)]
 
     assert seen(again.commands) == seen(tracker.commands)
+
+
+def test_a_percentage_that_is_still_to_be_told_is_news_though_the_commands_were_taken_up_meanwhile():
+    begun = LongRunningCommand("RunScript", 7, 1.0)
+    running = replace(begun, status=TaskStatus.IN_PROGRESS, progress=12)
+    known = LongRunningCommands(unfinished=(running,))
+    assert known.with_progress(7, 12)[1] == ""
+    taken_up = known.without_progress_of(lambda process_uid: process_uid == 7)
+    assert taken_up.unfinished[0].progress is None
+    assert taken_up.with_progress(7, 12) == (known, running.uid)
+    assert known.without_progress_of(lambda _: False) == known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,6 +138,11 @@ class LongRunningCommands:
             return self, ""
         newer = replace(found, progress=percent)
         return replace(self, unfinished=_exchanged(self.unfinished, found, newer)), found.uid
+
+    def without_progress_of(self, is_meant: Callable[[int], bool]) -> LongRunningCommands:
+        """Return the same without the percentages of commands on procedures that are meant."""
+        unfinished = (replace(each, progress=None) if is_meant(each.process_uid) else each for each in self.unfinished)
+        return replace(self, unfinished=tuple(unfinished))
 
 
 def _exchanged(

@@ -253,7 +253,8 @@ class EventPusher:
         commands = self._service.commands
         if commands.generation == self.shown.commands.generation:
             return False
-        self.shown.commands = commands
+        # A report that is still to be told counts there already: it must be news when its turn comes.
+        self.shown.commands = commands.without_progress_of(self._reports.awaited)
         return True
 
     def _push_command_event(self, events: DeviceEvents, event: tuple[str, ...], time: float) -> None:
