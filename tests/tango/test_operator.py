@@ -346,7 +346,7 @@ def test_a_state_folder_that_hangs_keeps_nobody_from_a_stop_whatever_is_selected
     uid = oet.run("sleepy.py")
     oet.recorder.wait_for_state(uid, "RUNNING")
     select(oet, "good.py")
-    (kept,) = (oet.server.log.parent / "state").rglob("selection.json")
+    (kept,) = oet.server.state_folder.rglob("selection.json")
     with hanging(kept.parent):
         for number in range(3):
             oet.proxy.scriptArguments = f"[{number}]"
@@ -360,7 +360,7 @@ def test_a_state_folder_that_hangs_keeps_nobody_from_a_stop_whatever_is_selected
 def test_a_selection_that_tango_cannot_carry_keeps_no_server_from_its_start(own_server):
     oet = own_server()
     select(oet, "good.py")
-    (kept,) = (oet.server.log.parent / "state").rglob("selection.json")
+    (kept,) = oet.server.state_folder.rglob("selection.json")
     kept.write_text(json.dumps({"script": "file://good.py", "arguments": "[1]", "process_uid": 2**63}))
     old = oet.server.device_server()
     old.kill()
