@@ -204,7 +204,7 @@ def test_a_file_that_cannot_be_written_is_told_and_what_was_written_is_kept_all_
     kept.goes_on.clear()
     memory = Memory("a/b/c", ["one"], kept, aside=Path("/dev/null/unkept.json"))
     memory.keep("one", "new")
-    wait_until(lambda: "cannot be kept in a file" in caplog.text, 20, "the log says so")
+    wait_until(lambda: "has not taken yet cannot be kept: " in caplog.text, 20, "the log says so")
     kept.goes_on.set()
     memory.wait(20)
     assert kept.kept["one"] == ["new"]

@@ -1,19 +1,15 @@
-"""What the operators have selected on their dashboards: one selection for all of them, kept on the disk.
-
-A thread writes it: whoever selects holds the device's monitor, and a disk that hangs must keep nobody from a Stop.
-"""
+"""What the operators have selected on their dashboards: one selection for all of them, kept on the disk."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...own_files import read_regular, write_regular
+from ...file_behind import FileBehind
 from ..history import LARGEST_NUMBER
 
 _log = logging.getLogger(__name__)
@@ -44,10 +40,9 @@ class KeptSelection:
 
         :param path: the file; None: nothing is kept
         """
-        self._path = path
-        self._changed = threading.Condition()
-        self._now = self._tried = _read(path) if path is not None else Selection()
-        self._is_writing = self._is_late = False
+        self._lock = threading.Lock()
+        self._file = FileBehind(path, self._contents, "what is selected")
+        self._now = _selection_in(self._file.holds)
 
     @property
     def now(self) -> Selection:
@@ -56,59 +51,22 @@ class KeptSelection:
 
     def change(self, **parts: Any) -> None:
         """Select something else, and keep it; where it cannot be kept it counts all the same."""
-        with self._changed:
+        with self._lock:
             before, self._now = self._now, dataclasses.replace(self._now, **parts)
-            if self._path is None or before == self._now:
-                return
-            if not self._is_writing:
-                self._begin(self._path)
-            if not self._is_late:  # the first one has waited in vain: the next ones do not
-                self._is_late = not self._changed.wait_for(lambda: self._tried == self._now, _KEEPING)
+            is_new = before != self._now
+        if is_new:
+            self._file.look(_KEEPING)
 
-    def wait(self, seconds: float) -> None:
+    def close(self, seconds: float) -> None:
         """Wait until what is selected has been written, or cannot be, at most so long."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: not self._is_writing, seconds):
-                _log.warning("what is selected is not kept: its file cannot be written in time")
+        if not self._file.close(seconds):
+            _log.warning("what is selected is not kept: its file cannot be written in time")
 
-    def _begin(self, path: Path) -> None:
-        try:
-            threading.Thread(target=self._work, args=(path,), name="selection", daemon=True).start()
-        except RuntimeError as error:  # no thread can be had
-            _log.warning("what is selected cannot be kept: %s", error)
-            self._tried = self._now
-        else:
-            self._is_writing = True
-
-    def _work(self, path: Path) -> None:
-        """Write what is selected, until it is what was written last.  Target of a thread."""
-        while (wanted := self._next()) is not None:
-            try:
-                write_regular(path, json.dumps(dataclasses.asdict(wanted)).encode())
-            except OSError as error:
-                _log.warning("what is selected cannot be kept: %s", error)
-            with self._changed:
-                self._tried = wanted
-                self._changed.notify_all()
-
-    def _next(self) -> Selection | None:
-        with self._changed:
-            if self._tried != self._now:
-                return self._now
-            self._is_writing = self._is_late = False
-            self._changed.notify_all()
-            return None
+    def _contents(self) -> dict[str, Any]:
+        return dataclasses.asdict(self._now)
 
 
-def _read(path: Path) -> Selection:
-    try:
-        data = json.loads(read_regular(path))
-    except FileNotFoundError:
-        return Selection()
-    except (OSError, ValueError, RecursionError) as error:
-        _log.warning("what was selected cannot be read: %s", error)
-        return Selection()
-    kept = data if isinstance(data, dict) else {}
+def _selection_in(kept: dict[str, Any]) -> Selection:
     known = {"script": _is_text, "arguments": _is_text, "process_uid": _is_id}
     return Selection(**{name: kept[name] for name, is_one in known.items() if is_one(kept.get(name))})
 

@@ -371,9 +371,9 @@ class ScriptExecutionService:
         """What commands without arguments act on."""
         return self._selection.now
 
-    def wait_for_selection(self, seconds: float) -> None:
-        """Wait until what is selected is on the disk, or cannot be, at most so long."""
-        self._selection.wait(seconds)
+    def close_selection(self, seconds: float) -> None:
+        """Wait until what is selected is on the disk, or cannot be, at most so long; this is the end."""
+        self._selection.close(seconds)
 
     def list_scripts_again(self) -> None:
         """Have the list of scripts follow what lies below ScriptRoots.  Returns at once; to be called once a second."""

@@ -239,7 +239,7 @@ class Runtime:
         for host in self._hosts.values():
             host.history.wait(_LAST_WORDS)
             host.memory.wait(_LAST_WORDS)
-            host.service.wait_for_selection(_LAST_WORDS)
+            host.service.close_selection(_LAST_WORDS)
             host.state.let_go()
 
     def reap_abandoned(self) -> None:

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import tango
 
+from ...file_behind import FileBehind
 from ...logs import about
 from ._database import AGAIN_AFTER, cause_of, delete_kept, kept_values, put_kept
-from ._set_aside import SetAside
 
 _log = logging.getLogger(__name__)
 
@@ -67,8 +67,9 @@ class Memory:
         self._values: dict[str, str] | None = None
         self._busy = self._reading = self._late = False
         self._patience = _READING
-        self._aside = SetAside(aside, device, names, self._not_kept)
-        self._left = dict(self._aside.holds)
+        what = "what the Tango database has not taken yet"
+        self._aside = FileBehind(aside, self._not_kept, what, about(device))
+        self._left = {name: str(text) for name, text in self._aside.holds.items() if name in names}
         self._wanted = dict(self._left)
 
     # -- at the start
@@ -132,7 +133,7 @@ class Memory:
         deadline = clock.monotonic() + seconds
         with self._changed:
             self._changed.wait_for(lambda: not (self._wanted or self._busy), seconds)
-        self._aside.wait(max(0.0, deadline - clock.monotonic()))
+        self._aside.close(max(0.0, deadline - clock.monotonic()))
         holds = self._aside.holds.items()
         lost = ", ".join(name for name, text in self._not_kept().items() if (name, text) not in holds)
         if lost:
