@@ -10,7 +10,7 @@ import time
 import pytest
 import tango
 from support.durable import Station, gapless
-from support.waiting import wait_until
+from support.waiting import CONNECTION, wait_until
 
 _CLIENT = """
 import sys, time, tango
@@ -113,6 +113,7 @@ def test_200_subscriptions(made):
         for index, proxy in enumerate(proxies):
             ids.append(proxy.subscribe_event("lifecycleEvent", tango.EventType.CHANGE_EVENT, counter(index)))
         wait_until(lambda: len(set(counts)) == 1, 10)  # each has got the current value
+        time.sleep(CONNECTION)
         before = counts[0]
         is_as_quick_as_ever(made, 5)
         wait_until(lambda: counts == [before + 5] * 200, 20, "each subscription has got each event")

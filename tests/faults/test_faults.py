@@ -23,7 +23,7 @@ import pytest
 import tango
 from support.durable import Station, gapless, python_with
 from support.tango_server import TERMINAL, Database, subscription_terms
-from support.waiting import wait_until
+from support.waiting import CONNECTION, wait_until
 
 _SCRIPTS = {
     "quick.py": "def main(*args):\n    print('done')\n",
@@ -153,6 +153,7 @@ class Witness:
         except tango.DevFailed as failure:
             terms = subscription_terms(self._proxy, "lifecycleEvent")
             raise AssertionError(f"the server says {terms}") from failure
+        time.sleep(CONNECTION)
 
     def _note(self, data: Any) -> None:
         event = json.loads(data.attr_value.value) if not data.err else {}

@@ -9,12 +9,13 @@ import enum
 import inspect
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import tango
 
-from .waiting import wait_until
+from .waiting import CONNECTION, wait_until
 
 SPOKEN = (1, 2)
 """The oldest and the newest protocol that these clients know."""
@@ -80,6 +81,7 @@ class _Invocation:
         try:
             for name in two if self.protocol == 2 else one:
                 self._ids.append(self._proxy.subscribe_event(name, tango.EventType.CHANGE_EVENT, self._hear))
+            time.sleep(CONNECTION)  # theirs do not, and may miss QUEUED
             (code,), (self._uid,) = self._proxy.command_inout(command, *arguments)
         except tango.DevFailed:
             self._unsubscribe()

@@ -23,7 +23,7 @@ import psutil
 import tango
 
 from .server_logs import note_log
-from .waiting import wait_until
+from .waiting import CONNECTION, wait_until
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TERMINAL = ("COMPLETE", "STOPPED", "FAILED", "UNKNOWN")
@@ -322,9 +322,6 @@ def subscription_terms(proxy: tango.DeviceProxy, attribute: str) -> str:
         return f"{failure.args[0].reason}: {failure.args[0].desc}"
 
 
-_CONNECTION = 0.05  # seconds until Tango has made the connection of a subscription
-
-
 @dataclass
 class EventRecorder:
     """Records the events of one device, in the order of their arrival, each attribute in a list.
@@ -348,9 +345,7 @@ class EventRecorder:
     def __post_init__(self) -> None:
         for name in self.attributes:
             self._subscribe(name)
-        # What is pushed at once may reach nobody (the contract, lifecycle events, 6): of a hundred values pushed behind
-        # a subscription one was lost at a load of 9, of those pushed 20 ms later none; nothing says when it is made.
-        time.sleep(_CONNECTION)
+        time.sleep(CONNECTION)
         if "lifecycleSequence" in self.attributes:
             self._last_cleared = self.events["lifecycleSequence"][0].value
 

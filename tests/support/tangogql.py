@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from .waiting import wait_until
+from .waiting import CONNECTION, wait_until
 
 PROGRAMS = Path(__file__).parents[2] / ".venv-taranta" / "bin"
 MISSING = ".venv-taranta is missing: make .venv-taranta/.up-to-date"
@@ -344,6 +344,7 @@ class TangoGql:
             wait_until(lambda: not others(), seconds, "events of each attribute")
         except AssertionError as error:
             raise AssertionError(f"{error}; without: {others()}") from None
+        time.sleep(CONNECTION)
 
     # -- its end
 
