@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,12 +36,17 @@ class Device:
     def __init__(self) -> None:
         self.tracker = CommandTracker()
         self.told: list[tuple[str, dict[str, Any]]] = []
+        self.updates: list[CommandUpdate] = []
         self._states: dict[int, S] = {}
         self._time = 1000.0
 
     def begin(self, name: str, pid: int, fn: str = "main") -> str:
         self._time += 1
-        uid = "" if name == "Start" else self.tracker.begin(name, pid, self._time).uid
+        uid = ""
+        if name != "Start":
+            update = self.tracker.begin(name, pid, self._time)
+            self.updates.append(update)
+            uid = update.uid
         if name != "PrepareScript":
             self.tracker.note_start(pid, Started(fn, uid), 0)
         return uid
@@ -52,6 +56,7 @@ class Device:
             self._time += 1
             updates = self.tracker.changed(pid, self._states.get(pid), state, self._time, reason)
             self._states[pid] = state
+            self.updates += updates
             self.told += [(update.uid, update.data) for update in updates]
 
     def status(self, uid: str) -> str:
@@ -140,7 +145,7 @@ def test_nothing_is_told_of_a_procedure_that_nobody_asks_for_in_this_way(device)
     device.go(1, *TO_RUNNING, S.READY, S.COMPLETE)
     device.tracker.progressed(1, 50.0)
     assert device.told == []
-    assert device.tracker.commands.version == 0
+    assert device.tracker.commands == LongRunningCommands()
 
 
 def test_a_reason_is_cut_and_of_many_the_newest_are_kept(device):
@@ -384,12 +389,36 @@ def test_whatever_a_procedure_has_been_through_is_seen_alike_live_and_behind_a_r
     assert seen(again.commands) == seen(tracker.commands)
 
 
-def test_a_percentage_that_is_still_to_be_told_is_news_though_the_commands_were_taken_up_meanwhile():
-    begun = LongRunningCommand("RunScript", 7, 1.0)
-    running = replace(begun, status=TaskStatus.IN_PROGRESS, progress=12)
-    known = LongRunningCommands(unfinished=(running,))
-    assert known.with_progress(7, 12)[1] == ""
-    taken_up = known.without_progress_of(lambda process_uid: process_uid == 7)
-    assert taken_up.unfinished[0].progress is None
-    assert taken_up.with_progress(7, 12) == (known, running.uid)
-    assert known.without_progress_of(lambda _: False) == known
+def test_what_is_taken_up_late_leaves_this_servers_own_commands_as_they_are_and_as_they_are_shown(device):
+    """A history may come when commands are under way: of these a client has still to be told."""
+    run, stopped = device.begin("RunScript", 7), device.begin("RunScript", 8)
+    shown = LongRunningCommands()
+    device.go(7, *TO_RUNNING)
+    device.tracker.progressed(7, 12.0)
+    abort, news = device.tracker.begin_abort(50.0)
+    device.updates += news
+    device.tracker.wait_for(abort, 8)
+    device.tracker.close_abort(abort, 50.0)
+    own = [
+        summary(7, timed(*TO_RUNNING), {1001.0: "RunScript"}, {1001.0: "main"}),
+        summary(8, [(S.CREATING, 1002.0)], {1002.0: "RunScript", 50.0: "Abort"}, {}),
+    ]
+    ended = summary(1, timed(*TO_RUNNING, S.READY, S.COMPLETE), {1.0: "RunScript"}, {1.0: "main"})
+    living = summary(2, timed(*TO_READY), {1.0: "PrepareScript", 8.0: "StartScript"}, {8.0: "main"})
+    earlier = {"1.0_1_RunScript", "1.0_2_PrepareScript", "8.0_2_StartScript"}
+    before = device.tracker.commands
+    take_up_earlier(device.tracker, [ended, living, *own])
+    now = device.tracker.commands
+    assert {each.uid for each in now.taken_up} == earlier
+    assert {each.uid: each for each in before.unfinished} == {
+        each.uid: each for each in now.unfinished if each.uid in (run, stopped, abort)
+    }
+    assert device.tracker.abort_under_way is not None
+    shown = shown.with_taken_up(now.taken_up)
+    assert {each.uid for each in (*shown.unfinished, *shown.finished)} == earlier
+    for update in device.updates:
+        shown = shown.after(update, 1.0)
+    assert [each.status for each in shown.unfinished if each.uid == run] == [TaskStatus.IN_PROGRESS]
+    shown, found = shown.with_progress(7, 12)
+    assert found == run
+    assert {each.uid for each in shown.unfinished} == {each.uid for each in now.unfinished}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,15 +75,13 @@ class LongRunningCommand:
 class LongRunningCommands:
     """All that clients are told of at one moment.
 
-    :ivar version: counts up with each change
-    :ivar generation: counts up when commands of earlier servers are taken up: no update tells of that
+    :ivar taken_up: those of earlier servers, as they were found: no update tells of them
     :ivar unfinished: in the order in which they were asked for
     :ivar finished: the newest, in the order in which they have finished
     :ivar recent: those of the finished that protocol 1 still shows, with the monotonic times of their ends
     """
 
-    version: int = 0
-    generation: int = 0
+    taken_up: tuple[LongRunningCommand, ...] = ()
     unfinished: tuple[LongRunningCommand, ...] = ()
     finished: tuple[LongRunningCommand, ...] = ()
     recent: tuple[tuple[float, LongRunningCommand], ...] = ()
@@ -104,7 +102,7 @@ class LongRunningCommands:
         return [*(each for _, each in self.recent), *self.unfinished]
 
     def after(self, update: CommandUpdate, now: float) -> LongRunningCommands:
-        """Return the same with what is new of one command; of the same version, since others may be still to come.
+        """Return the same with what is new of one command.
 
         :param now: the monotonic time
         """
@@ -131,6 +129,19 @@ class LongRunningCommands:
             return self
         return replace(self, recent=tuple(each for each in self.recent if each[0] + SHOWN_FOR > now))
 
+    def with_taken_up(self, found: tuple[LongRunningCommand, ...]) -> LongRunningCommands:
+        """Return the same with all commands of earlier servers as they were found; of what is known nothing changes."""
+        known = {each.uid for each in (*self.unfinished, *self.finished)}
+        new = [each for each in found if each.uid not in known]
+        unfinished = [*self.unfinished, *(each for each in new if each.result is None)]
+        finished = [*self.finished, *(each for each in new if each.result is not None)]
+        return replace(
+            self,
+            taken_up=found,
+            unfinished=tuple(sorted(unfinished, key=lambda each: each.submitted)),
+            finished=tuple(sorted(finished, key=lambda each: each.finished or 0.0)[-MOST_FINISHED:]),
+        )
+
     def with_progress(self, process_uid: int, percent: int) -> tuple[LongRunningCommands, str]:
         """Return the same with what a procedure has reported, and the uid of the command that it is new of, or ""."""
         found = next((each for each in self.executing if each.process_uid == process_uid), None)
@@ -138,11 +149,6 @@ class LongRunningCommands:
             return self, ""
         newer = replace(found, progress=percent)
         return replace(self, unfinished=_exchanged(self.unfinished, found, newer)), found.uid
-
-    def without_progress_of(self, is_meant: Callable[[int], bool]) -> LongRunningCommands:
-        """Return the same without the percentages of commands on procedures that are meant."""
-        unfinished = (replace(each, progress=None) if is_meant(each.process_uid) else each for each in self.unfinished)
-        return replace(self, unfinished=tuple(unfinished))
 
 
 def _exchanged(
@@ -157,12 +163,10 @@ class CommandUpdate:
 
     :ivar data: any of status, progress and result, as protocol 2 tells it
     :ivar command: how the command stands right after it
-    :ivar version: the version of all of them right after it
     """
 
     data: dict[str, Any]
     command: LongRunningCommand
-    version: int
 
     @property
     def uid(self) -> str:

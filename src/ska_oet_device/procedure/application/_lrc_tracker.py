@@ -7,16 +7,16 @@ which nobody has asked in this way are not looked at.
 
 from __future__ import annotations
 
+import contextlib
 import time as clock
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ...errors import BusyError, InvalidStateError, OetError, TooManyError
 from ..state import ProcedureState
 from ._lrc import (
     ABORT,
-    MOST_FINISHED,
     MOST_UNFINISHED,
     PREPARE,
     RUN,
@@ -279,35 +279,53 @@ class CommandTracker:
 
     def _told(self, command: LongRunningCommand, data: dict[str, object]) -> CommandUpdate:
         self._tell_all()
-        return CommandUpdate(data, command, self.commands.version)
+        return CommandUpdate(data, command)
 
     def _tell_all(self) -> None:
-        known = self.commands
-        self.commands = replace(known, version=known.version + 1, unfinished=tuple(self._unfinished.values()))
+        self.commands = replace(self.commands, unfinished=tuple(self._unfinished.values()))
 
     def _track(self, process_uid: int) -> _Track:
         return self._tracks.setdefault(process_uid, _Track())
 
     # -- after a restart
 
-    def take_up(self, earlier: Iterable[CommandTracker]) -> None:
-        """Take over what earlier servers' procedures have of commands; of protocol 1 what has not finished."""
-        finished = {each.uid: each for each in self.commands.finished}
-        for tracker in earlier:
-            finished |= {each.uid: each for each in tracker.commands.finished}
-            # Whatever is missing in what is kept: of a procedure that has ended nothing is waited for.
-            open_ones = tracker._unfinished.items()
-            self._unfinished |= {uid: each for uid, each in open_ones if each.process_uid in tracker._tracks}
-            self._tracks |= {uid: track for uid, track in tracker._tracks.items() if track.matters}
-        in_order = sorted(finished.values(), key=lambda each: each.finished or 0.0)
-        self._unfinished = dict(sorted(self._unfinished.items(), key=lambda item: item[1].submitted))
-        generation = self.commands.generation + 1
-        self.commands = replace(self.commands, generation=generation, finished=tuple(in_order[-MOST_FINISHED:]))
-        self._tell_all()
+    @contextlib.contextmanager
+    def taking_up(self) -> Iterator[None]:
+        """What is taken up meanwhile is of earlier servers, and no news; what is known already stays as it is."""
+        before, recent = self._uids, self.commands.recent
+        yield
+        everything = {each.uid: each for each in (*self._unfinished.values(), *self.commands.finished)}
+        found = (each for uid, each in everything.items() if uid not in before)
+        self.commands = replace(
+            LongRunningCommands(recent=recent).with_taken_up(tuple(everything.values())),
+            taken_up=(*self.commands.taken_up, *found),
+        )
+        self._unfinished = {each.uid: each for each in self.commands.unfinished}
 
-    def forget_recent(self) -> None:
-        """Let protocol 1 not show what has finished so far."""
-        self.commands = replace(self.commands, recent=())
+    def take_up(self, earlier: CommandTracker) -> None:
+        """Take over what a procedure of an earlier server has of commands, unless it is known."""
+        if self._concerned & earlier._concerned:
+            return
+        # Whatever is missing in what is kept: of a procedure that has ended nothing is waited for.
+        open_ones = earlier._unfinished.items()
+        self._unfinished |= {uid: each for uid, each in open_ones if each.process_uid in earlier._tracks}
+        self._tracks |= {pid: track for pid, track in earlier._tracks.items() if track.matters}
+        finished = (*self.commands.finished, *earlier.commands.finished)
+        self.commands = replace(self.commands, finished=finished)
+
+    def knows(self, uid: str) -> bool:
+        """Say whether a command is among those that are told of."""
+        return uid in self._uids
+
+    @property
+    def _uids(self) -> set[str]:
+        return {*self._unfinished, *(each.uid for each in self.commands.finished)}
+
+    @property
+    def _concerned(self) -> set[int]:
+        """The procedures that have to do with its commands."""
+        commands = (*self._unfinished.values(), *self.commands.finished)
+        return {*self._tracks, *(each.process_uid for each in commands if each.process_uid)}
 
 
 def problem_of_abort(process_uid: int, state: ProcedureState, reason: str, *, is_script: bool) -> str:

@@ -81,8 +81,9 @@ class EventPusher:
 
     def start(self) -> None:
         """Start the thread; how things stand is what clients are shown at first."""
-        self.shown.snapshot, self.shown.commands = self._service.snapshot(), self._service.commands
-        self._last_words.repeat_earlier(self.shown.commands.finished)
+        self.shown.snapshot = self._service.snapshot()
+        self._take_up_commands()
+        self._last_words.repeat_earlier(self._service.commands.finished)
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
     def attach(self, device: tango.server.Device) -> None:
@@ -238,23 +239,21 @@ class EventPusher:
         # What comes with a change of a procedure has waited for the history, and others may have gone ahead of it: so
         # the lists are not those of the moment, in which several may have finished that are still to be told of.
         self._take_up_commands()
-        if update.version > self.shown.commands.version:
-            self.shown.commands = self.shown.commands.after(update, clock.monotonic())
+        self.shown.commands = self.shown.commands.after(update, clock.monotonic())
         events.push_heard(Occasion.COMMANDS, self.shown, now)
         if update.is_last:
             self._last_words.note(self.shown.command_event)
         self._repeats.ask()
 
     def _take_up_commands(self) -> bool:
-        """Show all commands as they stand where those of earlier servers have been taken up; of these nothing is told.
+        """Show the commands of earlier servers, too, where these have been taken up; False if there are no more.
 
-        What is older than that is among them already.  False if there are none.
+        Nothing is told of them; what is new of the others is still to be told, and stays news.
         """
-        commands = self._service.commands
-        if commands.generation == self.shown.commands.generation:
+        found = self._service.commands.taken_up
+        if len(found) == len(self.shown.commands.taken_up):
             return False
-        # A report that is still to be told counts there already: it must be news when its turn comes.
-        self.shown.commands = commands.without_progress_of(self._reports.awaited)
+        self.shown.commands = self.shown.commands.with_taken_up(found)
         return True
 
     def _push_command_event(self, events: DeviceEvents, event: tuple[str, ...], time: float) -> None:

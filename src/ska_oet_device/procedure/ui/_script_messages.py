@@ -107,12 +107,6 @@ class Thinner(Generic[T]):
                 return None
             return 0.0 if self._ready else max(0.0, self._closed_until - self._now())
 
-    def holds(self, process_uid: int) -> bool:
-        """Say whether something of a procedure waits."""
-        with self._lock:
-            waiting = [item for item, _ in self._ready] + ([self._door] if self._door is not None else [])
-        return any(item.process_uid == process_uid for item in waiting)
-
     def count_before(self, process_uid: int, sequence: int) -> int:
         """Return how many must be pushed before a procedure's lifecycle event is, which came in behind them.
 
@@ -210,10 +204,6 @@ class ProgressReports:
         report = waiting[0]
         self._told[report.process_uid] = report.progress
         return report
-
-    def awaited(self, process_uid: int) -> bool:
-        """Say whether a report of a procedure is still to be told."""
-        return self.waiting.holds(process_uid)
 
     def told_of(self, process_uid: int) -> Progress | None:
         """Return what a procedure has told last."""
