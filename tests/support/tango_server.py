@@ -524,7 +524,7 @@ class Oet:
             except tango.DevFailed:
                 return None
 
-        return wait_until(connected, 30, f"device {self.url} answers")
+        return wait_until(connected, 60, f"device {self.url} answers")
 
     def reconnect(self) -> None:
         """Make a new proxy and a new recorder, for a server that was started anew."""
