@@ -33,6 +33,9 @@ HELD = {
     "  def __del__(self): open(OUT, 'w').write(f'{self.n} {os.path.basename(OUT)} {TEXT}')\na = A()\ndef main(): pass",
     "del_prints": "class A:\n  def __del__(self): print('parked', file=f)\n"
     "f = open(OUT, 'w')\na = A()\ndef main(): pass",
+    "timer": "import signal\nsignal.signal(signal.SIGALRM, lambda *_: None)\nclass A:\n"
+    "  def __del__(self): print('parked', file=f)\nf = open(OUT, 'w')\na = A()\n"
+    "def main(): signal.setitimer(signal.ITIMER_REAL, 1e-5, 1e-5)",
     "beside": "import beside\ndef main(): beside.f.write(TEXT)",
     "random_access": "f = open(OUT, 'w+b')\ndef main(): f.write(b'abc'); f.seek(0); f.write(b'x')",
     "print_to": "f = open(OUT, 'w')\ndef main(): print('said', file=f)",
@@ -81,7 +84,13 @@ HELD = {
     "sys_stdout": "import sys\ndef main(): sys.stdout = open(OUT, 'w'); print('said')",
     "module_of_others": "import string\ndef main(): string.f = open(OUT, 'w'); string.f.write(TEXT)",
 }
-BETTER = {"module_of_others": TEXT, "cycle": TEXT, "del": f"1 out {TEXT}", "del_prints": "parked\n"}
+BETTER = {
+    "module_of_others": TEXT,
+    "cycle": TEXT,
+    "del": f"1 out {TEXT}",
+    "del_prints": "parked\n",
+    "timer": "parked\n",
+}
 """What plain Python loses, and a worker does not."""
 
 HEAD = "import os\nOUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'out')\n" + f"TEXT = {TEXT!r}\n"

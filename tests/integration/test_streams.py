@@ -246,7 +246,9 @@ def test_nothing_is_lost_nor_doubled_nor_does_a_fork_hang_while_unfinished_lines
             print(f"\\n{count}")
     """)
     assert run(main, path, tmp_path / "1.log").reason == "completed"
-    dots, count = (tmp_path / "1.log").read_text().splitlines()
+    lines = (tmp_path / "1.log").read_text().splitlines()
+    assert len(lines) == 2, [(len(line), line[:500], line[-500:]) for line in lines]
+    dots, count = lines
     assert dots.count(".") == int(count)
     assert dots.count("<") == int(count) // 500
 

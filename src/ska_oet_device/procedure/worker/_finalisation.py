@@ -32,6 +32,7 @@ from ._helpers import HELPERS_PATIENCE, let_go_of_helpers
 _log = logging.getLogger(__name__)
 
 PATIENCE = 1.0  # seconds for dropping what the script holds, behind its threads and exit functions
+_ALARMS_APART = 0.01  # seconds: behind a first one that came a moment too early
 _LAST_PATIENCE = 0.5  # seconds for writing what stands in buffers, where that was not enough
 _OURS = (__package__ or "").partition(".")[0]
 
@@ -142,9 +143,16 @@ class Finalisation:
     # -- the limit
 
     def _set_limit(self, seconds: float, at_the_end: Callable[[], None]) -> None:
-        self._limit = time.monotonic() + seconds
-        signal.signal(signal.SIGALRM, lambda *_: at_the_end())
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        """Have something called when so many seconds are over: by SIGALRM, whose timer may be the script's until now.
+
+        An alarm of the script's that is on its way comes to our handler, too early.
+        """
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        limit = self._limit = time.monotonic() + seconds
+        with contextlib.suppress(BaseException):  # what the script's own handler raises, which is called first
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, lambda *_: at_the_end() if time.monotonic() >= limit else None)
+        signal.setitimer(signal.ITIMER_REAL, seconds, _ALARMS_APART)
 
     def end_if_late(self) -> None:
         """End now if the limit is over, and the main thread does not see to it.  Any thread."""
