@@ -270,8 +270,13 @@ class TestAll:
         assert numbers == list(range(last + 1, last + 1 + len(numbers)))
 
     def test_a_run_by_its_run_id_is_one_call_also_after_a_restart(self, stand, client):
-        run_id = client.run("gives.py", 1).run_id
+        procedure = client.run("gives.py", 1)
+        run_id = procedure.run_id
         client.procedure(run_id).wait(timeout=30)
+        # A summary shows a change at once; what is told as an event is in the durable history by then.
+        next(
+            event for event in client.follow(since=0) if (event.process_uid, event.state) == (procedure.id, "COMPLETE")
+        )
         stand.kill_all()
         stand.start()
         assert client.procedure(run_id).wait().result["main"] == [[1], {}]
