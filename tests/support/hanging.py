@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from ska_oet_device import file_behind
+from ska_oet_device.own_files import write_regular
 
 _MNT_DETACH = 2
 
@@ -37,3 +42,15 @@ def hanging(folder: Path) -> Iterator[None]:
     finally:
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def hold_writes(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Have what is written behind (`file_behind`) wait until the event that is returned is set."""
+    goes_on = threading.Event()
+
+    def write(*arguments: Any) -> None:
+        goes_on.wait()
+        write_regular(*arguments)
+
+    monkeypatch.setattr(file_behind, "write_regular", write)
+    return goes_on

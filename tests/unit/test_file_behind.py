@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.hanging import hold_writes
 from support.waiting import wait_until
 
 from ska_oet_device import file_behind
@@ -84,14 +84,7 @@ def test_a_new_one_does_not_wait_for_the_pause_behind_a_failure(tmp_path, monkey
 
 
 def test_of_those_who_wait_for_a_disk_that_hangs_only_the_first_does_so_in_vain(tmp_path, monkeypatch):
-    goes_on = threading.Event()
-
-    def write(*arguments: Any) -> None:
-        goes_on.wait()
-        write_regular(*arguments)
-
-    write_regular = file_behind.write_regular
-    monkeypatch.setattr(file_behind, "write_regular", write)
+    goes_on = hold_writes(monkeypatch)
     owner = Owner(tmp_path / "kept.json")
     began = time.monotonic()
     for number in range(1, 31):

@@ -245,6 +245,22 @@ def test_behind_a_restart_each_is_as_it_was_with_the_same_uid():
     assert [(update.uid, update.data["status"]) for update in told] == [("2.5_3_StartScript", 5)]
 
 
+def test_behind_a_restart_those_that_have_finished_last_are_known_in_whatever_order_they_are_found():
+    tracker = CommandTracker()
+    ended = [
+        summary(pid, timed(*TO_RUNNING, S.COMPLETE, first=float(pid)), {float(pid): "RunScript"}, {float(pid): "main"})
+        for pid in range(MOST_FINISHED + 5, 0, -1)
+    ]
+    stopped = summary(
+        200, timed(*TO_RUNNING, S.STOPPED, first=200.0), {200.0: "RunScript", 205.0: "Abort"}, {200.0: "main"}
+    )
+    take_up_earlier(tracker, [*ended, stopped])
+    finished = [each.process_uid for each in tracker.commands.finished]
+    assert finished[-3:] == [MOST_FINISHED + 5, 200, 0]
+    assert finished[0] == MOST_FINISHED + 5 - (MOST_FINISHED - 3)
+    assert tracker.commands.recent == ()
+
+
 def test_a_plain_start_that_waits_behind_a_restart_keeps_its_place():
     tracker = CommandTracker()
     take_up_earlier(tracker, [summary(1, timed(*TO_READY[:4]), {1.0: "Prepare", 2.0: "Start"}, {2.0: "first"})])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.hanging import hold_writes
 
-from ska_oet_device import file_behind
 from ska_oet_device.procedure.application._selection import KeptSelection, Selection
 
 
@@ -89,14 +87,7 @@ def test_a_selection_that_is_the_same_is_not_written_again(tmp_path):
 def test_nobody_waits_for_a_disk_that_hangs_and_the_newest_selection_is_kept_when_it_is_back(
     tmp_path, monkeypatch, caplog
 ):
-    goes_on = threading.Event()
-
-    def write(*arguments: Any) -> None:
-        goes_on.wait()
-        write_regular(*arguments)
-
-    write_regular = file_behind.write_regular
-    monkeypatch.setattr(file_behind, "write_regular", write)
+    goes_on = hold_writes(monkeypatch)
     path = tmp_path / "selection.json"
     kept = KeptSelection(path)
     for number in range(1, 4):

@@ -12,7 +12,7 @@ from itertools import pairwise
 from ..history import MOST_ENTRIES, StoredRequest
 from ..script import ProcedureInput
 from ..state import ProcedureState
-from ._lrc import ABORT, NAMES, PREPARE, RUN, START, LongRunningCommand
+from ._lrc import ABORT, NAMES, PREPARE, RUN, START, LongRunningCommand, TaskStatus
 from ._lrc_tracker import CommandTracker, Started, problem_of_abort
 from ._model import ArgCapture, ProcedureSummary
 
@@ -31,16 +31,17 @@ def procedures_of(requests: Iterable[StoredRequest]) -> list[int]:
 
 def take_up_earlier(tracker: CommandTracker, summaries: Sequence[ProcedureSummary]) -> None:
     """Have a tracker know the commands that concern procedures of earlier servers, living and ended ones."""
+    past = CommandTracker()
+    past.take_up(_replayed(each) for each in summaries if _is_looked_at(each) and not tracker.concerns(each.id))
     aborted: dict[float, list[ProcedureSummary]] = {}
     for summary in summaries:
         for request in summary.requested_by:
-            if request.command == ABORT and not tracker.knows(LongRunningCommand(ABORT, 0, request.time).uid):
+            if request.command == ABORT:
                 aborted.setdefault(request.time, []).append(summary)
-    with tracker.taking_up():
-        for summary in filter(_is_looked_at, summaries):
-            tracker.take_up(_replayed(summary))
-        for time, concerned in sorted(aborted.items()):
-            _take_up_abort(tracker, time, concerned)
+    for time, concerned in sorted(aborted.items()):
+        if tracker.status_of(LongRunningCommand(ABORT, 0, time).uid) is TaskStatus.NOT_FOUND:
+            _take_up_abort(past, time, concerned)
+    tracker.take_up([past])
 
 
 def _is_looked_at(summary: ProcedureSummary) -> bool:

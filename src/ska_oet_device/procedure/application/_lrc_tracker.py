@@ -7,10 +7,9 @@ which nobody has asked in this way are not looked at.
 
 from __future__ import annotations
 
-import contextlib
 import time as clock
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from ...errors import BusyError, InvalidStateError, OetError, TooManyError
@@ -289,43 +288,26 @@ class CommandTracker:
 
     # -- after a restart
 
-    @contextlib.contextmanager
-    def taking_up(self) -> Iterator[None]:
-        """What is taken up meanwhile is of earlier servers, and no news; what is known already stays as it is."""
-        before, recent = self._uids, self.commands.recent
-        yield
-        everything = {each.uid: each for each in (*self._unfinished.values(), *self.commands.finished)}
-        found = (each for uid, each in everything.items() if uid not in before)
-        self.commands = replace(
-            LongRunningCommands(recent=recent).with_taken_up(tuple(everything.values())),
-            taken_up=(*self.commands.taken_up, *found),
-        )
+    def take_up(self, earlier: Iterable[CommandTracker]) -> None:
+        """Take over what others know of earlier servers; what is known already stays as it is."""
+        found = list(self.commands.taken_up)
+        for tracker in earlier:
+            # Whatever is missing in what is kept: of a procedure that has ended nothing is waited for.
+            awaited = (each for each in tracker._unfinished.values() if each.process_uid in tracker._tracks)
+            found += [*awaited, *(tracker._unfinished[uid] for uid in tracker._aborts), *tracker.commands.finished]
+            self._aborts |= tracker._aborts
+            for pid, track in tracker._tracks.items():
+                if pid in self._tracks:
+                    self._tracks[pid].aborts += track.aborts
+                elif track.matters:
+                    self._tracks[pid] = track
+        self.commands = self.commands.with_taken_up(tuple(found))
         self._unfinished = {each.uid: each for each in self.commands.unfinished}
 
-    def take_up(self, earlier: CommandTracker) -> None:
-        """Take over what a procedure of an earlier server has of commands, unless it is known."""
-        if self._concerned & earlier._concerned:
-            return
-        # Whatever is missing in what is kept: of a procedure that has ended nothing is waited for.
-        open_ones = earlier._unfinished.items()
-        self._unfinished |= {uid: each for uid, each in open_ones if each.process_uid in earlier._tracks}
-        self._tracks |= {pid: track for pid, track in earlier._tracks.items() if track.matters}
-        finished = (*self.commands.finished, *earlier.commands.finished)
-        self.commands = replace(self.commands, finished=finished)
-
-    def knows(self, uid: str) -> bool:
-        """Say whether a command is among those that are told of."""
-        return uid in self._uids
-
-    @property
-    def _uids(self) -> set[str]:
-        return {*self._unfinished, *(each.uid for each in self.commands.finished)}
-
-    @property
-    def _concerned(self) -> set[int]:
-        """The procedures that have to do with its commands."""
+    def concerns(self, process_uid: int) -> bool:
+        """Say whether a procedure has to do with a command, or is looked at."""
         commands = (*self._unfinished.values(), *self.commands.finished)
-        return {*self._tracks, *(each.process_uid for each in commands if each.process_uid)}
+        return process_uid in self._tracks or any(each.process_uid == process_uid for each in commands)
 
 
 def problem_of_abort(process_uid: int, state: ProcedureState, reason: str, *, is_script: bool) -> str:
