@@ -133,6 +133,13 @@ def first_wait_for_qa_ready(environment: Mapping[str, str] = os.environ) -> tupl
     )
 
 
+HISTORY_URL_VARIABLE = "OET_HISTORY_URL"
+"""The variable of the server's environment that names the history's database where HistoryUrl does not.
+
+Main takes it out of its environment and gives it to the device server alone: scripts do not inherit it.
+"""
+
+
 def chosen_state_directory(settings: Settings) -> str:
     """Return the state folder that a site has chosen, by the property or by systemd's; empty if it has not."""
     return settings.state_directory or os.environ.get("STATE_DIRECTORY", "").split(":")[0]

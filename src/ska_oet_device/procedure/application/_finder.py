@@ -64,10 +64,10 @@ class Finder:
     While a search hangs, the same one is refused at once; and of one place all are, when four of them hang.
     """
 
-    def __init__(self, patience: float = _PATIENCE) -> None:
+    def __init__(self, patience: float | None = None) -> None:
         """Begin without any.
 
-        :param patience: how many seconds one search may take
+        :param patience: how many seconds one search may take; None: `_PATIENCE`
         """
         self._patience = patience
         self._lock = threading.Lock()
@@ -81,12 +81,13 @@ class Finder:
         :raises NoAnswerError: the file system does not answer, or no thread can be had
         :raises OetError: as `search` does
         """
+        patience = _PATIENCE if self._patience is None else self._patience
         with self._lock:
             under_way = [each for each in self._searches.get(place, ()) if not each.is_done]
             hanging = [each for each in under_way if each.hangs]
             if len(hanging) >= _MOST_HANGING or any(each.what == what for each in hanging):
-                raise _no_answer(what, self._patience)
-            asked = _Search(what, search, self._patience)
+                raise _no_answer(what, patience)
+            asked = _Search(what, search, patience)
             self._searches[place] = [*under_way, asked]  # type: ignore[list-item]
         return asked.result()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config import Settings
-from ...errors import InvalidArgumentError, InvalidStateError
+from ...errors import InvalidArgumentError, InvalidStateError, NotAllowedError
 from ...event import Bus, topics
 from ..domain import ProcessManager, load_of
 from ..environment import EnvironmentInfo
@@ -102,6 +102,8 @@ class ScriptExecutionService:
         self.scripts = ScriptList()
         self.script_context = ScriptContext(wait_for_qa_ready, self._settings.subarray_id)
         self.admin_mode = AdminMode.ONLINE
+        self.elsewhere = ""
+        """Why another server executes this device's scripts, in a sentence; "" while this one does."""
         self._procedures = known = Procedures(lambda: self.settings.history_length)
         self._manager = manager = ProcessManager(known.states, known.lock, bus=bus, next_id=history.next_id)
         self._audit = audit = Audit(history)
@@ -171,7 +173,7 @@ class ScriptExecutionService:
         :raises TooManyError: MaxProcedures are alive
         :raises NotConnectedError: nobody carries messages to a main process
         """
-        self.admin_mode.check()
+        self._check_in_use()
         path = self._find(cmd.script)
         with self._lock:
             self._procedures.check_room(self.settings.max_procedures)
@@ -187,7 +189,7 @@ class ScriptExecutionService:
         :raises TooManyError: too many starts are waiting for their turn
         :raises NotAllowedError: the device is not in use
         """
-        self.admin_mode.check()
+        self._check_in_use()
         pid = cmd.process_uid
         if pid is not None and self._past.has_left(pid):
             raise InvalidStateError(f"procedure {pid} has ended long ago")
@@ -225,7 +227,7 @@ class ScriptExecutionService:
         :raises BusyError: `only_if_free`, and a procedure has the turn, or an abort script has the next
         :raises OetError: as `prepare` does
         """
-        self.admin_mode.check()
+        self._check_in_use()
         path = self._find(cmd.script)
         with self._lock:
             if only_if_free:
@@ -412,6 +414,15 @@ class ScriptExecutionService:
         """Have what is called of scripts from now on be given the context as it is now."""
         with self._lock:  # what is told last is the newest
             self._manager.change_context(self.script_context.as_data())
+
+    def _check_in_use(self) -> None:
+        """See that scripts may be prepared and started here.
+
+        :raises NotAllowedError: the device is not in use, or another server has it
+        """
+        self.admin_mode.check()
+        if self.elsewhere:
+            raise NotAllowedError(self.elsewhere)
 
     def shutdown(self) -> None:
         """Stop every procedure without abort scripts.  Main ends and reaps the processes."""

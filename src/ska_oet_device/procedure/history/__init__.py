@@ -9,6 +9,7 @@ from ._numbers import Numbers
 from ._open import HistoryStore
 from ._records import LARGEST_NUMBER, MOST_ENTRIES, LifecycleEvent, StoredCall, StoredProcedure, StoredRequest
 from ._store import SqlHistory
+from ._versions import NewerHistoryError
 
 __all__ = [
     "LARGEST_NUMBER",
@@ -17,6 +18,7 @@ __all__ = [
     "HistoryStore",
     "LifecycleEvent",
     "MemoryHistory",
+    "NewerHistoryError",
     "Numbers",
     "ProcedureFilter",
     "SqlHistory",

@@ -1,4 +1,4 @@
-"""Deleting from the history what is old, by its own account and by that of its neighbours."""
+"""Deleting from the history what is old, by its own account and by that of its neighbours; some of it at a time."""
 
 from __future__ import annotations
 
@@ -16,35 +16,66 @@ from ._writer import Batch
 _log = logging.getLogger(__name__)
 
 
-def forget_before(device: str, time: float, batch: Batch) -> None:
-    """Delete what ended before `time` (Unix seconds), and the requests of that age.  In a transaction of the writer.
+# A transaction: what others write waits for no more than that.  A procedure has some ten rows, and two requests.
+_PROCEDURES_AT_ONCE, _REQUESTS_AT_ONCE = 200, 500
+
+
+class Forgetting:
+    """Deletes what of one device ended before a time, and the requests of that age: a part each time it is called.
 
     Nothing goes while all of it is that old: the clock is in doubt then, or nothing has happened for so long.
     What has a time before 2026 was written while the clock was wrong: it is as old as what came after it.
+
+    :ivar has_more: whether the last part was not the last of all
     """
-    connection = batch.connection
-    batch.flush()  # what has just ended may be of long ago, too
-    if not _is_anything_young(connection, device, time):
-        _log.debug("nothing of %s is younger than HistoryDays: nothing is deleted", device)
-        return
-    procedure, request = schema.procedure, schema.request
-    old: Select[Any] = select(procedure.c.id).where(
-        procedure.c.device == device,
-        or_(procedure.c.state.in_([int(state) for state in FINAL]), schema.left_unknown()),
-        _is_old(procedure, device, procedure.c.changed, procedure.c.id, time),
-    )
-    for table in (schema.lifecycle, schema.call):
-        connection.execute(
-            delete(table).where(table.c.device == device, table.c.process_uid.in_(old.scalar_subquery()))
+
+    def __init__(self, device: str, time: float) -> None:
+        """Nothing is deleted yet.
+
+        :param time: Unix seconds
+        """
+        self._device = device
+        self._time = time
+        self.has_more = False
+
+    def __call__(self, batch: Batch) -> None:
+        """Delete a part.  In a transaction of the writer."""
+        connection = batch.connection
+        batch.flush()  # what has just ended may be of long ago, too
+        self.has_more = False
+        if not _is_anything_young(connection, self._device, self._time):
+            _log.debug("nothing of %s is younger than HistoryDays: nothing is deleted", self._device)
+            return
+        procedures = self._delete_procedures(connection)
+        requests = self._delete_requests(connection)
+        self.has_more = procedures == _PROCEDURES_AT_ONCE or requests == _REQUESTS_AT_ONCE
+
+    def _delete_procedures(self, connection: Connection) -> int:
+        procedure = schema.procedure
+        old: Select[Any] = select(procedure.c.id).where(
+            procedure.c.device == self._device,
+            or_(procedure.c.state.in_([int(state) for state in FINAL]), schema.left_unknown()),
+            _is_old(procedure, self._device, procedure.c.changed, procedure.c.id, self._time),
         )
-    connection.execute(
-        delete(request).where(
-            request.c.device == device, _is_old(request, device, request.c.time, request.c.number, time)
-        )
-    )
-    lookup = schema.lookup
-    connection.execute(delete(lookup).where(lookup.c.device == device, lookup.c.id.in_(old.scalar_subquery())))
-    connection.execute(delete(procedure).where(procedure.c.device == device, procedure.c.id.in_(old.scalar_subquery())))
+        ids = connection.scalars(old.order_by(procedure.c.changed).limit(_PROCEDURES_AT_ONCE)).all()
+        for table, uid in (
+            (schema.lifecycle, schema.lifecycle.c.process_uid),
+            (schema.call, schema.call.c.process_uid),
+            (schema.lookup, schema.lookup.c.id),
+            (procedure, procedure.c.id),
+        ):
+            if ids:
+                connection.execute(delete(table).where(table.c.device == self._device, uid.in_(ids)))
+        return len(ids)
+
+    def _delete_requests(self, connection: Connection) -> int:
+        request = schema.request
+        is_old = _is_old(request, self._device, request.c.time, request.c.number, self._time)
+        old = select(request.c.number).where(request.c.device == self._device, is_old)
+        numbers = connection.scalars(old.order_by(request.c.time).limit(_REQUESTS_AT_ONCE)).all()
+        if numbers:
+            connection.execute(delete(request).where(request.c.device == self._device, request.c.number.in_(numbers)))
+        return len(numbers)
 
 
 def _is_old(table: Table, device: str, when: ColumnElement[float], number: ColumnElement[int], time: float) -> Any:

@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import time as clock
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -20,6 +21,7 @@ from ._numbers import Numbers
 from ._reader import HistoryReader
 from ._soundness import set_aside
 from ._store import SqlHistory
+from ._versions import NewerHistoryError
 from ._writer import HistoryWriter
 
 _log = logging.getLogger(__name__)
@@ -34,12 +36,14 @@ _LAST_WORDS = 1.0  # seconds for each thread of a database to end
 class HistoryStore:
     """The databases that are open in this process, by URL."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, migrating: Callable[[], None] = lambda: None) -> None:
         """Open nothing yet.
 
         :param owner: the main process of this server
+        :param migrating: called once a minute while a migration is under way, by a thread of its own
         """
         self._owner = owner
+        self._migrating = migrating
         self._opened: dict[str, tuple[HistoryWriter, HistoryReader]] = {}
         self._absent: set[str] = set()
 
@@ -64,8 +68,9 @@ class HistoryStore:
         :param lowest_id: the highest id of which there is a file
         :param numbers: where the numbers are kept for a day without the database
         :param former_name: what the device's state was called by an earlier version
-        :param may_refuse: whether a history that another server owns is an error; otherwise it is a problem
+        :param may_refuse: whether a history that is not ours to write is an error; otherwise it is a problem
         :raises StateHeldError: another server owns it
+        :raises NewerHistoryError: a later version has changed it
         """
         url_used = url or f"sqlite:///{folder / 'history.sqlite3'}"
         try:
@@ -79,7 +84,7 @@ class HistoryStore:
         try:
             history, problem = self._introduce_patiently(history, url_used)
         except (SQLAlchemyError, OetError) as error:
-            if isinstance(error, StateHeldError) and may_refuse:
+            if isinstance(error, (StateHeldError, NewerHistoryError)) and may_refuse:
                 raise
             self._absent.add(url_used)
             history.begin_without(error)
@@ -109,7 +114,7 @@ class HistoryStore:
     def _open(self, url: str) -> tuple[HistoryWriter, HistoryReader]:
         if url not in self._opened:
             engine = schema.open_engine(url)
-            self._opened[url] = HistoryWriter(engine), HistoryReader(engine)
+            self._opened[url] = HistoryWriter(engine, self._migrating), HistoryReader(engine)
         return self._opened[url]
 
     def _introduce_patiently(self, history: SqlHistory, url: str) -> tuple[SqlHistory, str]:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
-    Connection,
     Engine,
     Float,
     Index,
@@ -26,13 +25,11 @@ from sqlalchemy import (
     and_,
     create_engine,
     event,
-    inspect,
     make_url,
     not_,
     or_,
-    text,
 )
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.exc import ArgumentError
 
 from ...errors import HistoryError
 from ..state import ProcedureState
@@ -74,7 +71,7 @@ procedure = Table(
     Column("changed", Float, nullable=False),
     # An index on the state finds the few that live among a hundred thousand that have ended.
     Index("procedure_state", "device", "state", "id"),
-    Index("procedure_changed", "changed"),
+    Index("procedure_age", "device", "changed"),
 )
 
 
@@ -141,6 +138,7 @@ request = Table(
     Column("process_uid", BigInteger, nullable=False),
     Column("answer", Text, nullable=False),
     Index("request_procedure", "device", "process_uid"),
+    Index("request_age", "device", "time"),
 )
 
 mark = Table(
@@ -152,19 +150,18 @@ mark = Table(
 )
 
 
-def prepare_tables(connection: Connection) -> None:
-    """Make the tables that are missing, and the columns that tables of an earlier version lack.
+schema_version = Table(
+    "schema_version",
+    metadata,
+    # A row for each migration that the database has been through; see `_versions`.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("oldest_writer", Integer, nullable=False),
+    Column("written_by", String(64), nullable=False),
+    Column("time", Float, nullable=False),
+)
 
-    :raises sqlalchemy.exc.SQLAlchemyError: the database refuses
-    """
-    metadata.create_all(connection)
-    known = inspect(connection)
-    for table in metadata.sorted_tables:
-        present = {column["name"] for column in known.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in present:
-                made = CreateColumn(column).compile(dialect=connection.dialect)
-                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {made}"))
+SCHEMA = 2
+"""The schema that this program writes: the number of the newest migration."""
 
 
 def open_engine(url: str) -> Engine:
@@ -173,11 +170,13 @@ def open_engine(url: str) -> Engine:
     SQLite writes ahead (WAL): a process that is killed loses nothing, and a loss of power leaves
     a database that opens, without the transactions of the last moments.
 
-    :raises sqlalchemy.exc.ArgumentError: no such URL
+    :raises sqlalchemy.exc.ArgumentError: no such URL, or one of a database that is gone with the process
     :raises ModuleNotFoundError: the driver for this kind of database is not installed
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
+        if _is_in_memory(parsed):  # which each thread would have for itself
+            raise ArgumentError("this URL of SQLite names no file: sqlite:////a/path does")
         engine = _sqlite_engine(parsed)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
@@ -197,6 +196,10 @@ def open_engine(url: str) -> Engine:
             "tcp_user_timeout": 10000,
         },
     )
+
+
+def _is_in_memory(url: URL) -> bool:
+    return not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"
 
 
 def _sqlite_engine(url: URL) -> Engine:

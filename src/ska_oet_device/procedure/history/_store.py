@@ -15,9 +15,8 @@ from . import _schema as schema
 from ._calls import CallTexts
 from ._database_file import make_file, path_of
 from ._device_row import DeviceRow
-from ._earlier_rows import complete_lookup
 from ._filter import Found, ProcedureFilter
-from ._forget import forget_before
+from ._forget import Forgetting
 from ._loader import ProcedureLoader
 from ._memory import MemoryHistory, Then
 from ._numbers import Counts, Numbers, counts_of_now
@@ -38,7 +37,7 @@ from ._rows import (
 from ._search import Search
 from ._writer import Batch, HistoryWriter
 
-_LAST_CHANGES = 0.1  # seconds for which a reader waits, so that it finds what has just happened
+_LAST_CHANGES = 0.5  # seconds for which a reader waits, so that it finds what has just happened
 _IDS = range(1, LARGEST_NUMBER + 1)
 
 _PATIENCE_AT_START = 60.0  # seconds; a HistoryLength of 100,000 is a lot to read
@@ -89,24 +88,24 @@ class SqlHistory(MemoryHistory):
         self._row = DeviceRow(device, owner, former_name)
         self._texts = CallTexts()
         self._known_numbers: tuple[str, int] = ("", 0)
-        self._is_introduced = self._is_late = self._arrived = False
+        self._is_introduced = self._is_late = self._arrived = self._is_closed = False
         writer.serve(device)
 
     def introduce(self) -> None:
-        """Make the device's tables and rows if need be, become their owner, and take up the numbers.
+        """Migrate the database and make the device's row if need be, become its owner, and take up the numbers.
 
         At the start of the server; or in the writer's thread, when a database comes that was not there.
 
         :raises SQLAlchemyError: the database cannot be read or written
         :raises HistoryError: its file cannot be made
         :raises StateHeldError: another server owns this device's history
+        :raises NewerHistoryError: a later version has changed it; nothing was written
         """
         path = path_of(self._writer.engine.url)
         if path is not None:
             make_file(path)
+        self._writer.migrate()
         with self._writer.engine.begin() as connection:
-            schema.prepare_tables(connection)
-            complete_lookup(connection)
             found = self._row.claim(connection, self._given)
         with self._lock:
             late = self._is_late
@@ -241,7 +240,13 @@ class SqlHistory(MemoryHistory):
         return request
 
     def forget_before(self, time: float) -> None:
-        self._writer.submit(partial(forget_before, self.device, time))
+        part = Forgetting(self.device, time)
+
+        def go_on() -> None:
+            if part.has_more and not self._is_closed:  # a million takes minutes; the next server goes on
+                self.forget_before(time)
+
+        self._writer.submit(part, kept=go_on)
 
     def probe(self) -> None:
         if not self._writer.is_stuck:
@@ -252,6 +257,7 @@ class SqlHistory(MemoryHistory):
 
     def close(self) -> None:
         super().close()
+        self._is_closed = True
         if self._is_introduced:
             self._writer.submit(self._row.let_go)
 
@@ -313,7 +319,8 @@ class SqlHistory(MemoryHistory):
         alive = [int(state) for state in ProcedureState if state not in FINAL]
         table = schema.procedure
         query = select(table).where(table.c.device == self.device, table.c.state.in_(alive), ~schema.left_unknown())
-        query = query.order_by(table.c.id)
+        # Not by the key alone: in its order SQLite would look through all that have ended, too.
+        query = query.order_by(table.c.id + 0)
         return self._procedures(query, ProcedureLoader(self.device, room=room), _PATIENCE_AT_START)
 
     def newest_ended(self, count: int, room: int = LARGEST_NUMBER) -> list[StoredProcedure]:

@@ -22,7 +22,19 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, Update, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from ...config import bounded
@@ -31,11 +43,16 @@ from ...errors import HistoryError, OetError
 from . import _schema as schema
 from ._database_file import DatabaseFile, path_of
 from ._merge import add_newer
+from ._migrations import migrate
 from ._statements import Statements
+from ._versions import NewerHistoryError, check_writable, version_of
 
 _log = logging.getLogger(__name__)
 
-_UPDATE_MARK = update(schema.mark).where(schema.mark.c.writer == bindparam("of_writer"))
+_version = schema.schema_version
+# Asked with each transaction, since a database may be changed for a later version while this server runs.
+_is_too_new = exists().where(_version.c.oldest_writer > literal_column(str(schema.SCHEMA)))
+_UPDATE_MARK = update(schema.mark).where(schema.mark.c.writer == bindparam("of_writer"), ~_is_too_new)
 
 _MOST_TOGETHER = 500
 _MOST_WAITING = 200_000
@@ -120,10 +137,16 @@ def _nothing() -> None:
 class HistoryWriter:
     """Writes operations in the order of their submission.  One for each database."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, migrating: Callable[[], None] = lambda: None) -> None:
+        """Start the thread that writes.
+
+        :param migrating: called once a minute while a migration is under way, by a thread of its own
+        """
         self.engine = engine
+        self._migrating = migrating
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._unreleased: deque[_Item] = deque()
+        self._unwritten = 0  # those in the queue, those in hand and those that wait for the database
         self._order = threading.RLock()
         self._waiting: deque[_Item] = deque()
         self._busy_since: float | None = None
@@ -145,6 +168,10 @@ class HistoryWriter:
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
 
+    def migrate(self) -> None:
+        """Make the database one that this program writes to; raises what `migrate` of the migrations does."""
+        migrate(self.engine, self._migrating)
+
     @property
     def problem(self) -> str:
         """Why the history is not written, or not all of it, in a sentence or two; empty when all is well."""
@@ -160,12 +187,11 @@ class HistoryWriter:
 
     @property
     def _stuck_because(self) -> str:
-        if self._problem:
-            return f"The history cannot be written ({self._problem}); {len(self._waiting)} changes wait for it."
-        if self._is_late:
-            count = self._queue.qsize()
-            return f"The history cannot be written (the database does not answer); {count} changes wait."
-        return ""
+        problem = self._problem or ("the database does not answer" if self._is_late else "")
+        if not problem:
+            return ""
+        count = self._unwritten
+        return f"The history cannot be written ({problem}); {count} {'change waits' if count == 1 else 'changes wait'}."
 
     def acknowledge(self) -> None:
         """Say no more of what is lost already: somebody knows."""
@@ -206,6 +232,7 @@ class HistoryWriter:
         with self._order:
             self._unreleased.append(item)
             if self._queue.qsize() < _MOST_WAITING:
+                self._unwritten += 1
                 self._queue.put(item)
             else:
                 self._lose("too many wait")
@@ -268,12 +295,13 @@ class HistoryWriter:
         self._busy_since = time.monotonic()
         try:
             self._write(batch)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, NewerHistoryError) as error:
             self._failed(error)
             self._keep_waiting(batch)
         else:
+            self._busy_since = None  # before anybody hears of it: the database has answered
             self._release(batch[-1])
-            _have_kept(batch)
+            self._have_kept(batch)
         finally:
             self._busy_since = None
 
@@ -328,17 +356,25 @@ class HistoryWriter:
         """Write in one transaction; if one of the items is the trouble, one by one without it.
 
         :raises SQLAlchemyError: the database is the trouble
+        :raises NewerHistoryError: it was changed for a later version
         """
         try:
             self._transaction(items)
+        except NewerHistoryError:
+            raise
         except Exception as error:  # an operation's own error is whatever it raises
             if not _is_the_changes_fault(error):
                 raise
+            self._check_version()  # what a later version has changed may refuse anything, and for any reason
             if len(items) > 1:
                 self._write_singly(items)
                 return
             self._lose(_in_short(error))
             _log.exception("a change cannot be written to the history, and is lost")
+
+    def _check_version(self) -> None:
+        with self.engine.connect() as connection:
+            check_writable(version_of(connection), self.engine.url)
 
     def _write_singly(self, items: list[_Item]) -> None:
         for item in items:
@@ -359,6 +395,7 @@ class HistoryWriter:
     def _mark(self, connection: Connection) -> None:
         mark, values = schema.mark, {"number": self._number, "time": time.time()}
         if not self._statements.execute(connection, _UPDATE_MARK, [{"of_writer": self._name, **values}]):
+            check_writable(version_of(connection), self.engine.url)
             connection.execute(insert(mark), {"writer": self._name, **values})
             connection.execute(delete(mark).where(mark.c.time < time.time() - _MARKS_KEPT))
 
@@ -367,7 +404,7 @@ class HistoryWriter:
         if batch:
             self._release(batch[-1])
         while len(self._waiting) > _MOST_WAITING:
-            _have_kept([self._waiting.popleft()])
+            self._have_kept([self._waiting.popleft()])
             self._lose("too many wait")
 
     def _catch_up(self) -> None:
@@ -375,11 +412,16 @@ class HistoryWriter:
         self._busy_since = time.monotonic()
         try:
             self._introduce()
+            self.migrate()  # it may have been changed, or be an earlier copy, since it was there last
             self._resolve_doubt()
             while self._waiting:
                 batch = [self._waiting[i] for i in range(min(_MOST_TOGETHER, len(self._waiting)))]
                 self._write(batch)
-                _have_kept([self._waiting.popleft() for _ in batch])
+                written = [self._waiting.popleft() for _ in batch]
+                self._busy_since = None
+                if not self._waiting:  # before anybody hears of it: there is no problem any more
+                    self._problem = ""
+                self._have_kept(written)
                 self._busy_since = time.monotonic()
         except (SQLAlchemyError, OetError) as error:
             self._failed(error)
@@ -403,6 +445,13 @@ class HistoryWriter:
                 item.operation = _written
         self._in_doubt = []
 
+    def _have_kept(self, items: list[_Item]) -> None:
+        """What is committed, or lost for good, waits no more."""
+        with self._order:
+            self._unwritten -= len(items)
+        for item in items:
+            _call(item.kept)
+
     def _lose(self, reason: str) -> None:
         self.lost += 1
         self._why_lost = reason
@@ -415,14 +464,11 @@ class HistoryWriter:
 
 
 def _in_short(error: Exception) -> str:
-    """Return what the database itself says, in one line."""
+    """Return what the database itself says, in one line; a sentence of our own is whole."""
+    if isinstance(error, OetError):
+        return str(error)
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return " ".join(str(cause).split())[:300].rstrip(".")
-
-
-def _have_kept(items: list[_Item]) -> None:
-    for item in items:
-        _call(item.kept)
 
 
 def _written(batch: Batch) -> None:
