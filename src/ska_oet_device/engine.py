@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import Settings, bounded, chosen_state_directory, state_directory
+from .duties import Duty, repeated
 from .errors import OetError
 from .event import Bus
 from .mptools import own_python, send_signal, spawn
@@ -105,7 +106,7 @@ def start_engine(
         keeper.join()
         keeper.limit_output()
         main.link.drop_unclaimed()
-        with _repeated(tick):
+        with repeated(Duty("look after the engine"), tick, _TICK, "engine"):
             try:
                 yield service
             finally:
@@ -228,27 +229,6 @@ class _Main:
             return os.waitpid(self._pid, os.WNOHANG)[0] != 0
         except ChildProcessError:  # the caller has reaped it, or ignores SIGCHLD
             return True
-
-
-@contextlib.contextmanager
-def _repeated(tick: Callable[[], None]) -> Iterator[None]:
-    """Call `tick` once a second, in a thread of its own."""
-    done = threading.Event()
-
-    def run() -> None:
-        while not done.wait(_TICK):
-            try:
-                tick()
-            except Exception:  # top of a thread
-                _log.exception("the engine could not be looked after")
-
-    thread = threading.Thread(target=run, name="engine", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _verbosity() -> str:

@@ -15,12 +15,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from . import __version__
-from .config import Settings, state_directory
+from .config import HISTORY_URL_VARIABLE, Settings, state_directory
 from .database_wait import DatabaseWaitError, split_arguments
 from .logs import configure_server_logging
 from .mptools import (
@@ -30,6 +30,7 @@ from .mptools import (
     WorkerPool,
     become_subreaper,
     set_up_process,
+    take_variable,
     title_of,
 )
 from .own_files import file_name_of
@@ -92,6 +93,7 @@ class MainProcess:
         self.pool.on_change = self._tell_supply
         self.supervisor.on_problems(self._tell_supply)
         self.exit_status = 0
+        self.announce: Callable[..., None] = lambda *assignments: None
         self._shutting_down = False
         self._handlers: dict[type, Callable[..., None]] = {
             messages.Load: self.supervisor.create,
@@ -178,6 +180,7 @@ class MainProcess:
         if not self._shutting_down:
             _log.info("the server was asked to end")
             self._shutting_down = True
+            self.announce("STOPPING=1", "STATUS=scripts are ended")
             self.supervisor.checks.end_all()
             self.supervisor.on_idle = self.peer.shut_down
             self.supervisor.stop_all("the server was shut down")
@@ -195,6 +198,10 @@ class MainProcess:
         self.supervisor.checks.end_all()
         self.supervisor.on_idle = self.loop.stop
         self.supervisor.stop_all("the server was shut down")
+
+    def tell_status(self, text: str) -> None:
+        """Say in a sentence how the server is, to who has started it; and that it is ready, once it has served."""
+        self.announce(f"STATUS={text}", *(["READY=1"] if self.peer.has_served else []))
 
     def run(self) -> int:
         """Run until the end; returns the exit status."""
@@ -220,20 +227,37 @@ def _record(control: socket.socket) -> None:
     serve(control)
 
 
-def with_device_server(arguments: Sequence[str]) -> Callable[[MainProcess], DeviceServerKeeper]:
-    """Return what gives main a device server for its peer, with these arguments."""
+def with_device_server(
+    arguments: Sequence[str], environment: Mapping[str, str]
+) -> Callable[[MainProcess], DeviceServerKeeper]:
+    """Return what gives main a device server for its peer, with these arguments.
+
+    :param environment: variables that it has alone, beside those of main
+    """
     return lambda main: DeviceServerKeeper(
         main.loop,
         main.children,
         main.journal,
         arguments,
+        environment=environment,
         welcome=main.welcome,
         on_message=main.handle,
         on_uncongested=main.supervisor.resume_paused,
         on_final_end=main.peer_is_gone,
         is_needed=lambda: main.is_needed,
         on_gone=main.supervisor.checks.end_all,
+        on_status=main.tell_status,
     )
+
+
+def _announcer(process: MainProcess) -> Callable[..., None]:
+    """Return what tells the systemd that has started this process how it is; no child of it inherits the address."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address:
+        return lambda *assignments: None
+    from .service_manager import ServiceManager  # not for a main that nobody asks
+
+    return ServiceManager(address, process.loop.call_later).tell
 
 
 def _unheard_path(arguments: Sequence[str]) -> Path:
@@ -298,7 +322,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _log.error("the server cannot start: %s", error)
         return 1
     become_subreaper()
-    process = MainProcess(with_device_server(arguments), _unheard_path(tangos), TEMPLATE_IMPORTS)
+    own = {HISTORY_URL_VARIABLE: take_variable(HISTORY_URL_VARIABLE)}
+    process = MainProcess(with_device_server(arguments, own), _unheard_path(tangos), TEMPLATE_IMPORTS)
+    process.announce = _announcer(process)
     status = process.run()
     _log.info("the server has ended with status %d", status)
     return status

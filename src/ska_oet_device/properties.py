@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .config import LONGEST_PATH, LONGEST_TIME, MOST_DAYS, Settings, size_in_bytes, truth_of
+from .config import HISTORY_URL_VARIABLE, LONGEST_PATH, LONGEST_TIME, MOST_DAYS, Settings, size_in_bytes, truth_of
 
 Texts = Mapping[str, Sequence[str]]
 """What a database holds: the elements of each property that is set; one that is not set is missing, or empty."""
@@ -28,8 +28,9 @@ _DEFAULTS = Settings()
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _REPOSITORIES = re.compile(r"(https?|git)://[^@\s]*|(ssh|file)://\S*|[\w.-]+@[\w.-]+:\S*", re.ASCII)
-_DATABASE_URL = re.compile(r"\w+(\+\w+)?://.*", re.ASCII)
-_CREDENTIALS = re.compile(r"://[^/@]*@")
+# An "@" or ":" in a password would be taken for what follows it, and be told as a host that nobody knows.
+_DATABASE_URL = re.compile(r"\w+(\+\w+)?://([^:/?@]*(:[^@]*)?@)?(\[[^]/?@]*\]|[^/?@:\[]*)(:\d*)?([/?].*)?", re.ASCII)
+_CREDENTIALS = re.compile(r"""://[^\s'"]*@""")
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,22 @@ def _shown(value: Any) -> str:
     """Return a value as a sentence shows it: short, on one line, without passwords."""
     text = _CREDENTIALS.sub("://***@", repr(list(value) if isinstance(value, tuple) else value))
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 4 :]}"
+
+
+def history_url_in(text: str) -> tuple[str, str]:
+    """Return the URL that OET_HISTORY_URL names, empty if none, and a sentence on what is wrong with it.
+
+    The sentence does not show the value: what is no URL may be a password.
+    """
+    if not text.strip():
+        return "", ""
+    url = _database_url(text)
+    if url is not None:
+        return url, ""
+    return "", (
+        f"The environment variable {HISTORY_URL_VARIABLE} is not {BY_NAME['HistoryUrl'].rule}, in which a password "
+        "has its special characters as %40 and the like; it is not used."
+    )
 
 
 def number_in(device: str) -> int | None:

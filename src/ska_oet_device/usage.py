@@ -22,5 +22,6 @@ Environment:
   TANGO_HOST                    host:port of the Tango database
   {VARIABLE}         forever, or seconds: as {OPTION}
   STATE_DIRECTORY               folder for history, ids and output
+  OET_HISTORY_URL               URL of the history's database, where the property HistoryUrl is not set
   ORBendPoint                   as -ORBendPoint
 """

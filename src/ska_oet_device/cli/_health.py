@@ -1,4 +1,4 @@
-"""The ``oet`` command: asks a device how it does.  Made for shells and for Kubernetes probes.
+"""``oet health``: asks a device how it does.  Made for shells and for Kubernetes probes.
 
 A probe runs every few seconds, for ever: what takes long to import is not imported, or while the
 time-out runs already, and this process ends without taking itself apart.
@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ._tango_host import NOT_SET, is_tango_host_set
 
@@ -24,6 +24,7 @@ _SETTLING = 0.02  # seconds after which the device knows what its first look has
 _USUAL = "mid-oet/subarray/01"
 _AGAIN = 1.1  # seconds between two attempts to connect: within 1 s Tango makes none, and says so
 _MAY_PASS = ("API_CantConnectToDevice", "API_CorbaException", "API_ServerNotRunning")
+ALIVE = "ALIVE"
 _NAMES = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
 
 
@@ -39,26 +40,28 @@ def main(arguments: Sequence[str] | None = None, program: str = "oet") -> None:
     asked = _parser(program).parse_args(arguments)
     device = asked.device or asked.option or os.environ.get("OET_DEVICE")
     try:
-        name, device, text = _health(device, asked.timeout)
-    except _Unclear as unclear:
+        name, device, text = _found(_look(device, asked.timeout, alive=asked.alive))
+    except Unclear as unclear:
         _refuse(program, str(unclear), as_json=asked.as_json)
-    status = 0 if name in ("OK", "DEGRADED") else 1
+    status = 0 if name in ("OK", "DEGRADED", ALIVE) else 1
     if asked.as_json:
         import json
 
-        _leave(json.dumps({"device": device, "health": name, "status": text}), status)
+        told = {"alive": name == ALIVE} if asked.alive else {"health": name}
+        _leave(json.dumps({"device": device, **told, "status": text}), status)
     _leave(f"{name} {device}: {text}", status)
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{program} health",
-        description="Say how healthy a device is; exit status 0 for OK and DEGRADED, 1 for anything else; "
-        "2 if it is not clear which device is meant.",
+        description="Say how healthy a device is; exit status 0 for OK and DEGRADED, with --alive if it answers, 1 for "
+        "anything else; 2 if it is not clear which device is meant.",
     )
     of_device = f"else $OET_DEVICE, else the only OetDevice of the Tango database, else, if there is none, {_USUAL}"
     parser.add_argument("device", nargs="?", help=f"Tango name of the device; {of_device}")
     parser.add_argument("--device", "-d", dest="option", metavar="NAME", help="the same")
+    parser.add_argument("--alive", action="store_true", help="say only whether it answers at all, whatever its health")
     parser.add_argument("--timeout", type=_seconds, default=3.0, help="seconds within which there is an answer: 3")
     parser.add_argument("--json", dest="as_json", action="store_true", help="say it as an object of JSON")
     return parser
@@ -74,27 +77,32 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-class _Unclear(Exception):  # noqa: N818 - says it
+class Unclear(Exception):  # noqa: N818 - says it
     """Nobody has said which of several devices."""
 
 
-class _Look(threading.Thread):
-    """Looks at a device, in a thread that may be left where it hangs: at a server that is stopped, say."""
+class Look(threading.Thread):
+    """Looks at a device, in a thread that may be left where it hangs: at a server that is stopped, say.
+
+    :ivar answer: a word, and a sentence; None while there is none
+    :ivar failure: what was wrong first
+    """
 
     def __init__(self, device: str | None, timeout: float) -> None:
         super().__init__(daemon=True)
         self.device = device
+        self.ends = _BEGAN + timeout - _MARGIN
         self._timeout = timeout
         self.at = "the Tango client library"
         self.answer: tuple[str, str] | None = None
-        self.unclear: _Unclear | None = None
+        self.unclear: Unclear | None = None
         self.failure = ""
 
     def run(self) -> None:
         while self.answer is None and self.unclear is None:
             try:
-                self.answer = self._look()
-            except _Unclear as unclear:
+                self.answer = self.look()
+            except Unclear as unclear:
                 self.unclear = unclear
             except Exception as error:  # whatever it was, it is the answer, unless it may pass
                 is_first = not self.failure
@@ -112,7 +120,23 @@ class _Look(threading.Thread):
 
         self.failure = (why_absent(device, _AGAIN) or self.failure).removeprefix(f"{device} ")
 
-    def _look(self) -> tuple[str, str]:
+    def device_name(self, tango: Any, host: str) -> str:
+        """Return the device's name: as it was given, else that of the only one there is.
+
+        :raises Unclear: there are several
+        """
+        if self.device is None:
+            known = [name for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
+            if len(known) > 1:
+                raise Unclear(f"the Tango database {host} has {len(known)} OetDevices: say which ({', '.join(known)})")
+            self.device = known[0] if known else _USUAL
+        return self.device
+
+    def too_late(self) -> tuple[str, str]:
+        """Return what is said when the time is over."""
+        return "FAILED", self.failure or f"no answer from {self.at} within {self._timeout:g} s"
+
+    def look(self) -> tuple[str, str]:
         """Read healthState twice: the first reading has the server try the real path, the second shows what came of it.
 
         Main answers, a worker is forked, the history is written.
@@ -124,12 +148,7 @@ class _Look(threading.Thread):
             return "FAILED", NOT_SET
         host = os.environ.get("TANGO_HOST") or tango.ApiUtil.get_env_var("TANGO_HOST") or ""
         self.at = " ".join(["the Tango database", *host.split()]) + ", or from the device server,"
-        if self.device is None:
-            known = [name for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
-            if len(known) > 1:
-                raise _Unclear(f"the Tango database {host} has {len(known)} OetDevices: say which ({', '.join(known)})")
-            self.device = known[0] if known else _USUAL
-        proxy = tango.DeviceProxy(self.device)
+        proxy = tango.DeviceProxy(self.device_name(tango, host))
         self.at = "the device"
         proxy.set_timeout_millis(math.ceil(self._timeout * 1000))
         proxy.read_attribute("healthState")
@@ -153,17 +172,24 @@ def _may_pass(error: Exception) -> bool:
     return any(reason in _MAY_PASS for reason in reasons) and not any("Database" in reason for reason in reasons)
 
 
-def _health(device: str | None, timeout: float) -> tuple[str, str, str]:
-    """Return the name of the device's health, the device, and a sentence about it.
+def _look(device: str | None, timeout: float, *, alive: bool) -> Look:
+    if not alive:
+        return Look(device, timeout)
+    from ._alive import AliveLook
 
-    :raises _Unclear: it is not clear which device is meant
+    return AliveLook(device, timeout)
+
+
+def _found(look: Look) -> tuple[str, str, str]:
+    """Return in a word how the device is, its name, and a sentence about it.
+
+    :raises Unclear: it is not clear which device is meant
     """
-    look = _Look(device, timeout)
     look.start()
-    look.join(max(0.0, _BEGAN + timeout - _MARGIN - time.monotonic()))
+    look.join(max(0.0, look.ends - time.monotonic()))
     if look.unclear is not None:
         raise look.unclear
-    name, text = look.answer or ("FAILED", look.failure or f"no answer from {look.at} within {timeout:g} s")
+    name, text = look.answer or look.too_late()
     return name, look.device or _USUAL, text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -77,3 +78,21 @@ def whole_number(text: str | int) -> int:
 Limit = Annotated[
     int, typer.Option("--limit", "-n", metavar="NUMBER", parser=whole_number, help="How many at most; 0: all.")
 ]
+
+
+_LONGEST_TIMEOUT = 3600.0
+
+
+def seconds(text: str | float) -> float:
+    """Return a time limit.
+
+    :raises typer.BadParameter: it is none
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if 0 < found <= _LONGEST_TIMEOUT:
+        return found
+    rule = f"must be a number of seconds, more than 0 and at most {_LONGEST_TIMEOUT:g}"
+    raise typer.BadParameter(f"{text!r} {rule}")

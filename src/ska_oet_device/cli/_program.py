@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from . import _boards, _check, _health_command, _looks, _runs, _site_files, _streams, _watch  # noqa: F401 - they add their commands
+from . import _boards, _check, _fleet, _health_command, _looks, _runs, _site_files, _streams, _watch  # noqa: F401 - they add their commands
 from ._app import app
 from ._status import Ended, Status, ended_by, say, unwritable
 from ._tracing import end_trace
@@ -35,7 +35,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
 
 _ORDER = (
     *("run", "prepare", "start", "stop", "check", "list", "describe", "output", "events", "watch"),
-    *("history", "requests", "environments", "health"),
+    *("history", "requests", "environments", "fleet", "health"),
 )
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _OF_OTHER_CLASSES = ("API_CommandNotFound", "API_AttrNotFound")
 _COLOURS = {
     "COMPLETE": "32",
+    "OK": "32",
+    "DEGRADED": "33",
+    "NO ANSWER": "1;31",
+    "NOT RUNNING": "1;31",
     "RUNNING": "1;36",
     "READY": "36",
     "STOPPED": "33",
@@ -57,12 +61,20 @@ class Shell:
 
         :raises Ended: nobody has said where the Tango database is
         """
-        if not is_tango_host_set(self.device or os.environ.get("OET_DEVICE")):
-            raise Ended(Status.USAGE, "usage", NOT_SET)
+        self.begin(self.device or os.environ.get("OET_DEVICE"))
         from ..client import OetClient
 
-        begin_trace(self.program)
         return OetClient(self.device, user=self.login or _login_name())
+
+    def begin(self, device: str | None = None) -> None:
+        """Begin to use Tango.
+
+        :param device: the name of the device that is meant, if one was named
+        :raises Ended: nobody has said where the Tango database is
+        """
+        if not is_tango_host_set(device):
+            raise Ended(Status.USAGE, "usage", NOT_SET)
+        begin_trace(self.program)
 
     @contextlib.contextmanager
     def only_oet_devices(self) -> Iterator[None]:

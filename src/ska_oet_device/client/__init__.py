@@ -20,6 +20,7 @@ from ._async_client import AsyncOetClient
 from ._async_procedure import AsyncProcedure
 from ._client import OetClient
 from ._device import devices
+from ._directory import natural
 from ._errors import (
     Busy,
     ClosedError,
@@ -45,8 +46,11 @@ from ._errors import (
     UnknownProcedure,
     UnreachableError,
 )
+from ._fleet import fleet
+from ._fleet_feed import DatabaseAway, FleetFeed
 from ._own_stop import newest_stopped
 from ._procedure import Procedure
+from ._report import DeviceReport, Presence
 from ._requests import Arguments, GitScript, Script, arguments
 
 __all__ = [
@@ -59,8 +63,11 @@ __all__ = [
     "CheckStep",
     "CheckedFunction",
     "ClosedError",
+    "DatabaseAway",
     "Deadlock",
+    "DeviceReport",
     "Environment",
+    "FleetFeed",
     "ForkedError",
     "GitScript",
     "Health",
@@ -74,6 +81,7 @@ __all__ = [
     "NotReached",
     "OetClient",
     "OetError",
+    "Presence",
     "Procedure",
     "ProcedureError",
     "ProcedureFailed",
@@ -95,6 +103,8 @@ __all__ = [
     "UnreachableError",
     "arguments",
     "devices",
+    "fleet",
+    "natural",
     "newest_stopped",
     "why_absent",
 ]

@@ -11,10 +11,10 @@ import socket
 
 import tango
 
+from ..giop import Reference, databases_of
 from ._errors import UnreachableError
 
 _DEVICE = re.compile(r"tango://([^/]+:\d+)/", re.IGNORECASE)
-_HOST = re.compile(r"(.+):(\d+)")
 UNSET = "TANGO_HOST is not set"
 
 
@@ -34,6 +34,14 @@ def tango_host(device: str = "") -> str | None:
     return None
 
 
+def named_databases(host: str) -> list[Reference]:
+    """Return the databases that a value of TANGO_HOST names; UnreachableError if it names none."""
+    try:
+        return databases_of(host)
+    except ValueError as error:
+        raise UnreachableError(str(error)) from None
+
+
 def look(device: str, timeout: float) -> None:
     """Make sure that somebody listens where the database of a device is said to be.
 
@@ -46,14 +54,12 @@ def look(device: str, timeout: float) -> None:
     host = tango_host(device)
     if host is None:
         raise UnreachableError(f"{UNSET}: which Tango database? (TANGO_HOST=host:port, or in /etc/tangorc)")
-    endpoints = [_HOST.fullmatch(each.strip()) for each in host.split(",")]
+    databases = named_databases(host)
     failure = ""
-    for endpoint in endpoints:
-        if endpoint is None:
-            raise UnreachableError(f"TANGO_HOST is {host}, and not host:port")
+    for database in databases:
         try:
-            socket.create_connection((endpoint.group(1), int(endpoint.group(2))), timeout / len(endpoints)).close()
-        except (OSError, OverflowError) as error:
+            socket.create_connection(database.endpoint, timeout / len(databases)).close()
+        except OSError as error:
             failure = str(error) or "no answer"
         else:
             return

@@ -110,11 +110,11 @@ def progress(which: Which) -> Steps[None]:
         has_ended = False
         if isinstance(item, LifecycleEvent) and item.process_uid == which.uid and item.state.is_terminal:
             has_ended, item = True, Look()  # the events of its last report may be under way
+        if isinstance(item, Reconnected):  # before what it reports is read: it may report more until it has ended
+            has_ended = (yield from summary(which, insists=True)).state.is_terminal
         report = yield from known.news(item)
         if report is not None and report.process_uid == which.uid:
             yield Give(Progress(report.percent, report.activity))
-        if isinstance(item, Reconnected):
-            has_ended = (yield from summary(which, insists=True)).state.is_terminal
         if has_ended:
             return
         item = yield Next()

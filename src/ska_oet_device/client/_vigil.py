@@ -7,60 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 
 import tango
 
+from ..giop import CLOSE_CONNECTION, TYPE_AT, reference_of
+
 _CONNECT = 5.0  # seconds
-_CLOSE_CONNECTION = 5  # GIOP's message type
-_TYPE_AT = 7  # where it stands in a message
 _LEAST = 1.0  # seconds from one connection to the next
-_IIOP = 0  # the tag of a profile with host and port
 
 
 def endpoint_of(proxy: tango.DeviceProxy) -> tuple[str, int] | None:
     """Return host and port of a device's server, None if they cannot be had; raises DevFailed."""
     if not proxy.is_dbase_used():
         return proxy.get_dev_host(), int(proxy.get_dev_port())
-    return _endpoint_in(str(proxy.get_device_db().import_device(proxy.dev_name()).ior))
-
-
-def _endpoint_in(ior: str) -> tuple[str, int] | None:
-    """Return the host and the port of the first IIOP profile of an object reference."""
-    try:
-        whole = _Cdr(bytes.fromhex(ior.removeprefix("IOR:")))
-        whole.octets()  # the type
-        for _ in range(whole.number("I")):
-            tag, data = whole.number("I"), whole.octets()
-            if tag == _IIOP:
-                profile = _Cdr(data)
-                profile.position += 2  # the version
-                return profile.octets().rstrip(b"\0").decode("ascii"), profile.number("H")
-    except (ValueError, struct.error):
-        pass
-    return None
-
-
-class _Cdr:
-    """Reads what CORBA has encapsulated: the first octet is the byte order, and numbers are aligned."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._order, self.position = data, "<" if data[:1] == b"\1" else ">", 1
-
-    def number(self, kind: str) -> int:
-        size = struct.calcsize(kind)
-        self.position += -self.position % size
-        (value,) = struct.unpack_from(self._order + kind, self._data, self.position)
-        self.position += size
-        return int(value)
-
-    def octets(self) -> bytes:
-        length = self.number("I")
-        self.position += length
-        return self._data[self.position - length : self.position]
+    found = reference_of(str(proxy.get_device_db().import_device(proxy.dev_name()).ior))
+    return None if found is None else found.endpoint
 
 
 class Vigil:
@@ -127,4 +91,4 @@ def _read_to_its_end(connection: socket.socket) -> bool:
             message = (message + data)[:64]
     except ConnectionResetError:
         return False
-    return message.startswith(b"GIOP") and message[_TYPE_AT : _TYPE_AT + 1] == bytes([_CLOSE_CONNECTION])
+    return message.startswith(b"GIOP") and message[TYPE_AT : TYPE_AT + 1] == bytes([CLOSE_CONNECTION])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -355,6 +356,33 @@ def variable_of(pid: int, name: str) -> str:
         if variable.startswith(start):
             return variable[len(start) :].decode(errors="replace")
     return ""
+
+
+def take_variable(name: str) -> str:
+    """Take a variable out of this process's environment and return it; empty if it is not there.
+
+    Nothing that this process starts inherits it, and neither `ps e` nor /proc shows it any more, where the kernel lets
+    a process write to itself.
+    """
+    value = os.environ.pop(name, "")
+    try:
+        fields = _read_of(os.getpid(), "stat").rpartition(b")")[2].split()
+        start, end = int(fields[47]), int(fields[48])  # proc(5): env_start and env_end
+        with open("/proc/self/mem", "r+b", buffering=0) as memory:
+            memory.seek(start)
+            _blot_out(memory, start, memory.read(end - start), f"{name}=".encode())
+    except (OSError, ValueError, IndexError) as error:
+        _log.debug("the variable %s can still be seen in /proc: %s", name, error)
+    return value
+
+
+def _blot_out(memory: io.FileIO, start: int, block: bytes, beginning: bytes) -> None:
+    place = 0
+    for variable in block.split(b"\0"):
+        if variable.startswith(beginning):
+            memory.seek(start + place)
+            memory.write(b"\0" * len(variable))
+        place += len(variable) + 1
 
 
 def catches(pid: int, signum: int) -> bool:

@@ -448,6 +448,12 @@ class ServerStarts:
 
 @_message
 @dataclass(frozen=True)
+class HistoryMigrates:
+    """The history of an earlier version is being made one of this, which takes its time; said once a minute."""
+
+
+@_message
+@dataclass(frozen=True)
 class ServerReady:
     """Every device is initialised and exported."""
 

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...mptools import (
     BrokenPipeProtocolError,
@@ -36,7 +36,7 @@ _SHUTDOWN_PATIENCE = 5.0  # seconds for the device server to end when asked to
 _HANGS_AFTER = 10.0  # seconds, of main's own running time, without an answer while it serves
 # Before: Tango's client keeps Python's lock while it waits for a database that hangs (80 s, measured).
 _HANGS_AFTER_AT_START = 120.0
-_START_PATIENCE = 180.0  # seconds from ServerStarts to ServerReady
+_START_PATIENCE = 180.0  # seconds from ServerStarts, or the last HistoryMigrates, to ServerReady
 
 
 class PeerPipe:
@@ -125,6 +125,8 @@ class DeviceServerKeeper:
 
     :param is_needed: whether scripts live, or something that happened is not recorded yet
     :param on_gone: called when it has ended, before another one is started
+    :param environment: variables that it has alone, beside those of this process
+    :param on_status: called with a sentence that says how it is, when that changes
     """
 
     def __init__(
@@ -139,8 +141,11 @@ class DeviceServerKeeper:
         on_final_end: Callable[[int], None],
         is_needed: Callable[[], bool],
         on_gone: Callable[[], None] = lambda: None,
+        environment: Mapping[str, str] | None = None,
+        on_status: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._loop = loop
+        self._environment = environment or {}
         self._children = children
         self._journal = journal
         self._arguments = list(arguments)
@@ -150,6 +155,7 @@ class DeviceServerKeeper:
         self._on_final_end = on_final_end
         self._is_needed = is_needed
         self._on_gone = on_gone
+        self._on_status = on_status
         self._problem = ""
         self._pid: int | None = None
         self._ready_at: float | None = None
@@ -181,8 +187,9 @@ class DeviceServerKeeper:
         argv = [*own_python(), "-m", "ska_oet_device.procedure.ui", str(LINK_FD), *self._arguments]
         with theirs:
             self._pipe.open(ours, self._welcome())
-            pid = spawn(argv, dict(os.environ), {LINK_FD: theirs.fileno()})
+            pid = spawn(argv, {**os.environ, **self._environment}, {LINK_FD: theirs.fileno()})
         self._pid = pid
+        self._on_status("the device server waits for the Tango database")
         self._children.watch(pid, self._ended)
         _log.info("the device server is started: process %d", pid)
         self._watch.begin(_HANGS_AFTER_AT_START)
@@ -201,13 +208,18 @@ class DeviceServerKeeper:
         if isinstance(message, messages.Pong):
             self._watch.note_answer()
         elif isinstance(message, messages.ServerStarts):
-            self._stop_waiting_for_start()
-            self._start_timer = Allowance(self._loop, _START_PATIENCE, self._does_not_start)
+            self._give_start_its_time()
+            self._on_status("the device server starts: the Tango database has answered")
+        elif isinstance(message, messages.HistoryMigrates):
+            if self._start_timer is not None:  # one that serves may migrate a history that has come back
+                self._give_start_its_time()
+                self._on_status("the device server migrates the history")
         elif isinstance(message, messages.ServerReady):
             self._stop_waiting_for_start()
             self.has_served = True
             self._ready_at = time.monotonic()
             self._watch.begin(_HANGS_AFTER)  # what was counted while it started does not count any more
+            self._on_status("the device serves")
         elif isinstance(message, messages.CannotServe):
             self._problem = message.reason
         else:
@@ -218,8 +230,12 @@ class DeviceServerKeeper:
     def _hangs(self, seconds: float) -> None:
         self._kill(f"no answer for {seconds:g} s")
 
+    def _give_start_its_time(self) -> None:
+        self._stop_waiting_for_start()
+        self._start_timer = Allowance(self._loop, _START_PATIENCE, self._does_not_start)
+
     def _does_not_start(self) -> None:
-        self._kill(f"not ready {_START_PATIENCE:g} s after the Tango database has answered")
+        self._kill(f"not ready, and no migration of the history under way, for {_START_PATIENCE:g} s")
 
     def _stop_waiting_for_start(self) -> None:
         if self._start_timer is not None:

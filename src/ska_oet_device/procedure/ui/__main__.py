@@ -19,13 +19,16 @@ from typing import NoReturn
 import tango
 from tango.server import run
 
+from ...config import HISTORY_URL_VARIABLE
 from ...database_wait import split_arguments
 from ...duties import Duty
 from ...logs import configure_server_logging, tango_arguments
-from ...mptools import raise_limits, replace_standard_streams
+from ...mptools import raise_limits, replace_standard_streams, take_variable
+from ...properties import history_url_in
 from ..link import Link
 from ..messages import CannotServe, ServerReady, ServerStarts, StopEverything
 from ._before_tango import do_without_user_name, port_problem, uses_database, wait_for_database
+from ._first_server import served_elsewhere
 from ._host import Runtime
 from ._sending import wait_until_sent
 from ._start_check import fault_of_start
@@ -112,6 +115,25 @@ def _start_anew_without(device: str) -> None:
         os._exit(1)
 
 
+def _watch_registration(runtime: Runtime) -> None:
+    """Notice if the database names another server for a device, or none: then this process starts anew, and tells it.
+
+    Target of a thread, since a database that hangs keeps it.
+    """
+    with tango.EnsureOmniThread():
+        duty = Duty("see whether the Tango database names this server for its devices")
+        while True:
+            time.sleep(_HEALTH_PERIOD)
+            duty.attempt(lambda: _start_anew_for(runtime.look_at_registration()))
+
+
+def _start_anew_for(device: str) -> None:
+    if device:
+        _log.error("nobody finds the device %s by the Tango database: the server starts anew, and tells it", device)
+        logging.shutdown()
+        os._exit(1)
+
+
 def _check_start(runtime: Runtime) -> None:
     """End this process if Tango did not start as it should: main starts another one, and no script notices.
 
@@ -137,14 +159,24 @@ def _check_once(runtime: Runtime, is_checked: threading.Event) -> None:
     is_checked.set()
 
 
+_THREADS = (
+    (_watch_health, "health"),
+    (_check_start, "start check"),
+    (_watch_devices, "devices"),
+    (_watch_registration, "registration"),
+)
+
+
 def _look_for_database(link: Link, arguments: list[str], patience: float) -> None:
-    """Have the Tango database there: a server that has served waits for it, however long that takes.
+    """Have the Tango database there, and no other server for the devices: one that has served waits for the database.
 
     :param patience: seconds that the very first start waits
     """
     if not uses_database(arguments):
         return
     if problem := wait_for_database(math.inf if link.main.restarted else patience):
+        _give_up(link, problem)
+    if arguments and (problem := served_elsewhere(f"{SERVER_NAME}/{arguments[0]}", SERVER_NAME)):
         _give_up(link, problem)
 
 
@@ -159,6 +191,7 @@ def _give_up(link: Link, reason: str) -> NoReturn:
 def main(argv: list[str]) -> NoReturn:
     """Serve until Tango's Kill, a signal, or the end of main, which exit with 0; if it cannot serve, with 1."""
     replace_standard_streams()
+    history_url = take_variable(HISTORY_URL_VARIABLE)
     do_without_user_name()
     raise_limits()  # main may have been short of something when it started this process
     arguments, patience = split_arguments(argv[2:], os.environ)  # main has seen that they can be understood
@@ -169,7 +202,7 @@ def main(argv: list[str]) -> NoReturn:
     os.set_inheritable(int(argv[1]), False)
     link = Link(socket.socket(fileno=int(argv[1])))
     link.thread_context = tango.EnsureOmniThread
-    runtime = Runtime(link, logs)
+    runtime = Runtime(link, logs, *history_url_in(history_url))
     link.on_shutdown = lambda: _begin_to_end(runtime)
     link.start()
     OetDevice.runtime = runtime
@@ -178,7 +211,7 @@ def main(argv: list[str]) -> NoReturn:
     def ready() -> None:
         link.drop_unclaimed()
         link.send(ServerReady())
-        for target, name in ((_watch_health, "health"), (_check_start, "start check"), (_watch_devices, "devices")):
+        for target, name in _THREADS:
             threading.Thread(target=target, args=(runtime,), name=name, daemon=True).start()
         # What exists now is there for good: a collection need not look through all of it again and again.
         gc.collect()

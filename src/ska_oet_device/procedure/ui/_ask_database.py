@@ -1,113 +1,78 @@
-"""Whether a Tango database answers, asked without Tango's client: that would make an object request broker.
-
-What is asked for (DbInfo) has it look into its tables: a database whose MariaDB is away answers, and fails, or hangs.
-One request of GIOP 1.0.  Source: CORBA 3.3, part 2: 9.3 (CDR), 9.4.1 (header), 9.4.2 (Request), 9.4.3 (Reply).
-"""
+"""Whether a Tango database answers, and what it says of a server's devices; asked without Tango's client."""
 
 from __future__ import annotations
 
-import socket
 import struct
-import time
+from dataclasses import dataclass
 
-_CONNECTING = 3.0  # seconds for somebody to be there
-_ANSWERING = 10.0  # seconds for an answer: a busy database is none that hangs
-_KEY = b"database"  # the object key of every Tango database (Database::default_obj_key of cppTango's)
-_REQUEST, _REPLY, _LITTLE_ENDIAN, _VOID = 0, 1, 1, 1
-_NO_EXCEPTION, _USER_EXCEPTION = 0, 1
-_NOT_THERE = "OBJECT_NOT_EXIST"  # a DatabaseDS that waits for its MariaDB says so
-_NEW_LINE = "\n"
-_HEADER = 12  # bytes
-_LONGEST_ANSWER = 1 << 20
-_SHOWN = 300  # characters of what the database says
+from ...giop import DATABASE_KEY, NOT_THERE, Reader, Reference, RemoteError, command, reference_of
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the database says of a device that is exported.
+
+    :param reference: where it is
+    :param server: ``OetDevice/01``
+    :param host: as the server has called its own
+    """
+
+    device: str
+    reference: Reference
+    server: str
+    host: str
+    pid: int
 
 
 def ask(host: str, port: int) -> None:
-    """Have the database do something, within some seconds.
+    """Have the database look into its tables, within some seconds: one whose MariaDB is away fails, or hangs.
 
     :raises OSError: nobody is there, or nobody answers in time
     :raises ValueError: what is there is no Tango database, or it says why it cannot be used
     """
-    with socket.create_connection((host, port), timeout=_CONNECTING) as connection:
-        connection.sendall(_request())
-        connection.settimeout(_ANSWERING)
-        _judge(_answer(connection))
-
-
-def _request() -> bytes:
-    """Return the message for ``command_inout("DbInfo", <nothing>)``."""
-    body = struct.pack("<IIBxxx", 0, 1, True) + _sized(_KEY) + _sized(b"command_inout\0") + _sized(b"")
-    body += _sized(b"DbInfo\0") + struct.pack("<I", _VOID)
-    return b"GIOP" + bytes([1, 0, _LITTLE_ENDIAN, _REQUEST]) + struct.pack("<I", len(body)) + body
-
-
-def _sized(data: bytes) -> bytes:
-    """Return a sequence of bytes as it stands in a message, with what fills the last four."""
-    return struct.pack("<I", len(data)) + data + bytes(-len(data) % 4)
-
-
-def _answer(connection: socket.socket) -> _Reader:
-    deadline = time.monotonic() + _ANSWERING
-    head = _receive(connection, _HEADER, deadline)
-    if head[:4] != b"GIOP" or head[7] != _REPLY:
-        raise ValueError("what listens there is no Tango database")
-    order = "<" if head[6] & 1 else ">"
-    (size,) = struct.unpack_from(f"{order}I", head, 8)
-    return _Reader(head + _receive(connection, min(size, _LONGEST_ANSWER), deadline), order)
-
-
-def _receive(connection: socket.socket, size: int, deadline: float) -> bytes:
-    data = b""
-    while len(data) < size:
-        connection.settimeout(max(0.01, deadline - time.monotonic()))
-        more = connection.recv(size - len(data))
-        if not more:
-            raise ValueError("what listens there says nothing, and hangs up")
-        data += more
-    return data
-
-
-class _Reader:
-    """Reads a message from its body on: alignment counts from the beginning of the header."""
-
-    def __init__(self, data: bytes, order: str) -> None:
-        self._data, self._order, self._place = data, order, _HEADER
-
-    def number(self) -> int:
-        self._place += -self._place % 4
-        (value,) = struct.unpack_from(f"{self._order}I", self._data, self._place)
-        self._place += 4
-        return int(value)
-
-    def bytes(self) -> bytes:
-        size = self.number()
-        self._place += size
-        return self._data[self._place - size : self._place]
-
-    def text(self) -> str:
-        return self.bytes().rstrip(b"\0").decode("latin-1")
-
-
-def _judge(reply: _Reader) -> None:
     try:
-        for _ in range(reply.number()):  # service contexts
-            reply.number()
-            reply.bytes()
-        reply.number()  # the request's own
-        status = reply.number()
-        said = "" if status == _NO_EXCEPTION else _exception(reply, status)
-    except struct.error:
-        raise ValueError("what listens there is no Tango database") from None
-    if said:
-        raise ValueError(said[:_SHOWN])
+        _command(host, port, "DbInfo")
+    except RemoteError as error:
+        if error.name == NOT_THERE:
+            raise RemoteError(f"the server there has no Tango database yet ({error.name})") from None
+        raise
 
 
-def _exception(reply: _Reader, status: int) -> str:
-    """Return what the database says is wrong: a DevFailed's first description, else the name of an exception."""
-    name = reply.text()
-    if status != _USER_EXCEPTION or not reply.number():
-        name = name.rpartition("/")[2].partition(":")[0]
-        return f"the server there has no Tango database yet ({name})" if name == _NOT_THERE else f"it fails with {name}"
-    reason = reply.text()
-    reply.number()  # how bad it is
-    return f"it fails: {reply.text().strip().partition(_NEW_LINE)[0] or reason}"
+def exported_devices(host: str, port: int, server: str, kind: str) -> list[Exported]:
+    """Return the devices of a server, of one class, that are exported, whoever has done that.
+
+    :param server: ``OetDevice/01``
+    :param kind: the class
+    :raises OSError, ValueError: as `ask` does
+    """
+    try:
+        reply = _command(host, port, "DbGetDeviceClassList", server)
+        reply.pass_type()
+        pairs = reply.texts()
+    except struct.error as error:
+        raise ValueError(f"the database's answer cannot be read: {error}") from None
+    names = [name for name, of in zip(pairs[::2], pairs[1::2], strict=True) if of.lower() == kind.lower()]
+    found = [registered(host, port, name)[1] for name in names]
+    return [each for each in found if each is not None]
+
+
+def registered(host: str, port: int, device: str) -> tuple[str, Exported | None]:
+    """Return whose device the database says that this is, and where it is exported, if it is.
+
+    :raises OSError, ValueError: as `ask` does
+    """
+    try:
+        reply = _command(host, port, "DbImportDevice", device)
+        reply.pass_type()
+        numbers, texts = reply.numbers(), reply.texts()
+    except struct.error as error:
+        raise ValueError(f"the database's answer cannot be read: {error}") from None
+    name, ior, _, server, of_host = texts[:5]
+    reference = reference_of(ior)
+    if not numbers[0] or reference is None:
+        return server, None
+    return server, Exported(name, reference, server, of_host, numbers[1])
+
+
+def _command(host: str, port: int, name: str, argument: str | None = None) -> Reader:
+    return command(Reference(host, port, DATABASE_KEY), name, argument)

@@ -22,13 +22,14 @@ from ..application import Change, CheckReport, CommandUpdate, Progress, ScriptEx
 from ..history import HistoryStore
 from ..hosting import DeviceState, ServiceKeeper
 from ..link import Link, reap_escaped
-from ..messages import Configure
+from ..messages import Configure, HistoryMigrates
 from ..ownership import Owner
 from ._attributes import MEMORISED
 from ._database import devices_of_server
 from ._memory import Memory
 from ._properties import READ_AT_INIT, Configuration
 from ._pusher import EventPusher
+from ._registration import Registered, RegistrationWatch
 from ._status import DeviceStatus, Standing
 from ._summaries import SummaryViews
 from ._tango_logs import TangoLogs
@@ -43,14 +44,22 @@ class DeviceHost:
     """One device's service, and what clients are told of it, for as long as the process lives."""
 
     def __init__(
-        self, name: str, uri: Callable[[], str], link: Link, store: HistoryStore, owner: Owner, logs: TangoLogs
+        self,
+        name: str,
+        uri: Callable[[], str],
+        link: Link,
+        store: HistoryStore,
+        owner: Owner,
+        logs: TangoLogs,
+        history_url: tuple[str, str] = ("", ""),
     ) -> None:
         """Take the device's state, tell the truth about what an earlier server left, and join main.
 
+        :param history_url: the URL of the history where the property says none, and what is wrong with it
         :raises StateHeldError: another server owns that state
         """
         self.name = name
-        self.configuration = Configuration(name)
+        self.configuration = Configuration(name, environment_problem=history_url[1])
         settings = self.configuration.start()
         self.link = link
         self.duty = Duty(f"look after {name}", about(name))
@@ -66,7 +75,7 @@ class DeviceHost:
         self.memory = Memory(name, MEMORISED, aside=self.state.unkept)
         output, output_problem = self.state.output, self.state.problem
         self.history, history_problem = self.state.open_history(
-            store, settings.history_url, may_refuse=not link.main.living
+            store, settings.history_url or history_url[0], may_refuse=not link.main.living
         )
         self.service = ScriptExecutionService(
             device=name,
@@ -82,6 +91,7 @@ class DeviceHost:
         self.status = DeviceStatus(self.service, link.main)
         logging_level = functools.partial(logs.level, name)
         self.pusher = EventPusher(self.service, self.status, logging_level)
+        self.registration = RegistrationWatch(name)
         self.live = Live(self.service, link, self.status, self.pusher.shown, self.pusher.refresh, logging_level)
         self.summaries = SummaryViews()
         self._problems = [problem for problem in (history_problem, output_problem) if problem]
@@ -111,13 +121,23 @@ class DeviceHost:
         """Tell State and Status what follows from the properties, and from what they name."""
         found, remark = self._configured, self.service.scripts.remark
         remarks = (*self._problems, *found.remarks, *([remark] if remark else []))
+        amiss = self.registration.current.problem
         self.status.standing = Standing(
-            found.problems,
+            (amiss, *found.problems) if amiss else found.problems,
             remarks,
             found.nothing_runs,
             found.settings.alarm_on_failure,
             tango.DevState.names[found.settings.state_while_running],
         )
+
+    def look_at_registration(self) -> Registered:
+        """Look whether the Tango database names this server for the device; says what it says.  May wait."""
+        if self.registration.look():
+            current = self.registration.current
+            self.service.elsewhere = current.problem if current.registered is Registered.ELSEWHERE else ""
+            self._stand()
+            self.pusher.refresh()
+        return self.registration.current.registered
 
     @property
     def is_configured(self) -> bool:
@@ -165,8 +185,14 @@ class DeviceHost:
 class Runtime:
     """The hosts of all devices of this process, and the link that they share."""
 
-    def __init__(self, link: Link, logs: TangoLogs) -> None:
+    def __init__(self, link: Link, logs: TangoLogs, history_url: str = "", problem: str = "") -> None:
+        """Make no host yet.
+
+        :param history_url: the URL of the history where the property HistoryUrl says none
+        :param problem: what is wrong with it, in a sentence
+        """
         self.link = link
+        self._history_url = history_url, problem
         self.logs = logs
         self.shut_down = threading.Event()
         self._hosts: dict[str, DeviceHost] = {}
@@ -178,8 +204,11 @@ class Runtime:
         """
         host = self._hosts.get(name)
         if host is None:
-            host = self._hosts[name] = DeviceHost(name, uri, self.link, self.store, self.owner, self.logs)
+            host = self._hosts[name] = DeviceHost(
+                name, uri, self.link, self.store, self.owner, self.logs, self._history_url
+            )
         else:
+            host.registration.look_at_once()
             host.history.acknowledge()  # Status has said what is lost: whoever initialises the device knows
             host.configuration.read(READ_AT_INIT)
         self._configure(host)
@@ -198,7 +227,7 @@ class Runtime:
     @functools.cached_property
     def store(self) -> HistoryStore:
         """The databases that are open."""
-        return HistoryStore(self.owner)
+        return HistoryStore(self.owner, lambda: self.link.send(HistoryMigrates()))
 
     @property
     def devices(self) -> list[str]:
@@ -208,16 +237,24 @@ class Runtime:
     def lost_device(self) -> str:
         """Return a device that has lost its object, though it is in the database; "" if there is none.  May wait."""
         alone = [host.name for host in list(self._hosts.values()) if host.pusher.alone_for > _LOST_AFTER]
-        if not alone or not tango.Util._UseDb or tango.Util._FileDb:
-            return ""
-        util = tango.Util.instance()
-        if util.is_svr_starting() or util.is_svr_shutting_down() or any(map(util.is_device_restarting, alone)):
+        if not alone or not _is_in_database() or _is_in_between(alone):
             return ""
         try:
             listed = devices_of_server()
         except tango.DevFailed:
             return ""
         return next((name for name in alone if name.lower() in listed), "")
+
+    def look_at_registration(self) -> str:
+        """Have each device notice whom the Tango database names for it.  May wait.
+
+        :return: one for which that is nobody; "" if there is none
+        """
+        hosts = list(self._hosts.values())
+        if not _is_in_database() or _is_in_between([host.name for host in hosts]):
+            return ""
+        found = {host.name: host.look_at_registration() for host in hosts if not host.pusher.alone_for}
+        return next((name for name, registered in found.items() if registered is Registered.NOWHERE), "")
 
     def configure_workers(self) -> None:
         """Tell main how many spares and which modules the devices of this server want together."""
@@ -266,7 +303,18 @@ class Runtime:
 
 def _database() -> str:
     """Return ``host:port`` of the Tango database of this server; ``nodb`` if it has none."""
-    if not tango.Util._UseDb or tango.Util._FileDb:
+    if not _is_in_database():
         return "nodb"
     database = tango.Util.instance().get_database()
     return f"{database.get_db_host()}:{database.get_db_port()}"
+
+
+def _is_in_database() -> bool:
+    """Say whether this server is one of a Tango database."""
+    return bool(tango.Util._UseDb and not tango.Util._FileDb)
+
+
+def _is_in_between(devices: list[str]) -> bool:
+    """Say whether the server, or one of its devices, is just starting or ending."""
+    util = tango.Util.instance()
+    return bool(util.is_svr_starting() or util.is_svr_shutting_down() or any(map(util.is_device_restarting, devices)))

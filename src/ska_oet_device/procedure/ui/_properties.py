@@ -80,14 +80,23 @@ class Configuration:
     may wait as long as it takes.  `current` is replaced, never changed, and only by something that differs.
     """
 
-    def __init__(self, device: str, texts_of: Callable[[str, Sequence[str]], Texts] = property_texts) -> None:
+    def __init__(
+        self,
+        device: str,
+        texts_of: Callable[[str, Sequence[str]], Texts] = property_texts,
+        environment_problem: str = "",
+    ) -> None:
+        """Nothing is read yet.
+
+        :param environment_problem: what is wrong with a variable that takes the place of a property
+        """
         self._device = device
         self._texts_of = texts_of
         self._changed = threading.Condition()
         self._asked = self._answered = 0
         self._busy = False
         self._bad: list[str] = []
-        self._environment = tuple(filter(None, (first_wait_for_qa_ready()[1],)))
+        self._environment = tuple(filter(None, (first_wait_for_qa_ready()[1], environment_problem)))
         self._unread = ""
         self._ever_read = False
         self._retry_at = 0.0

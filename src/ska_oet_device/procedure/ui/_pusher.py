@@ -284,7 +284,11 @@ class EventPusher:
     def _push_rest(self, events: DeviceEvents) -> None:
         """Push what is not part of a lifecycle change, and whatever a new device object has never pushed."""
         now, shown = clock.time(), self.shown
-        shown.health = self._status.look()
+        health = self._status.look()
+        # Before healthState is told, whose listeners ask for Status; and not as the service knows it: changes whose
+        # own events are still to come are in that already.
+        self._status.show(events.device, shown.snapshot)
+        shown.health = health
         shown.health_reasons = self._status.reasons
         shown.wait_for_qa_ready = self._service.script_context.wait_for_qa_ready
         shown.scripts = self._service.scripts.uris
@@ -295,8 +299,6 @@ class EventPusher:
         shown.admin_mode, shown.logging_level = self._service.admin_mode, self._logging_level()
         events.look_for_listeners()
         is_new = events.push(Occasion.REFRESH, shown, now)
-        # Not as the service knows it: changes whose own events are still to come are in that already.
-        self._status.show(events.device, shown.snapshot)
         if events.push_state() or is_new:
             self._repeats.ask()
         are_others, was_behind = self._take_up_commands(), events.is_behind

@@ -12,10 +12,9 @@ Two flaws of cppTango 10 spoil a server for as long as it lives:
 
 from __future__ import annotations
 
-import struct
-
 import tango
 
+from ...giop import reference_of
 from ._database import free_property
 
 _TANGOS_OWN = 1000  # events that are kept where the database says nothing: SUB_HWM of cppTango
@@ -56,25 +55,7 @@ def own_address() -> str:
     """Return host:port of this server; "" while Tango is still starting."""
     util = tango.Util.instance()
     try:
-        host, port = address(util.get_dserver_ior(util.get_dserver_device()))
+        reference = reference_of(util.get_dserver_ior(util.get_dserver_device()))
     except tango.DevFailed:
         return ""
-    return f"{host}:{port}"
-
-
-def address(reference: str) -> tuple[str, int]:
-    """Return host and port of a CORBA object reference in its text form.
-
-    Source: CORBA 3.3, part 2: 7.6.2 (IOR), 9.7.2 (IIOP profiles), 9.3.3 (encapsulation).
-    """
-    data = bytes.fromhex(reference.removeprefix("IOR:"))
-    order = "<" if data[0] else ">"
-    (length,) = struct.unpack_from(f"{order}I", data, 4)
-    profiles = 8 + length + -length % 4
-    # Behind the number of profiles: the kind of the first (0 is IIOP), its size, and its body with an order of its own.
-    body = data[profiles + 12 :]
-    order = "<" if body[0] else ">"
-    (length,) = struct.unpack_from(f"{order}I", body, 4)
-    host = body[8 : 8 + length - 1].decode()
-    (port,) = struct.unpack_from(f"{order}H", body, 8 + length + length % 2)
-    return host, port
+    return reference.address if reference is not None else ""

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 import atexit
 import sys
+import threading
 from typing import Any
+
+_OF_THREADS = "concurrent.futures.thread"
+
+
+def let_go_of_process_pools() -> None:
+    """Tell pools of processes that this is the end, as Python does before it waits for threads; they end what waits.
+
+    Without that the processes wait for tasks, and multiprocessing's exit function for the processes: both for ever.  A
+    pool of threads is not told: it would wait for what these are doing, and they end with the process.  What is
+    registered so (threading._register_atexit) is concurrent.futures' and loky's, and partial in each version of Python.
+
+    :raises BaseException: what one of them raises, or a signal
+    """
+    registered = threading._threading_atexits  # type: ignore[attr-defined]
+    for let_go in reversed(registered):
+        if getattr(let_go.func, "__module__", "") != _OF_THREADS:
+            let_go()
 
 
 def run_exit_functions() -> bool:

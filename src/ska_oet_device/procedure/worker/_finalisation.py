@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from ...mptools import InterruptGate
 from ..messages import CLEAN_UP_FAILED_STATUS, TERMINATED_STATUS
-from ._exit_functions import run_exit_functions
+from ._exit_functions import let_go_of_process_pools, run_exit_functions
 from ._helpers import HELPERS_PATIENCE, let_go_of_helpers
 
 _log = logging.getLogger(__name__)
@@ -105,7 +105,9 @@ class Finalisation:
 
     def _wait_for_threads(self) -> None:
         """Wait for the threads that are not daemons, unless the script was told to stop: somebody waits for the end."""
-        if not self._gate.raised:
+        if self._gate.raised:
+            let_go_of_process_pools()
+        else:
             threading._shutdown()  # type: ignore[attr-defined]
 
     def _run_exit_functions(self) -> None:
