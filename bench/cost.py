@@ -1,28 +1,23 @@
-"""What the server costs: processor and wake-ups at rest, memory, descriptors, start-up, and a long history."""
+"""What the server costs: processor and wake-ups at rest, memory, descriptors, start-up."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import sqlite3
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
-import tango
 
 from .client import Client
 from .figures import Figure, Report, of_samples
 from .stack import Running, Stack
 
-REST, MEMORY, HISTORY = "Cost at rest", "Memory and descriptors", "A long history"
+REST, MEMORY = "Cost at rest", "Memory and descriptors"
 
 WAKE_UPS = "wake-ups of main, template and workers, 10 prepared"
 PREPARED_PSS = "PSS of a prepared script"
-CHANGE = "Run → COMPLETE of an empty script, {} procedures in the history"
-LONG = 100_000
 
 
 def measure(report: Report, stack: Stack, *, quick: bool) -> None:
@@ -36,7 +31,7 @@ def measure(report: Report, stack: Stack, *, quick: bool) -> None:
 # -- at rest
 
 
-def _spent(processes: Iterable[psutil.Process]) -> tuple[float, int]:
+def spent(processes: Iterable[psutil.Process]) -> tuple[float, int]:
     """Return processor time in seconds, and how often a thread of the processes was put on a processor."""
     seconds, switches = 0.0, 0
     for process in processes:
@@ -60,9 +55,9 @@ def _at_rest(report: Report, stack: Stack, counts: Iterable[int], seconds: float
             time.sleep(3)
             device_server = running.server.device_server()
             others = [process for process in running.server.tree() if process.pid != device_server.pid]
-            before, before_server = _spent(others), _spent([device_server])
+            before, before_server = spent(others), spent([device_server])
             time.sleep(seconds)
-            after, after_server = _spent(others), _spent([device_server])
+            after, after_server = spent(others), spent([device_server])
             cpu = 100 * (after[0] + after_server[0] - before[0] - before_server[0]) / seconds
             report.add(Figure(REST, f"processor, {count} prepared", "%", cpu, note="all processes of the server"))
             wakes = (after[1] - before[1]) / seconds
@@ -140,91 +135,3 @@ def _start_up(report: Report, stack: Stack, rounds: int) -> None:
             client.close()
     report.add(of_samples(REST, "start of the server until its device answers", answered))
     report.add(of_samples(REST, "start of the server until a first script is READY", ready))
-
-
-# -- a long history
-
-
-def measure_history(report: Report, stack: Stack, *, quick: bool) -> None:
-    """Compare a server that has 100,000 procedures in its history with one that has ten."""
-    rounds = 30 if quick else 200
-    folder = stack.folder / "history"
-    with stack.server(folder=folder) as running:
-        name = tango.DeviceProxy(running.url).name()
-        client = Client(running.url)
-        for _ in range(10):
-            client.wait(client.run("empty.py"), "COMPLETE")
-        client.close()
-        _changes(report, running, rounds, 10)
-    _multiply(folder / "state" / "history.sqlite3", name, LONG)
-    long = stack.folder / "long"
-    shutil.move(folder, long)
-    began = time.perf_counter()
-    with stack.server_again(name, long) as running:
-        report.add(Figure(HISTORY, "start of the server, 100,000 procedures", "s", time.perf_counter() - began))
-        _changes(report, running, rounds, LONG)
-        proxy = tango.DeviceProxy(running.url)
-        old, calls = LONG // 2, max(20, rounds // 4)
-        reads: dict[str, Callable[[], object]] = {
-            "Summarise of 10 old procedures": lambda: proxy.command_inout("Summarise", list(range(old, old + 10))),
-            "LifecycleEvents, 1,000 old ones": lambda: proxy.command_inout("LifecycleEvents", old),
-            "LifecycleEvents, the newest 10": lambda: proxy.command_inout(
-                "LifecycleEvents", proxy.lifecycleSequence - 10
-            ),
-        }
-        for what, call in reads.items():
-            samples = []
-            for _ in range(calls):
-                before = time.perf_counter()
-                call()
-                samples.append(time.perf_counter() - before)
-            report.add(of_samples(HISTORY, f"{what}, 100,000 procedures", samples))
-
-
-def _changes(report: Report, running: Running, rounds: int, count: int) -> None:
-    client = Client(running.url)
-    samples = []
-    for _ in range(rounds):
-        running.wait_for_spares(2)
-        time.sleep(0.02)
-        began = time.perf_counter()
-        samples.append(client.wait(client.run("empty.py"), "COMPLETE") - began)
-    client.close()
-    report.add(of_samples(HISTORY, CHANGE.format(f"{count:,}"), samples))
-
-
-def _multiply(path: Path, device: str, count: int) -> None:
-    """Copy the newest procedure of a history, and all that belongs to it, until there are `count`."""
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
-        # What the history calls a device begins with the Tango database.
-        (device,) = database.execute("SELECT name FROM device WHERE name LIKE '%/' || lower(?)", (device,)).fetchone()
-        (newest,) = database.execute("SELECT max(id) FROM procedure WHERE device = ?", (device,)).fetchone()
-        (events, last) = database.execute(
-            "SELECT (SELECT count(*) FROM lifecycle WHERE device = ? AND process_uid = ?), last_sequence FROM device"
-            " WHERE name = ?",
-            (device, newest, device),
-        ).fetchone()
-        (last_request,) = database.execute("SELECT last_request FROM device WHERE name = ?", (device,)).fetchone()
-        database.execute(
-            "CREATE TEMP TABLE copy AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-            f" WHERE i < {count}) SELECT i FROM n"
-        )
-        changed = {
-            "procedure": {"id": "id + copy.i"},
-            "lifecycle": {"process_uid": "process_uid + copy.i", "sequence": f"sequence + copy.i * {events}"},
-            "call": {"process_uid": "process_uid + copy.i", "key": "NULL"},
-            "request": {"process_uid": "process_uid + copy.i", "number": "number + copy.i"},
-        }
-        for table, values in changed.items():
-            columns = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]
-            chosen = ", ".join(values.get(column, f'"{table}"."{column}"') for column in columns)
-            uid = "id" if table == "procedure" else "process_uid"
-            order = " ORDER BY copy.i" if table == "procedure" else ""
-            database.execute(
-                f'INSERT INTO "{table}" SELECT {chosen} FROM "{table}", copy WHERE device = ? AND "{uid}" = ?{order}',
-                (device, newest),
-            )
-        database.execute(
-            "UPDATE device SET last_id = ?, last_sequence = ?, last_request = ? WHERE name = ?",
-            (newest + count, last + events * count, last_request + count, device),
-        )

@@ -19,10 +19,22 @@ import tango
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.tango_server import Database, Server, free_port  # noqa: E402 - found only now
+from support.tango_server import Database, Server, free_port, program  # noqa: E402 - found only now
 from support.waiting import wait_until  # noqa: E402
 
-__all__ = ["BIND", "ROOT", "SCRIPTS", "Running", "Stack", "answers", "free_port", "wait_until"]
+__all__ = [
+    "BIND",
+    "ROOT",
+    "SCRIPTS",
+    "Database",
+    "Running",
+    "Server",
+    "Stack",
+    "answers",
+    "free_port",
+    "program",
+    "wait_until",
+]
 
 SCRIPTS = Path(__file__).parent / "scripts"
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]

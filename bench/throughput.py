@@ -10,7 +10,7 @@ import tango
 
 from .client import Client
 from .figures import Figure, Report, of_samples
-from .helpers import Helper
+from .helpers import Helper, results_together
 from .stack import Stack
 
 SECTION = "Throughput"
@@ -51,12 +51,7 @@ def _one_client(report: Report, stack: Stack, count: int) -> None:
 def _eight_clients(report: Report, stack: Stack, count: int) -> None:
     with stack.server(devices=_CLIENTS) as running, contextlib.ExitStack() as exit_:
         helpers = [Helper("run", url, str(count)) for url in running.urls]
-        for helper in helpers:
-            exit_.callback(helper.end)
-            helper.wait_until_ready()
-        for helper in helpers:
-            helper.tell("go")
-        results = [helper.result() for helper in helpers]
+        results = results_together(helpers, exit_)
     seconds = max(item["ended"] for item in results) - min(item["began"] for item in results)
     total = count * _CLIENTS
     name = f"procedures, {_CLIENTS} clients in processes of their own, a device each"
