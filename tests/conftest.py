@@ -10,5 +10,16 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 
 pytest_plugins = tuple(
     f"support.{name}"
-    for name in ("server_logs", "leaks", "mariadb", "databases", "loading", "preloaded", "durable", "bare", "up")
+    for name in (
+        "server_logs",
+        "leaks",
+        "mariadb",
+        "databases",
+        "loading",
+        "preloaded",
+        "durable",
+        "bare",
+        "up",
+        "images",
+    )
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -110,7 +111,7 @@ def test_an_exit_function_of_a_script_that_is_only_checked_is_not_run(oet, scrip
 
 def test_a_thread_of_the_import_does_not_hold_a_check_up(oet, script):
     name = script("import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()" + MAIN)
-    assert checked(oet, name, seconds=3)["ok"]
+    assert checked(oet, name, seconds=30)["ok"]
 
 
 def test_what_an_import_publishes_is_heard_by_nobody(oet, script):
@@ -152,13 +153,16 @@ def test_a_check_is_answered_at_once_and_reported_when_it_is_done(oet, script, t
     assert report_of(oet, check_id)["ok"]
 
 
-def test_more_checks_than_run_at_once_wait_for_their_turn(oet, script):
-    slow = script("import time\ntime.sleep(0.3)" + MAIN)
-    ids = [asked(oet, slow) for _ in range(4)]
-    most = 0
+def test_more_checks_than_run_at_once_wait_for_their_turn(oet, script, tmp_path):
+    marks = tmp_path / "marks"
+    marking = f"import time\nfor mark in '+-':\n    open({str(marks)!r}, 'a').write(mark)\n    time.sleep(0.3)"
+    ids = [asked(oet, script(marking + MAIN)) for _ in range(4)]
     while not all(json.loads(oet.proxy.CheckReport(check_id))["complete"] for check_id in ids):
-        most = max(most, len(oet.server.workers()))
-    assert 1 <= most <= 2
+        assert len(oet.server.workers()) <= 2
+    # As the scripts tell it: on a busy machine nobody may have looked while they were loaded.
+    at_once = list(itertools.accumulate(1 if mark == "+" else -1 for mark in marks.read_text()))
+    assert len(at_once) == 8
+    assert max(at_once) <= 2
     assert [report_of(oet, check_id)["ok"] for check_id in ids] == [True] * 4
 
 

@@ -60,7 +60,7 @@ def _without_tango_host(oet: OetCommand, *arguments: str) -> tuple[int, str, str
 NOT_SET = "TANGO_HOST is not set: it says where the Tango database is, as host:port\n"
 
 
-@pytest.mark.parametrize("words", ["list", "run x.py", "stop -d a/b/c", "check x.py", "watch"])
+@pytest.mark.parametrize("words", ["list", "run x.py", "stop -d a/b/c", "check x.py", "watch", "fleet", "fleet -f"])
 def test_no_command_looks_for_a_database_that_nobody_has_named(oet, words):
     assert _without_tango_host(oet, *words.split()) == (2, "", f"oet: {NOT_SET}")
 

@@ -105,6 +105,7 @@ def test_watch_through_a_pipe_is_a_line_a_change(oet, device):
     assert seen[-1]["reason"] == "completed"
     assert all(one != other for one, other in itertools.pairwise(seen)), "a line is a change"
     states = [state for state, _ in itertools.groupby(row["state"] for row in seen)]
+    device.recorder.wait_for_end(uid)  # which it may hear later than the command did
     assert states == device.recorder.states(uid), "none is lost"
 
 

@@ -6,7 +6,6 @@ import json
 import re
 
 import pytest
-from support.waiting import wait_until
 
 SCRIPTS = {
     "echo.py": """
@@ -207,6 +206,7 @@ def test_errors_are_json_where_json_is_asked_for(oet):
 def test_a_run_in_json_is_summary_events_progress_output_and_summary(oet, tidy):
     objects = oet("run", "-f", "--json", "prints_a_line.py", check=True).objects
     assert objects[0]["script"]["script_uri"] == "file://prints_a_line.py"
+    tidy.recorder.wait_for_end(objects[0]["id"])  # which it may hear later than the command did
     assert [each["state"] for each in objects if "sequence" in each] == tidy.recorder.states(objects[0]["id"])
     assert "".join(each.get("output", "") for each in objects) == "a line\n"
     assert objects[-1] == tidy.summary(objects[0]["id"])
@@ -226,5 +226,10 @@ def test_sigterm_leaves_the_script_running(oet, tidy):
 
 @pytest.mark.long
 def test_progress_is_told_through_a_pipe_too(oet, tidy):
-    out = oet("run", "-f", "progress.py", check=True).out
-    assert wait_until(lambda: re.search(r"^ +4[23] %  pointing the dishes$", out, re.MULTILINE), 1)
+    with oet.begun("run", "-f", "progress.py", "--kwarg", "seconds=60") as run:
+        # It may be told a second later: what is pushed right behind a subscription may reach nobody.
+        told = next((line for line in run.stdout if re.fullmatch(r" +4[23] %  pointing the dishes\n", line)), None)
+        oet("stop", check=True)
+        run.communicate(timeout=30)
+    assert told
+    assert run.returncode == 4

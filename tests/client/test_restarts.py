@@ -262,9 +262,9 @@ class TestAll:
         stand.wait_until_it_answers()
         stand.kill_device_server()
         stand.wait_until_it_answers()
-        procedure = wait_until(lambda: _tried(lambda: client.run("sleepy.py", 0.2)), 30, "a run")
-        uid = procedure.id
-        procedure.wait(timeout=30)
+        procedure = wait_until(lambda: _tried(lambda: client.prepare("sleepy.py")), 30, "a procedure")
+        uid = procedure.id  # before it is started: whoever follows is to know it when its end is told
+        procedure.start("main", 0.2).wait(timeout=30)
         following.get()
         numbers = [event.sequence for event in followed]
         assert numbers == list(range(last + 1, last + 1 + len(numbers)))

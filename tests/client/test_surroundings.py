@@ -160,7 +160,8 @@ class TestThreads:
         program.process.send_signal(signal.SIGINT)
         status, (interrupted,), errors = program.end()
         assert (status, errors) == (0, "")
-        assert float(interrupted) - began < 2, "the clock is the machine's"
+        # Something happens every 10 s, with Tango's heartbeat; the clock is the machine's.
+        assert float(interrupted) - began < 8
 
 
 class TestFork:

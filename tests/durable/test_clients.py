@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 import subprocess
 import sys
 import time
 
 import pytest
 import tango
+from support.connection import until_connected
 from support.durable import Station, gapless
-from support.waiting import CONNECTION, wait_until
+from support.waiting import wait_until
 
 _CLIENT = """
 import sys, time, tango
@@ -60,13 +62,13 @@ def is_as_quick_as_ever(made: Station, count: int = 20) -> None:
     """Run scripts one after another; every event arrives, in order and soon."""
     recorder = made.oet.recorder
     recorder.clear()
-    slowest = 0.0
+    took: list[float] = []
     for _ in range(count):
         started = time.monotonic()
         uid = made.oet.run("quick.py")
-        slowest = max(slowest, time.monotonic() - started)
+        took.append(time.monotonic() - started)
         assert recorder.wait_for_end(uid, 20)["state"] == "COMPLETE"
-    assert slowest < 2.0  # on a quiet machine 5 ms
+    assert statistics.median(took) < 1.0, "on a quiet machine 5 ms; a busy one may hold up one or the other"
     sequences = [event["sequence"] for event in recorder.lifecycle()]
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
     assert gapless(made.events())
@@ -113,7 +115,7 @@ def test_200_subscriptions(made):
         for index, proxy in enumerate(proxies):
             ids.append(proxy.subscribe_event("lifecycleEvent", tango.EventType.CHANGE_EVENT, counter(index)))
         wait_until(lambda: len(set(counts)) == 1, 10)  # each has got the current value
-        time.sleep(CONNECTION)
+        until_connected(proxies[-1])
         before = counts[0]
         is_as_quick_as_ever(made, 5)
         wait_until(lambda: counts == [before + 5] * 200, 20, "each subscription has got each event")

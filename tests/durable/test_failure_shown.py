@@ -2,6 +2,7 @@
 
 import pytest
 import tango
+from support.durable import UNHURRIED
 from support.waiting import wait_until
 
 
@@ -31,7 +32,7 @@ def test_a_failure_is_shown_after_a_restart_and_a_start_before_it_is_not(station
 
 @pytest.mark.long
 def test_a_clean_up_that_failed_is_an_alarm_after_a_restart_until_the_next_start(station):
-    durable = station()
+    durable = station(**UNHURRIED)
     uid = durable.oet.armed("cannot_park.py")
     durable.oet.stop(uid)
     durable.wait_for(uid, "STOPPED")

@@ -21,9 +21,10 @@ from typing import Any
 import psutil
 import pytest
 import tango
+from support.connection import until_connected
 from support.durable import Station, gapless, python_with
 from support.tango_server import TERMINAL, Database, subscription_terms
-from support.waiting import CONNECTION, wait_until
+from support.waiting import wait_until
 
 _SCRIPTS = {
     "quick.py": "def main(*args):\n    print('done')\n",
@@ -153,7 +154,7 @@ class Witness:
         except tango.DevFailed as failure:
             terms = subscription_terms(self._proxy, "lifecycleEvent")
             raise AssertionError(f"the server says {terms}") from failure
-        time.sleep(CONNECTION)
+        until_connected(self._proxy)
 
     def _note(self, data: Any) -> None:
         event = json.loads(data.attr_value.value) if not data.err else {}

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,7 @@ def setproctitle(title):
 
 _NAME = "mid-oet/gitscripts/01"
 _numbers = itertools.count(1)
+_FORKED = 0x40  # the kernel's PF_FORKNOEXEC: a process that was forked, and has not become another program since
 
 
 @dataclass
@@ -133,12 +133,7 @@ class GitOet:
 
     def templates(self) -> set[int]:
         """Return the process ids of the templates: the server's and those of environments."""
-        before = self._titled_as_templates()
-        time.sleep(0.2)  # a worker bears the template's title in its first moments
-        return before & self._titled_as_templates()
-
-    def _titled_as_templates(self) -> set[int]:
-        return set(self._processes(lambda process: "oet-template" in " ".join(process.cmdline())))
+        return set(self._processes(_is_template))
 
     def gits(self) -> list[int]:
         """Return the process ids of git and its helpers."""
@@ -154,6 +149,16 @@ class GitOet:
 
     def output(self, uid: int) -> str:
         return str(json.loads(self.oet.proxy.Output(json.dumps({"process_uid": uid})))["text"])
+
+
+def _is_template(process: psutil.Process) -> bool:
+    """Say whether a process is a template: a worker bears the title, too, until it has one of its own."""
+    if "oet-template" not in " ".join(process.cmdline()):
+        return False
+    with contextlib.suppress(OSError):
+        flags = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[6]
+        return not int(flags) & _FORKED
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +199,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     wheels, own = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("own")
     make_wheel(wheels, "shared", "1.0")
     make_wheel(wheels, "shared", "2.0")
-    for version, then in (("98.0", "os._exit(3)"), ("99.0", "time.sleep(60)")):
+    # One for each test: an environment is made once, and bears the name of the commit that it was made for.
+    for version, then in (("97.0", "os._exit(3)"), ("98.0", "os._exit(3)"), ("99.0", "time.sleep(60)")):
         make_wheel(wheels, "setproctitle", version, code=BROKEN.format(then=then))
     make_wheel(wheels, "pydantic", "1.10.0", code="class BaseModel:\n    pass\n")
     make_wheel(wheels, "pydantic", "97.0", code="raise SystemError('made for another Python')\n")

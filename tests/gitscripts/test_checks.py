@@ -102,7 +102,7 @@ class TestAnEnvironment:
 
     @pytest.mark.long
     def test_whose_template_ends_is_told(self, device, repository):
-        repository.add(requirements_txt="setproctitle==98.0\n")
+        repository.add(requirements_txt="setproctitle==97.0\n")
         repository.commit(observe=SCRIPT)
         step, reason = failure(checked(device.oet, repository.script(create_env=True), seconds=60))
         assert step == "environment"

@@ -208,7 +208,12 @@ class TestABuild:
             device.oet.recorder.wait_for_state(uid, "PREP_ENV")
         gate.wait_for_build()
         time.sleep(0.3)  # the other one is waiting, or about to
-        builder = next(uid for uid in (first, second) if builders(device, uid))
+        # Until then git may run for it, and its worker look like one that builds.
+        (builder,) = wait_until(
+            lambda: len(found := [uid for uid in (first, second) if builders(device, uid)]) == 1 and found,
+            20,
+            "one builds",
+        )
         device.oet.stop(builder)
         gate.open()
         other = second if builder == first else first

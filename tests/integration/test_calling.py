@@ -169,8 +169,9 @@ def test_a_signal_of_its_own_between_two_steps_reaches_the_generator(main, scrip
     source = (
         f"import os, signal\n{SAYS}class Alarm(Exception): pass\n"
         "def alarm(*_):\n    raise Alarm\n"
-        "def main():\n    signal.signal(signal.SIGALRM, alarm)\n    signal.setitimer(signal.ITIMER_REAL, 0.05)\n"
-        "    try:\n        while True:\n            yield\n    except Alarm:\n        say('alarm')\n"
+        "def main():\n    signal.signal(signal.SIGALRM, alarm)\n    try:\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0.05)\n        while True:\n            yield\n"
+        "    except Alarm:\n        say('alarm')\n"
     )
     uid = main.running(script(source))
     assert main.wait_for_end(uid).reason == "completed"

@@ -238,8 +238,7 @@ class TestLeavingTheBlock:
         """)
         with leaving_nothing() as seen:
             with start_engine(settings()) as service:
-                running, ready = run(service, path), prepare(service, script(NOTHING))
-                wait_for(service, running, "RUNNING")
+                running, ready = armed(service, path), prepare(service, script(NOTHING))
                 wait_for(service, ready, "READY")
                 (main,) = engine_mains()
                 wait_until(lambda: any("sleep" in name for name in map(_name, descendants_of(main))), 10, "a child")
@@ -252,8 +251,7 @@ class TestLeavingTheBlock:
 
     def test_kills_a_script_that_does_not_end(self, settings, script):
         with start_engine(settings(stop_grace_period=0.3)) as service:
-            uid = run(service, script(DEAF))
-            armed(service, uid)
+            uid = armed(service, script(DEAF))
         (end,) = service.summarise([uid])
         assert end.history.exit["signals_sent"] == ["SIGTERM", "SIGKILL"]
 
@@ -288,6 +286,7 @@ class TestLeavingTheBlock:
             os.waitpid(forked, 0)
 
     @pytest.mark.long
+    @pytest.mark.timeout(300)
     def test_gives_everything_back_a_hundred_times(self, settings, script):
         path = script(NOTHING)
 
@@ -646,16 +645,18 @@ class TestMain:
         assert Held.now().beside(before) == []
 
 
-def armed(service: ScriptExecutionService, uid: int) -> None:
-    """Wait until a script says that it is where the test wants it."""
-    said = threading.Event()
+def armed(service: ScriptExecutionService, path: Path) -> int:
+    """Have `main` of a script called, and wait until the script says that it is where the test wants it."""
+    said: list[int] = []
 
     def listener(msg_src, topic, data, time, payload=b""):
-        if (msg_src, topic) == (uid, "armed"):
-            said.set()
+        if topic == "armed":
+            said.append(msg_src)
 
-    service.bus.subscribe(listener, topics.script.message)
-    assert said.wait(20)
+    service.bus.subscribe(listener, topics.script.message)  # before it can say so
+    uid = run(service, path)
+    wait_until(lambda: uid in said, 20, f"procedure {uid} says that it is armed")
+    return uid
 
 
 def _name(pid: int) -> str:

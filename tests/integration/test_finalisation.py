@@ -182,16 +182,15 @@ def test_what_hangs_when_it_is_dropped_has_a_second(main, script, tmp_path, how)
 
 
 def test_a_stop_meanwhile_is_answered_by_no_handler_of_the_script(main, script, tmp_path):
-    out, meanwhile = tmp_path / "out", tmp_path / "meanwhile"
+    out, meanwhile, told = tmp_path / "out", tmp_path / "meanwhile", tmp_path / "told"
     uid = main.ready(
         script(f"""
-            import signal, sys, time
+            import os, signal, sys
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             class Parks:
-                def __del__(self, open=open, time=time):
+                def __del__(self, open=open, exists=os.path.exists):
                     open({str(meanwhile)!r}, "w").close()
-                    end = time.monotonic() + 0.5
-                    while time.monotonic() < end: pass
+                    while not exists({str(told)!r}): pass  # no longer than needed: it has a second
                     self.file.write("parked")
             parks = Parks()
             parks.file = open({str(out)!r}, "w")
@@ -201,6 +200,8 @@ def test_a_stop_meanwhile_is_answered_by_no_handler_of_the_script(main, script, 
     main.run(uid)
     wait_until(meanwhile.exists, 20, "the end of the script")
     main.stop(uid)
+    main.sync()  # SIGTERM is sent
+    told.touch()
     assert main.wait_for_end(uid).reason == "completed"
     assert out.read_text() == "parked"
 

@@ -185,15 +185,18 @@ HANDLERS = """
         signal.signal(signal.SIGTERM, lambda *args: before(*args))
 
     def status_of(target, method="fork"):
-        process = multiprocessing.get_context(method).Process(target=target)
+        reader, writer = os.pipe()
+        process = multiprocessing.get_context(method).Process(target=target, args=(writer,))
         process.start()
-        time.sleep(0.3)
+        os.read(reader, 1)  # what comes before, while it is being made, no handler of the script's answers
         process.terminate()
         process.join()
         pub.sendMessage("ended", status=process.exitcode)
 
-    def sleep():
-        time.sleep(20)
+    def sleep(writer):
+        os.write(writer, b"!")
+        for _ in range(1000):  # a signal just before one sleep does not cut it short, and is answered behind it
+            time.sleep(0.02)
 
     def main():
         pass
@@ -219,10 +222,11 @@ HANDLERS = """
 
     def interrupt():
         signal.signal(signal.SIGINT, handler)
+        reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            time.sleep(20)
-        time.sleep(0.3)
+            sleep(writer)
+        os.read(reader, 1)
         os.kill(pid, signal.SIGINT)
         pub.sendMessage("ended", status=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 

@@ -141,7 +141,8 @@ class TestACleanUpThatFails:
         assert "was killed" in end.exit["clean_up_error"]
 
     def test_of_a_deadline_is_told_as_well(self, main, script):
-        uid = main.running(script(HEAD + CLEAN_UPS["finally"]), timeouts={"RunTimeout": 0.5})
+        # Long enough for main to get to what it cleans up behind, also where a busy machine holds it up.
+        uid = main.running(script(HEAD + CLEAN_UPS["finally"]), timeouts={"RunTimeout": 3.0})
         end = main.wait_for_end(uid)
         assert main.states(uid)[-1] == FAILED
         assert end.reason.endswith("; its clean-up failed: RuntimeError: park failed: wind")

@@ -83,12 +83,14 @@ def recorder_of(main, other_than=None):
     ids=["by descriptor", "a program", "standard error", "print"],
 )
 def test_the_limit_holds_at_every_moment(main, script, log, source):
-    uid = main.ready(script(source), output=log, max_output=LIMIT)
+    path = script(source)
     with Sampler(log) as sampler:
-        main.run(uid)
-        assert main.wait_for_end(uid, 60).reason == "completed"
+        while sampler.looks <= 10:  # a busy machine may let it have no look before a script has ended
+            log.unlink(missing_ok=True)
+            uid = main.ready(path, output=log, max_output=LIMIT)
+            main.run(uid)
+            assert main.wait_for_end(uid, 60).reason == "completed"
     sampler.look()
-    assert sampler.looks > 10
     assert sampler.most <= LIMIT + SLACK
     assert log.stat().st_size > 1_000_000
 

@@ -365,7 +365,9 @@ class TestADeviceServerThatDoesNotRead:
             def stands() -> int:
                 before = reached.read_text() if reached.exists() else ""
                 time.sleep(0.5)
-                return int(before) if before and reached.read_text() == before else 0
+                # With less than this it is a busy machine that holds it up: what main takes is not full yet.
+                is_paused = before and int(before) > 20 and reached.read_text() == before
+                return int(before) if is_paused else 0
 
             return wait_until(stands, 30, "the flooder to be paused")
 
@@ -376,7 +378,7 @@ class TestADeviceServerThatDoesNotRead:
         flooder, other = main.ready(script(FLOOD)), main.ready(script(NOTHING))
         main.stop_reading()
         main.run(flooder, "main", 3000, str(tmp_path / "reached"))  # 30 MB
-        assert 20 < wait_until_paused() < 1500
+        assert wait_until_paused() < 1500
         main.stop(other)  # main still works: this shows when reading goes on
         wait_until(lambda: procedures_of(main.pid) == [f"{ONE}#{flooder}"], 10, "the end of the other one")
         main.go_on_reading()

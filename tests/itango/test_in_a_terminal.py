@@ -9,6 +9,8 @@ import pytest
 import tango
 from support.waiting import wait_until
 
+from ska_oet_device.client._stack import Stack
+
 from .conftest import Terminal
 
 TICKS = """
@@ -19,21 +21,27 @@ def main():
         print("tick", number)
         time.sleep(0.1)
 """
-LONG = "[[60, 30], [0, 60], [60, 30]]"  # takes the mount some 6 s
 
 
 def state_of(device: tango.DeviceProxy, uid: int) -> str:
     return str(json.loads(device.Summarise([uid]))[0]["state"])
 
 
+@pytest.fixture
+def long(up: Stack) -> str:
+    """Arguments of scan.py: the mount is some 5 s on its way to the first position, and stays there for a minute."""
+    is_there = tango.DeviceProxy(f"tango://{up.tango_host}/sim/mount/1").azimuth > 75
+    return f"[[{0 if is_there else 150}, 30], [60, 60], [60, 30]] dwell=60"
+
+
 @pytest.mark.usefixtures("here")
-def test_a_night_in_a_terminal(terminal: Terminal, device: tango.DeviceProxy) -> None:
+def test_a_night_in_a_terminal(terminal: Terminal, device: tango.DeviceProxy, long: str) -> None:
     with terminal() as shell:
         shell.see(r"In \[1\]:")
         # A script is completed, also behind an assignment.
         shell.type("p = %oet_run sc\t")
         shell.see(r"scan\.py")
-        shell.enter(f" {LONG}")
+        shell.enter(f" {long}")
         shell.see(r"In \[2\]:")
         uid = device.activeProcedureId
         # Its progress is drawn in place; Ctrl-C leaves it running.
@@ -73,7 +81,7 @@ def test_a_night_in_a_terminal(terminal: Terminal, device: tango.DeviceProxy) ->
 def test_a_narrow_terminal_has_one_line_of_progress_that_fits(terminal: Terminal) -> None:
     with terminal(columns=40) as shell:
         shell.see(r"In \[1\]:")
-        shell.enter("%oet_run -w scan.py [[5,60],[0,60]]")
+        shell.enter("%oet_run -w scan.py [[60,60],[0,60]]")  # some 2 s to each: it may take so long to be watched
         line = shell.see(r"\r(procedure \d+  RUNNING  \d+ %  slew[^\r\n]*)").group(1)
         assert len(line) == 39
         shell.see(r"\rprocedure \d+  file://scan.py  COMPLETE")

@@ -13,6 +13,9 @@ from support.durable import PostgreSQL, Station
 from support.waiting import wait_until
 
 from ska_oet_device.client import NoHistory, OetClient, ProcedureFailed
+from ska_oet_device.procedure.domain import ProcedureState
+
+RUNNING = (int(ProcedureState.RUNNING),)
 
 
 @pytest.fixture
@@ -67,6 +70,8 @@ def test_a_wait_goes_on_until_the_history_tells_how_it_has_ended(made, postgresq
     with OetClient(f"tango://{made.database.host}/{made.device}") as client, ThreadPoolExecutor(1) as pool:
         procedure = client.run("waits.py")
         procedure.wait("RUNNING", timeout=20)
+        # What is told is not on record yet where the database takes more than a second for it.
+        wait_until(lambda: RUNNING in postgresql.execute("SELECT state FROM lifecycle"), what="it is on record")
         outcome = pool.submit(procedure.wait)
         postgresql.kill()
         made.kill_main()

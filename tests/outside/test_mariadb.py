@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import tango
 from support.durable import BIND, Station
-from support.mariadb import MariaDatabase
+from support.mariadb import MariaDatabase, why_not
 from support.shell import OetCommand
 from support.tango_server import Oet, Server
 from support.waiting import wait_until
@@ -101,6 +106,7 @@ def _kept_flag(made: Station, mariadb: MariaDatabase) -> list[str]:
     return list(found["waitForQaReady"].get("__value", []))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("how", "said"),
     [
@@ -120,7 +126,7 @@ def test_a_first_start_waits_for_mariadb_behind_a_databaseds_that_answers(made, 
         mariadb.start_databaseds()
     server = Server([made.instance, *BIND, "--wait-for-database"], tmp_path / "first", mariadb.host)
     made.servers.append(server)
-    wait_until(lambda: said in server.log_text() and "the start waits for it" in server.log_text(), 40, "it waits")
+    wait_until(lambda: said in server.log_text() and "the start waits for it" in server.log_text(), 120, "it waits")
     if how == "stopped":
         os.kill(mariadb.server.pid, signal.SIGCONT)
     else:
@@ -139,3 +145,32 @@ def test_a_shell_is_told_that_the_database_fails_and_not_that_a_device_has_refus
     done = OetCommand(mariadb.host)("-d", "mid-oet/told/01", "list")
     says = f"oet: the Tango database {mariadb.host} fails: Failed to query TANGO database (error=Server has gone away)"
     assert (done.status, done.err.strip()[: len(says)]) == (5, says)
+
+
+_STARTS_ONE = """
+from support.mariadb import MariaDbServer
+server = MariaDbServer()
+print(server.pid, server.folder, flush=True)
+input()
+"""
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_a_mariadb_of_the_tests_ends_with_the_process_that_started_it_whatever_ended_that():
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", _STARTS_ONE]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as starter:
+        try:
+            pid, folder = starter.stdout.readline().split(maxsplit=1)
+            mariadbd = psutil.Process(int(pid))
+            assert (mariadbd.name(), mariadbd.username()) == ("mariadbd", "mysql")
+        finally:
+            starter.kill()
+    try:
+        wait_until(lambda: not mariadbd.is_running() or mariadbd.status() == "zombie", 60, "MariaDB has ended")
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            mariadbd.kill()
+        shutil.rmtree(folder.strip())

@@ -46,7 +46,8 @@ def test_processes_find_the_functions_of_the_script(oet: Oet, script: str) -> No
 @pytest.mark.parametrize("script", ["joblib_parallel.py", "dask_cluster.py"])
 def test_processes_of_a_script_are_gone_after_a_stop(oet: Oet, script: str) -> None:
     printed = stop_half_way(oet, script, lambda activity: activity == "computing", numbers=list(range(50)), seconds=0.2)
-    assert "closed" in printed.splitlines()[-1]
+    # joblib may have the last word: it warns of a generator that nobody has read to its end.
+    assert any("closed" in line for line in printed.splitlines()), printed
 
 
 def read_powers(path: Path) -> list[float]:

@@ -161,6 +161,8 @@ def test_a_reader_of_events_as_the_tracer_of_the_harness_has_every_kind_of_every
     """TangoEventTracer subscribes to whatever it is told of; the first event is the value that stands."""
     kinds = (tango.EventType.CHANGE_EVENT, tango.EventType.ARCHIVE_EVENT, tango.EventType.ALARM_EVENT)
     names = list(oet.proxy.get_attribute_list())
+    # Protocol 1 shows what has finished for ten seconds: what is read below is to be what is subscribed to here.
+    wait_until(lambda: not len(oet.proxy.longRunningCommandStatus), 30, "what has finished is not shown any more")
     recorders = [EventRecorder(oet.proxy, tuple(names), kind) for kind in kinds]
     try:
         for recorder in recorders:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from .waiting import wait_until
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
 QUICK = {"StopGracePeriod": 0.5, "LoadTimeout": 20, "InitTimeout": 20}
+UNHURRIED = {"StopGracePeriod": 10}
+"""For a script that must not be killed, however long a busy machine takes to tell it of a stop."""
 
 
 # -- PostgreSQL
@@ -42,33 +44,44 @@ def _programs() -> Path | None:
 class PostgreSQL:
     """A PostgreSQL server with a folder and a port of its own; root runs it as the user postgres."""
 
-    def __init__(self) -> None:
-        """Make the database; skips the test where PostgreSQL is not installed."""
+    def __init__(self, within: Sequence[str] = (), address: str = "127.0.0.1", parent: Path | None = None) -> None:
+        """Make the database; skips the test where PostgreSQL is not installed.
+
+        :param within: what its command line begins with: that of another host, say
+        :param address: where it listens; all who come from there, or from its neighbours, may do everything
+        :param parent: the folder in which it makes its own; all users may enter it
+        """
+        self._within = list(within)
+        self._address = address
         pytest.importorskip("psycopg")
         programs = _programs()
         if programs is None:
             pytest.skip("PostgreSQL is not installed: tests/support/install_postgresql.sh does that")
         self._programs = programs
         # Not pytest's folder: nobody but its owner may enter that.
-        self._folder = Path(tempfile.mkdtemp(prefix="oet-postgresql-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="oet-postgresql-", dir=parent))
         self._folder.chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self.url = f"postgresql://postgres@{address}:{self.port}/postgres"
+        # Its socket is reached from whichever host shares its files.
+        self._own_url = f"postgresql://postgres@/postgres?host={self._folder}&port={self.port}"
         if os.getuid() == 0:
             shutil.chown(self._folder, "postgres", "postgres")
         arguments = ["-D", str(self._folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync"]
         subprocess.run(self._command("initdb", *arguments), check=True, stdout=subprocess.DEVNULL)
+        with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {address}/24 trust\n")
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         # setpriv becomes the program itself, so that its process id is the server's.
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-        return [*user, str(self._programs / program), *arguments]
+        return [*self._within, *user, str(self._programs / program), *arguments]
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         data, port = str(self._folder / "data"), str(self.port)
-        settings = ["-h", "127.0.0.1", "-k", str(self._folder), "-c", "fsync=off", "-c", "max_connections=50"]
+        settings = ["-h", self._address, "-k", str(self._folder), "-c", "fsync=off", "-c", "max_connections=50"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command("postgres", "-D", data, "-p", port, *settings),
@@ -95,9 +108,20 @@ class PostgreSQL:
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         import psycopg  # not needed by those who use the other things of this module
 
-        with psycopg.connect(self.url, connect_timeout=2, autocommit=True) as connection:
+        with psycopg.connect(self._own_url, connect_timeout=2, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def dump(self) -> str:
+        """Return all of it as SQL for `load`."""
+        command = self._command("pg_dump", "--no-owner", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        return subprocess.run([*command, "postgres"], check=True, capture_output=True, text=True).stdout
+
+    def load(self, dump: str) -> None:
+        """Fill an empty database from what `dump` has returned."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", "postgres"]
+        command = self._command("psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", *where)
+        subprocess.run(command, input=dump, check=True, text=True, stdout=subprocess.DEVNULL, cwd=self._folder)
 
     def empty(self) -> None:
         """Delete all tables; a writer of an earlier test that is not done yet must not hold on to them."""

@@ -9,13 +9,13 @@ import enum
 import inspect
 import json
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import tango
 
-from .waiting import CONNECTION, wait_until
+from .connection import until_connected
+from .waiting import wait_until
 
 SPOKEN = (1, 2)
 """The oldest and the newest protocol that these clients know."""
@@ -70,6 +70,7 @@ class _Invocation:
         self._proxy = proxy
         self._caller = threading.current_thread()
         self._submitted = threading.Event()
+        self._is_connected = False
         self._lock = threading.Lock()
         self._ids: list[int] = []
         self._uid = ""
@@ -81,7 +82,8 @@ class _Invocation:
         try:
             for name in two if self.protocol == 2 else one:
                 self._ids.append(self._proxy.subscribe_event(name, tango.EventType.CHANGE_EVENT, self._hear))
-            time.sleep(CONNECTION)  # theirs do not, and may miss QUEUED
+            until_connected(self._proxy)  # theirs do not, and may miss QUEUED
+            self._is_connected = True
             (code,), (self._uid,) = self._proxy.command_inout(command, *arguments)
         except tango.DevFailed:
             self._unsubscribe()
@@ -103,6 +105,8 @@ class _Invocation:
     def _hear(self, event: Any) -> None:
         if event.err:
             self._callback(error=event.errors)
+            return
+        if not self._is_connected:  # of another command
             return
         if threading.current_thread() is not self._caller and not self._submitted.wait(4):
             self._unsubscribe()

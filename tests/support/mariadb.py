@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
+from .hosts import kill_tree
 from .leaks import outlives_the_test
 from .tango_server import Database, free_port
 from .waiting import wait_until
@@ -24,6 +25,8 @@ _DATABASEDS = Path("/usr/lib/tango/DataBaseds")
 _MARIADBD = Path("/usr/sbin/mariadbd")  # which is not in the PATH of every root
 _SCHEMA = Path("/usr/share/dbconfig-common/data/tango-db/install/mysql")
 _ACCOUNT = "CREATE USER tango@localhost IDENTIFIED BY 'tango'; GRANT ALL ON *.* TO tango@localhost; FLUSH PRIVILEGES;"
+_AS_MYSQL = ("setpriv", "--reuid=mysql", "--regid=mysql", "--init-groups", "--pdeathsig=KILL")
+"""It dies with the process of pytest, whatever ends that; a change of the user by mariadbd itself would undo this."""
 _QUICK = ("--innodb-log-file-size=4M", "--skip-name-resolve")  # a test's database need not be there after a power cut
 
 
@@ -34,12 +37,28 @@ def why_not() -> str:
     return "DatabaseDS and MariaDB are not installed, or this is not root: tests/support/install_tangodb.sh"
 
 
+def databaseds(address: str) -> list[str]:
+    """Return the command line of DatabaseDS.
+
+    :param address: ``host:port`` where it listens
+    """
+    return [str(_DATABASEDS), "2", "-ORBendPoint", f"giop:tcp:{address}"]
+
+
 class MariaDbServer:
     """A MariaDB that holds any number of Tango databases; root runs it as the user mysql."""
 
-    def __init__(self) -> None:
-        """Make the tables of MariaDB itself, and start it."""
-        self.folder = Path(tempfile.mkdtemp(prefix="oet-mariadb-"))  # pytest's folder is closed to the user mysql
+    def __init__(self, within: Sequence[str] = (), parent: Path | None = None) -> None:
+        """Make the tables of MariaDB itself, and start it.
+
+        :param within: what its command line begins with: that of another host, say
+        :param parent: the folder in which it makes its own; all users may enter it
+        """
+        self._within = list(within)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="oet-mariadb-", dir=parent)
+        )  # pytest's folder is closed to the user mysql
         self.socket = self.folder / "socket"
         self._names = (f"tango{number}" for number in itertools.count(1))
         # Its own: one that starts removes the temporary tables of all others that have the folder, and they end.
@@ -49,15 +68,20 @@ class MariaDbServer:
             shutil.chown(folder, "mysql", "mysql")
         self._options = [f"--datadir={self.folder / 'data'}", f"--tmpdir={temporary}", *_QUICK]
         install = ["mariadb-install-db", "--no-defaults", "--user=mysql", "--skip-test-db", *self._options]
-        done = subprocess.run(install, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout
-        self.start()
-        self.sql(_ACCOUNT)
+        try:
+            done = subprocess.run(install, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            assert done.returncode == 0, done.stdout
+            self.start()
+            self.sql(_ACCOUNT)
+        except BaseException:
+            self.remove()
+            raise
         # Without the character set DatabaseDS 9 fails at its first statement.
         (self.folder / ".my.cnf").write_text(f"[client]\nsocket={self.socket}\ndefault-character-set=latin1\n")
 
     @property
     def pid(self) -> int:
+        assert self._process is not None, "it was started"
         return self._process.pid
 
     def start(self) -> None:
@@ -65,14 +89,14 @@ class MariaDbServer:
         where = [*self._options, f"--socket={self.socket}", "--skip-networking"]
         with (self.folder / "mariadb.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(_MARIADBD), "--no-defaults", "--user=mysql", *where], stdout=log, stderr=log
+                [*self._within, *_AS_MYSQL, str(_MARIADBD), "--no-defaults", *where], stdout=log, stderr=log
             )
         wait_until(lambda: self.sql("SELECT 1", check=False), 60, "MariaDB answers")
 
     def kill(self) -> None:
         """SIGKILL, as a loss of power would; what it has written stays."""
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            kill_tree(self._process)
 
     def sql(self, text: str, *database: str, check: bool = True) -> bool:
         """Run statements as root; says whether they have succeeded."""
@@ -86,6 +110,11 @@ class MariaDbServer:
         self.sql(f"CREATE DATABASE {name}")
         self.sql(re.sub(r"\btango\.", f"{name}.", _with_sources(_SCHEMA)), name)
         return name
+
+    def account(self, name: str) -> dict[str, str]:
+        """Return the environment by which Tango's programs find their tables, in the Tango database `name`."""
+        account = {"MYSQL_USER": "tango", "MYSQL_PASSWORD": "tango", "MYSQL_HOST": "localhost"}
+        return {**account, "MYSQL_DATABASE": name, "HOME": str(self.folder)}
 
     def remove(self) -> None:
         self.kill()
@@ -139,15 +168,13 @@ class MariaDatabase(Database):
 
     @property
     def account(self) -> dict[str, str]:
-        """The environment by which Tango's programs find their tables."""
-        account = {"MYSQL_USER": "tango", "MYSQL_PASSWORD": "tango", "MYSQL_HOST": "localhost"}
-        return {**account, "MYSQL_DATABASE": self.name, "HOME": str(self.server.folder)}
+        return self.server.account(self.name)
 
     def start_databaseds(self) -> None:
         """Start its DatabaseDS, and do not wait for that."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(_DATABASEDS), "2", "-ORBendPoint", f"giop:tcp:{self.host}"],
+                databaseds(self.host),
                 env={**os.environ, **self.account, "TANGO_HOST": self.host},
                 stdout=log,
                 stderr=log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 
 from ska_oet_device.mptools import SPARE_TITLE, TEMPLATE_TITLE, all_pids, stat_of, title_of
 
@@ -22,6 +23,16 @@ def let_go_on(pid: int) -> None:
     """Undo SIGSTOP; on a busy machine main may have taken the process for one that hangs by then, and killed it."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Have a process stopped (SIGSTOP) meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        let_go_on(pid)
 
 
 def children_of(pid: int) -> list[int]:

@@ -22,8 +22,9 @@ from typing import Any
 import psutil
 import tango
 
+from .connection import until_connected
 from .server_logs import note_log
-from .waiting import CONNECTION, wait_until
+from .waiting import wait_until
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TERMINAL = ("COMPLETE", "STOPPED", "FAILED", "UNKNOWN")
@@ -345,7 +346,7 @@ class EventRecorder:
     def __post_init__(self) -> None:
         for name in self.attributes:
             self._subscribe(name)
-        time.sleep(CONNECTION)
+        until_connected(self.proxy)
         if "lifecycleSequence" in self.attributes:
             self._last_cleared = self.events["lifecycleSequence"][0].value
 

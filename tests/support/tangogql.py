@@ -26,11 +26,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from .waiting import CONNECTION, wait_until
+from .waiting import wait_until
 
 PROGRAMS = Path(__file__).parents[2] / ".venv-taranta" / "bin"
 MISSING = ".venv-taranta is missing: make .venv-taranta/.up-to-date"
 USER = "operator"
+_CONNECTION = 0.2  # seconds in which Tango makes the connection of its subscriptions, which cannot be seen from here
 _SECRET = "an-example-of-a-secret-32-bytes!"
 
 _DESCRIPTIONS = """query ($fullNames: [String]!) {
@@ -344,7 +345,7 @@ class TangoGql:
             wait_until(lambda: not others(), seconds, "events of each attribute")
         except AssertionError as error:
             raise AssertionError(f"{error}; without: {others()}") from None
-        time.sleep(CONNECTION)
+        time.sleep(_CONNECTION)
 
     # -- its end
 

@@ -13,7 +13,8 @@ from support.tango_server import FIRST, SCRIPTS, SECOND, Database, Oet, Server
 _instances = itertools.count(1)
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
-QUICK = {"StopGracePeriod": 0.5, "LoadTimeout": 20, "InitTimeout": 20}
+# A script that ends when it is told to has ended within its grace period also on a busy machine, and is not killed.
+QUICK = {"StopGracePeriod": 3, "LoadTimeout": 20, "InitTimeout": 20}
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,13 @@ def server(shared: tuple[Server, Oet, Oet]) -> Server:
 def oet(shared: tuple[Server, Oet, Oet]) -> Iterator[Oet]:
     """The first device of the shared server: with nothing alive, before and after."""
     yield from _tidied(shared[1])
+
+
+@pytest.fixture
+def impatient(oet: Oet) -> Iterator[Oet]:
+    """The first device, which soon kills what does not end."""
+    with oet.properties(StopGracePeriod=0.5):
+        yield oet
 
 
 @pytest.fixture

@@ -11,6 +11,13 @@ def aborting(oet):
         yield oet
 
 
+@pytest.fixture
+def gate(aborting, tmp_path):
+    """A file: held.py, which tidies up when it is stopped, does not end before it is there."""
+    with aborting.properties(StopGracePeriod=10):
+        yield tmp_path / "go"
+
+
 @pytest.mark.parametrize("wish", [{}, {"run_abort": True}, {"run_abort": None}])
 def test_the_abort_script_follows_a_stop(aborting, wish):
     uid = aborting.running("sleepy.py")
@@ -24,9 +31,11 @@ def test_the_abort_script_follows_a_stop(aborting, wish):
     assert aborting.recorder.wait_for_end(abort)["state"] == "COMPLETE"
 
 
-def test_the_abort_script_is_prepared_while_the_first_is_ended_and_starts_after_it(aborting):
-    uid = aborting.armed("stubborn.py")
+def test_the_abort_script_is_prepared_while_the_first_is_ended_and_starts_after_it(aborting, gate):
+    uid = aborting.armed("held.py", str(gate), fn="tidy")
     abort = aborting.stop(uid)[0]["id"]
+    aborting.recorder.wait_for_state(abort, "READY")
+    gate.touch()
     aborting.recorder.wait_for_end(abort)
     order = [(event["process_uid"], event["state"]) for event in aborting.recorder.lifecycle()]
     assert order.index((abort, "READY")) < order.index((uid, "STOPPED")) < order.index((abort, "RUNNING"))
@@ -52,10 +61,11 @@ def test_no_abort_script_runs_where_none_is_wanted(aborting):
     assert aborting.recorder.lifecycle()[-1]["process_uid"] == uid
 
 
-def test_a_second_stop_gives_no_second_abort(aborting):
-    uid = aborting.armed("stubborn.py")
+def test_a_second_stop_gives_no_second_abort(aborting, gate):
+    uid = aborting.armed("held.py", str(gate), fn="tidy")
     first = aborting.stop(uid)[0]["id"]
     assert [summary["id"] for summary in aborting.stop(uid)] == [first]
+    gate.touch()
     assert aborting.recorder.wait_for_end(uid)["state"] == "STOPPED"
     assert aborting.stop(uid) == []
     assert aborting.recorder.wait_for_end(first)["state"] == "COMPLETE"
@@ -68,11 +78,12 @@ def test_stopping_what_has_ended_runs_no_abort_script(aborting):
     assert aborting.stop(uid, run_abort=True) == []
 
 
-def test_the_abort_script_can_be_stopped_itself_without_another(aborting):
-    uid = aborting.armed("stubborn.py")
+def test_the_abort_script_can_be_stopped_itself_without_another(aborting, gate):
+    uid = aborting.armed("held.py", str(gate), fn="tidy")
     abort = aborting.stop(uid)[0]["id"]
     assert aborting.stop(abort) == []
     assert aborting.recorder.wait_for_end(abort)["state"] == "STOPPED"
+    gate.touch()
     assert aborting.recorder.wait_for_end(uid)["state"] == "STOPPED"
     assert "RUNNING" not in aborting.recorder.states(abort)
 

@@ -150,6 +150,9 @@ def test_rows_are_always_pushed_together(oet):
     oet.recorder.wait_for_end(uid)
     oet.recorder.wait_for("procedureStates", lambda states: states[-1] == "COMPLETE")
     rows = [(name, event) for name, event in list(oet.recorder.arrivals) if name in ROWS]
+    while rows[0][0] != ROWS[0]:  # what stood there was being pushed once more when the test began
+        del rows[0]
+    del rows[len(rows) - len(rows) % 3 :]  # or is now
     assert [name for name, _ in rows] == list(ROWS) * (len(rows) // 3)
     for index in range(0, len(rows), 3):
         assert len({len(event.value) for _, event in rows[index : index + 3]}) == 1
@@ -231,6 +234,8 @@ def _told(recorder, name):
 
 def test_all_kinds_of_events_of_every_attribute_are_the_same(oet):
     assert set(EVERY) == set(oet.proxy.get_attribute_list())
+    # What is shown of a command for 10 s would be there for the first to subscribe, and perhaps not for the last.
+    wait_until(lambda: not oet.proxy.longRunningCommandStatus, what="nothing is shown of commands that have finished")
     recorders = {name: EventRecorder(oet.proxy, EVERY, kind) for name, kind in KINDS.items()}
     try:
         for name in EVERY:

@@ -11,7 +11,7 @@ import tango
 from support.tango_server import is_alive
 from support.waiting import wait_until
 
-QUICKLY = 2.0  # seconds; 10 ms on a quiet machine
+QUICKLY = 2.0  # seconds till the end itself, whose news may be held up on its way to us; 10 ms on a quiet machine
 
 
 def _end_of(oet, uid, seconds=10):
@@ -91,10 +91,10 @@ def test_sys_exit_with_another_status_fails(oet, status, code):
 )
 def test_a_process_that_ends_without_a_word_fails_quickly(oet, function, how, words, code, signum):
     uid = oet.ready("ends.py")
-    began = time.monotonic()
+    began = time.time()
     oet.start(uid, how, fn=function)
     end = oet.recorder.wait_for_end(uid, 10)
-    assert time.monotonic() - began < QUICKLY
+    assert end["time"] - began < QUICKLY
     assert end["state"] == "FAILED"
     assert words in end["reason"]
     assert "RUNNING" in end["reason"]
@@ -118,10 +118,10 @@ def test_a_kill_from_outside_is_a_failure_in_every_state(oet, state):
     script = {"LOADING": "hangs_at_import.py", "INITIALISING": "slow_init.py"}.get(state, "sleepy.py")
     uid = oet.run(script) if state == "RUNNING" else oet.prepare(script)
     oet.recorder.wait_for_state(uid, state)
-    began = time.monotonic()
+    began = time.time()
     os.kill(oet.pid(uid), signal.SIGKILL)
     end = oet.recorder.wait_for_end(uid)
-    assert time.monotonic() - began < QUICKLY
+    assert end["time"] - began < QUICKLY
     assert end["state"] == "FAILED"
     assert end["previous"] == state
     assert "SIGKILL" in end["reason"]
@@ -150,10 +150,8 @@ def test_nothing_that_a_script_started_outlives_it(oet, tmp_path, kind, how):
         wait_until(path.exists, 10, "the script has started its processes")
         oet.stop(uid)
     state, _, history = _end_of(oet, uid)
-    ended = time.monotonic()
     pids = [int(pid) for pid in path.read_text().split()]
-    wait_until(lambda: not any(map(is_alive, pids)), 2, "what the script started is gone")
-    assert time.monotonic() - ended < 0.5
+    wait_until(lambda: not any(map(is_alive, pids)), 0.5, "what the script started is gone")
     assert state == {"return": "COMPLETE", "stop": "STOPPED"}.get(how, "FAILED")
     if kind != "grandchildren":  # those die with their group, unseen
         assert set(history["exit"]["reaped"]) >= set(pids)
@@ -210,10 +208,10 @@ def test_a_script_that_cannot_be_imported_fails(oet, script, reason):
 
 def test_an_import_that_never_returns_fails_at_its_deadline(oet):
     with oet.properties(LoadTimeout=0.5):
-        began = time.monotonic()
+        began = time.time()
         uid = oet.prepare("hangs_at_import.py")
         end = oet.recorder.wait_for_end(uid)
-        assert 0.4 < time.monotonic() - began < 0.5 + QUICKLY
+        assert 0.4 < end["time"] - began < 0.5 + QUICKLY
         assert end["state"] == "FAILED"
         assert end["reason"] == "LOADING took longer than LoadTimeout (0.5 s)"
         assert oet.summary(uid)["history"]["exit"]["signals_sent"] == ["SIGTERM"]
@@ -223,7 +221,7 @@ def test_an_import_that_never_returns_can_be_stopped_before(oet):
     uid = oet.prepare("hangs_at_import.py")
     oet.recorder.wait_for_state(uid, "LOADING")
     oet.stop(uid)
-    assert oet.recorder.wait_for_end(uid, QUICKLY)["state"] == "STOPPED"
+    assert oet.recorder.wait_for_end(uid, 10)["state"] == "STOPPED"  # LoadTimeout is twice that
 
 
 def test_an_init_and_a_run_that_take_too_long_fail_and_name_the_phase(oet):
@@ -238,7 +236,7 @@ def test_an_init_and_a_run_that_take_too_long_fail_and_name_the_phase(oet):
 
 
 def test_a_deadline_does_not_outlive_its_phase(oet):
-    with oet.properties(RunTimeout=0.3, InitTimeout=0.3, LoadTimeout=5):
+    with oet.properties(RunTimeout=2, InitTimeout=2):  # of which the first one needs little, and the other one all
         uid = oet.ready("good.py")
         oet.call(uid, fn="calibrate")
         slow = oet.running("sleepy.py", fn="nap")

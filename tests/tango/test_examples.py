@@ -145,7 +145,7 @@ def test_the_mount_pushes_its_way_and_its_arrival(mount: tango.DeviceProxy) -> N
         mount.subscribe_event(name, tango.EventType.CHANGE_EVENT, heard.append) for name in ("State", "azimuth")
     ]
     try:
-        target = mount.azimuth + (10.0 if mount.azimuth < 0 else -10.0)
+        target = mount.azimuth + (90.0 if mount.azimuth < 0 else -90.0)  # 3 s: nobody is held up for so long
         mount.Slew([target, mount.elevation])
         assert mount.state() == tango.DevState.MOVING
 

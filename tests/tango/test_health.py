@@ -3,14 +3,12 @@
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 from support.databases import make_database
-from support.processes import let_go_on
+from support.processes import stopped
 from support.tango_server import EventRecorder, Oet, program
 from support.waiting import wait_until
 
@@ -84,13 +82,15 @@ def _health(oet: Oet, *arguments: str, host: str = "") -> tuple[int, str, float]
     return done.returncode, done.stdout + done.stderr, time.monotonic() - began
 
 
-@contextlib.contextmanager
-def _stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        let_go_on(pid)
+def _health_in_time(oet: Oet, seconds: float, timeout: str, host: str = "") -> tuple[int, str]:
+    """Run `oet health` until it takes no longer than it may: a busy machine may hold one up, and not three."""
+    took = []
+    for _ in range(3):
+        status, text, last = _health(oet, oet.name, "--timeout", timeout, host=host)
+        took.append(last)
+        if last < seconds:
+            return status, text
+    raise AssertionError(f"each took longer than {seconds:g} s: {took}")
 
 
 def test_the_command_says_ok_in_a_line(oet):
@@ -123,11 +123,10 @@ def test_the_command_names_what_degrades(oet):
 @pytest.mark.parametrize("seconds", ["0.6", "1.5"])
 def test_the_command_answers_in_time_when_the_device_server_is_stopped(own_server, seconds):
     oet = own_server()
-    with _stopped(oet.server.device_server().pid):
-        status, text, took = _health(oet, oet.name, "--timeout", seconds)
+    with stopped(oet.server.device_server().pid):
+        status, text = _health_in_time(oet, float(seconds) + SLOW, seconds)
         assert status == 1
         assert re.match(rf"FAILED {oet.name}: no answer from .* within {seconds} s$", text.strip())
-        assert took < float(seconds) + SLOW
 
 
 @pytest.mark.long
@@ -135,7 +134,7 @@ def test_the_command_waits_for_a_device_server_that_is_started_again_and_tells_w
     oet = own_server()
     assert _health(oet, oet.name, "--timeout", "20")[0] == 0
     crashed = oet.server.device_server()
-    with _stopped(oet.server.pid):  # which would start it again
+    with stopped(oet.server.pid):  # which would start it again
         crashed.kill()
         status, text, _ = _health(oet, oet.name, "--timeout", "5")
         assert status == 1
@@ -158,7 +157,7 @@ def _has_ended(process: subprocess.Popen[str], seconds: float) -> bool:
 
 def test_the_command_says_why_when_main_is_stopped(own_server):
     oet = own_server()
-    with _stopped(oet.server.pid):
+    with stopped(oet.server.pid):
         status, text, _ = _health(oet, oet.name)
         assert (status, text.split()[0]) == (1, "FAILED")
         assert "main process" in text
@@ -167,14 +166,14 @@ def test_the_command_says_why_when_main_is_stopped(own_server):
 def test_the_command_answers_in_time_when_the_database_is_stopped_or_away(oet, tmp_path):
     database = make_database(tmp_path)
     try:
-        with _stopped(database.pid):
-            status, text, took = _health(oet, oet.name, "--timeout", "1", host=database.host)
-            assert (status, took < 1 + SLOW) == (1, True), took
+        with stopped(database.pid):
+            status, text = _health_in_time(oet, 1 + SLOW, "1", database.host)
+            assert status == 1
             assert f"no answer from the Tango database {database.host}" in text
     finally:
         database.stop()
-    status, text, took = _health(oet, oet.name, "--timeout", "2", host=database.host)
-    assert (status, took < 2 + SLOW) == (1, True), took
+    status, text = _health_in_time(oet, 2 + SLOW, "2", database.host)
+    assert status == 1
     assert f"FAILED {oet.name}: Failed to connect to database on host 127.0.0.1 with port" in text
     assert text.count("\n") == 1
 

@@ -7,7 +7,8 @@ import time
 import pytest
 from support.tango_server import filesystem
 
-PROMISED, CAP = 0.2, 1.0  # seconds: of most calls, and of each one on a machine with much else to do
+PROMISED = 0.2  # seconds, of most calls
+CAP = 2.5  # seconds, of each one: a busy machine may hold any of them up, and after 3 s Tango's client gives up
 
 
 def _times_of(calls, repeat=15):

@@ -21,6 +21,7 @@ from support.waiting import wait_until
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
 QUICK = {"StopGracePeriod": 0.5, "LoadTimeout": 20, "InitTimeout": 20}
+HELD_UP = 2.5  # seconds: whoever waits for a device that hangs does so for the 3 s of a client of Tango
 OFF, ERROR, WARN, INFO, DEBUG = 0, 2, 3, 4, 5
 
 LINE = re.compile(
@@ -332,11 +333,11 @@ def test_a_device_target_gets_the_lines_and_no_hanging_one_holds_anything_up(tol
             admin.SetLoggingLevel([[INFO], [oet.name]])
             process.send_signal(signal.SIGSTOP)
             slowest = max(_seconds_of_a_request(oet, 558100 + number) for number in range(300))
-            assert slowest < 0.5
+            assert slowest < HELD_UP
             logged(oet.server, "558399")
             process.kill()
             process.wait()
-            assert max(_seconds_of_a_request(oet, 558500 + number) for number in range(100)) < 0.5
+            assert max(_seconds_of_a_request(oet, 558500 + number) for number in range(100)) < HELD_UP
             logged(oet.server, "558599")
             assert "558001" not in text_of(path)
         finally:

@@ -560,7 +560,8 @@ def test_the_audit_the_summary_and_the_log_say_who_pressed_what(oet, record):
     assert (prepared["process_uid"], prepared["answer"]) == (uid, f"accepted; {record}")
     assert f"pid {client.pid} " in prepared["client"]
     assert (started["process_uid"], started["answer"]) == (uid, "accepted")
-    assert f"request PrepareSelected() from client {prepared['client']}" in oet.server.log_text()
+    line = f"request PrepareSelected() from client {prepared['client']}"
+    wait_until(lambda: line in oet.server.log_text(), 10, "a thread of its own has written the log")
 
 
 @pytest.mark.parametrize("button", ["StopSelected", "StopActive"])

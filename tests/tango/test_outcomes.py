@@ -82,6 +82,7 @@ def test_an_abort_script_does_what_the_clean_up_has_not_done(oet, script):
         wait_for_state(oet, ON)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_clean_up_that_was_killed_is_an_alarm_as_well(oet):
     uid = oet.armed("stubborn.py")
     oet.stop(uid)

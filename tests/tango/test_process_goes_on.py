@@ -87,7 +87,7 @@ def test_the_reason_of_a_kill_names_the_threads_of_an_executor(oet, scratch):
     end = oet.recorder.wait_for_end(uid)
     assert end["state"] == "STOPPED"
     words = (
-        "stopped on request; the process was killed 0.5 s after SIGTERM, waiting for thread 'ThreadPoolExecutor-0_0' in"
+        "stopped on request; the process was killed 3 s after SIGTERM, waiting for thread 'ThreadPoolExecutor-0_0' in"
     )
     assert end["reason"].startswith(words)
 

@@ -191,7 +191,7 @@ def lonely(tmp_path):
     """A server with a database of its own, which can be broken."""
     database = make_database(tmp_path, lasting=True)
     name = "mid-oet/subarray/01"
-    properties = {"ScriptRoots": [SCRIPTS], "StopGracePeriod": 0.5, "MaxProcedures": 3}
+    properties = {"ScriptRoots": [SCRIPTS], "StopGracePeriod": 3, "MaxProcedures": 3}
     database.add_server("lonely", {name: properties})
     server = Server(["lonely", *BIND], tmp_path / "server", database.host)
     try:

@@ -59,10 +59,12 @@ def test_a_run_that_finds_another_running_is_dropped_and_told_of(oet):
     assert sentence not in oet.proxy.Status()
 
 
-def test_a_forced_start_that_finds_another_running_is_dropped(oet):
-    slow = oet.prepare("slow_init.py", 0.3)
+def test_a_forced_start_that_finds_another_running_is_dropped(oet, tmp_path):
+    gate = tmp_path / "go"  # it is not READY before the other one has the turn
+    slow = oet.prepare("held.py", str(gate))
     oet.start(slow, force=True)
     running = oet.running("sleepy.py")
+    gate.touch()
     oet.recorder.wait_for_state(slow, "READY")
     oet.recorder.wait_for("Status", lambda status: f"start of main of procedure {slow} was dropped" in status)
     assert oet.state(slow) == "READY"
@@ -139,9 +141,11 @@ def test_each_start_that_was_dropped_is_an_event_and_in_status(oet):
     assert f"procedure {uids[1]} was dropped" in oet.proxy.Status()
 
 
-def test_starts_that_waited_behind_main_are_told_of_at_the_end(oet):
-    uid = oet.running("sleepy.py", 0.5)
-    oet.start(uid, fn="nap", force=True)
+def test_starts_that_waited_behind_main_are_told_of_at_the_end(oet, tmp_path):
+    gate = tmp_path / "go"  # main does not return before the other start waits for its turn
+    uid = oet.running("held.py", str(gate))
+    oet.start(uid, fn="tidy", force=True)
+    gate.touch()
     end = oet.recorder.wait_for_end(uid)
     assert (end["state"], end["reason"]) == ("COMPLETE", "completed; 1 start that waited for its turn came to nothing")
     assert oet.recorder.states(uid).count("RUNNING") == 1

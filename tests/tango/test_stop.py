@@ -5,8 +5,8 @@ import time
 import pytest
 from support.processes import let_go_on
 
-GRACE = 0.5  # the shared server's StopGracePeriod
-SLACK = 1.0  # 0.1 s on a quiet machine
+GRACE = 0.5  # the StopGracePeriod of `impatient`
+SLACK = 1.0  # 0.1 s on a quiet machine; till the end itself, for the news of it may be held up on its way to us
 
 
 def test_a_sleeping_script_is_stopped_at_once(oet):
@@ -26,13 +26,14 @@ def test_a_script_that_is_stopped_may_tidy_up(oet, tmp_path):
     assert path.read_text() == "tidied"
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("script", ["deaf.py", "stubborn.py"])
 def test_a_script_that_will_not_end_is_killed_after_the_grace_period(oet, script):
     uid = oet.armed(script)
-    began = time.monotonic()
+    began = time.time()
     oet.stop(uid)
     end = oet.recorder.wait_for_end(uid)
-    taken = time.monotonic() - began
+    taken = end["time"] - began
     assert GRACE * 0.9 < taken < GRACE + SLACK
     assert end["state"] == "STOPPED"
     assert "was killed" in end["reason"]
@@ -41,18 +42,21 @@ def test_a_script_that_will_not_end_is_killed_after_the_grace_period(oet, script
     assert how_it_ended["signal"] == 9
 
 
+@pytest.mark.usefixtures("impatient")
 def test_many_deaf_scripts_are_stopped_side_by_side(oet):
     with oet.properties(InitTimeout=60):
         uids = [oet.prepare("hangs_at_import.py") for _ in range(3)]
         stubborn = oet.armed("stubborn.py")
         for uid in uids:
             oet.recorder.wait_for_state(uid, "LOADING")
-        began = time.monotonic()
+        asked = {}
         for uid in [*uids, stubborn]:
+            asked[uid] = time.time()
             oet.stop(uid)
-        for uid in [*uids, stubborn]:
-            assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
-        assert time.monotonic() - began < GRACE + SLACK
+        for uid, began in asked.items():
+            end = oet.recorder.wait_for_end(uid)
+            assert end["state"] == "STOPPED"
+            assert end["time"] - began < GRACE + SLACK
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,7 @@ def test_a_procedure_that_has_no_worker_yet_is_stopped(oet):
     assert oet.ready("good.py") > uids[-1]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_second_stop_is_harmless(oet):
     uid = oet.armed("stubborn.py")
     for _ in range(3):
@@ -118,6 +123,7 @@ def test_stopping_what_has_ended_is_harmless(oet, how):
     assert oet.state(uid) == end["state"] == {"return": "COMPLETE", "raise": "FAILED"}[how]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_start_after_a_stop_is_refused_or_comes_to_nothing(oet):
     uid = oet.running(
         "stubborn.py",
@@ -130,11 +136,12 @@ def test_a_start_after_a_stop_is_refused_or_comes_to_nothing(oet):
     assert oet.recorder.states(uid)[-1] == "STOPPED"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_flooding_script_is_stopped(oet):
     for script in ("flood_pubsub.py", "flood_stdout.py"):
         uid = oet.running(script)
-        began = time.monotonic()
+        began = time.time()
         oet.stop(uid)
         end = oet.recorder.wait_for_end(uid)
         assert end["state"] == "STOPPED"
-        assert time.monotonic() - began < GRACE + SLACK
+        assert end["time"] - began < GRACE + SLACK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import tango
@@ -26,6 +27,13 @@ def oet(device: Oet) -> Iterator[Oet]:
     device.tidy()
     yield device
     device.tidy()
+
+
+@pytest.fixture
+def gate(oet: Oet, tmp_path: Path) -> Iterator[Path]:
+    """A file: held.py, which tidies up when it is stopped, does not end before it is there."""
+    with oet.properties(StopGracePeriod=10):
+        yield tmp_path / "go"
 
 
 def newest_request(oet) -> dict:
@@ -60,10 +68,11 @@ def test_a_stop_means_the_running_one_and_the_audit_names_it(oet, argument):
     wait_until(lambda: said in oet.server.log_text(), 5, "the log names the procedure that was meant")
 
 
-def test_a_stop_means_the_only_one_that_lives_and_a_second_one_does_no_harm(oet):
-    uid = oet.armed("stubborn.py")
+def test_a_stop_means_the_only_one_that_lives_and_a_second_one_does_no_harm(oet, gate):
+    uid = oet.armed("held.py", str(gate), fn="tidy")
     for _ in range(3):
         assert json.loads(oet.proxy.Stop("")) == []
+    gate.touch()
     assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
     assert "no procedure is alive" in refused(oet, "Stop", "")
 
@@ -74,12 +83,13 @@ def test_a_stop_of_one_of_several_that_wait_is_refused_and_they_are_named(oet):
     assert {oet.state(first), oet.state(second)} == {"READY"}
 
 
-def test_a_stop_never_means_an_abort_script(oet, tmp_path):
+def test_a_stop_never_means_an_abort_script(oet, gate):
     with oet.properties(AbortScript="file://sleepy.py"):
-        uid = oet.armed("stubborn.py")
+        uid = oet.armed("held.py", str(gate), fn="tidy")
         (summary,) = json.loads(oet.proxy.Stop(""))
         abort = summary["id"]
         assert [item["id"] for item in json.loads(oet.proxy.Stop(""))] == [abort]
+        gate.touch()
         assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
         oet.recorder.wait_for_state(abort, "RUNNING")
         said = refused(oet, "Stop", "")

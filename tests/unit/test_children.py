@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 
@@ -21,6 +22,7 @@ from ska_oet_device.mptools import (
     send_signal,
     spawn,
     stat_of,
+    take_variable,
     title_of,
     variable_of,
 )
@@ -40,6 +42,25 @@ from ska_oet_device.mptools import _process as process
 def test_an_exit_status_says_how_a_process_ended(status, expected, text):
     assert ExitStatus.from_wait_status(status) == expected
     assert str(expected) == text
+
+
+def test_a_variable_that_is_taken_is_inherited_by_nobody_and_seen_nowhere():
+    code = (
+        "import os; from ska_oet_device.mptools import take_variable; from pathlib import Path; "
+        "print(take_variable('A_SECRET'), take_variable('A_SECRET') == '', "
+        "os.popen('echo $A_SECRET.$NOT_A_SECRET').read().strip(), "
+        "Path('/proc/self/environ').read_bytes().strip(b'\\0').count(b'sesame'), os.environ['NOT_A_SECRET'])"
+    )
+    environment = {"NOT_A_SECRET": "A_SECRET=open", "A_SECRET": "sesame", "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["sesame", "True", ".A_SECRET=open", "0", "A_SECRET=open"]
+
+
+@in_a_child
+def test_a_variable_that_is_not_there_is_empty_and_changes_nothing():
+    before = dict(os.environ)
+    assert take_variable("SKA_OET_NOT_THERE") == ""
+    assert dict(os.environ) == before
 
 
 def child_that(action) -> int:

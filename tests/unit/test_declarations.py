@@ -155,7 +155,7 @@ def test_the_commands_of_the_contract_are_those_of_tango():
 IN_WORDS = {
     "the packaged examples": (EXAMPLES,),
     "from the device's name": 0,
-    "SQLite in StateDirectory": "",
+    "`$OET_HISTORY_URL`, else SQLite in StateDirectory": "",
     "`$STATE_DIRECTORY`, else the user's state folder": "",
     "0: none": 0,
 }

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from support.modelled import Clock, Kernel
 
-from ska_oet_device.procedure.messages import Pong, ServerReady
+from ska_oet_device.procedure.messages import HistoryMigrates, Pong, ServerReady, ServerStarts
 from ska_oet_device.procedure.supervision import DeviceServerKeeper
 
 
@@ -48,3 +48,29 @@ def test_one_that_is_ready_and_then_silent_is_killed(clock, kernel, keeper):
     keeper._handle(ServerReady())
     clock.move(11)
     assert kernel.ill == {keeper._pid: (9,)}
+
+
+def answer_for(clock, keeper, seconds: int) -> None:
+    """Have the device server answer every second of this."""
+    for _ in range(seconds):
+        clock.move(1)
+        keeper._handle(Pong(0))
+
+
+def test_a_start_that_takes_too_long_is_ended_and_one_that_migrates_the_history_is_waited_for(clock, kernel, keeper):
+    keeper._handle(ServerStarts())
+    for _ in range(10):
+        answer_for(clock, keeper, 170)
+        keeper._handle(HistoryMigrates())
+    answer_for(clock, keeper, 170)
+    assert kernel.ill == {}
+    answer_for(clock, keeper, 11)
+    assert kernel.ill == {keeper._pid: (9,)}
+
+
+def test_one_that_serves_may_migrate_a_history_that_has_come_back(clock, kernel, keeper):
+    keeper._handle(ServerStarts())
+    keeper._handle(ServerReady())
+    keeper._handle(HistoryMigrates())
+    answer_for(clock, keeper, 600)
+    assert kernel.ill == {}

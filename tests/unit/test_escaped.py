@@ -51,7 +51,7 @@ def python(code: str) -> list[str]:
 def test_who_was_given_the_run_id_is_killed(begin, run_id):
     marked, other = begin(**{RUN_ID_VARIABLE: run_id}), begin(**{RUN_ID_VARIABLE: str(uuid.uuid4())})
     assert reap_escaped({7: run_id, 8: str(uuid.uuid4())}) == {7: [marked]}
-    assert is_gone(marked)
+    wait_until(lambda: is_gone(marked), what="it ends; on a busy machine its end is not waited for")
     assert not is_gone(other)
 
 
@@ -62,7 +62,7 @@ def test_who_was_given_it_is_killed_though_its_main_thread_has_ended(begin, run_
     wait_until(lambda: stat_of(pid).state == "Z")
     assert not is_gone(pid)
     assert reap_escaped({7: run_id}) == {7: [pid]}
-    assert is_gone(pid)
+    wait_until(lambda: is_gone(pid))
 
 
 def test_who_was_forked_by_a_worker_is_killed(run_id):
@@ -141,7 +141,7 @@ def test_what_descends_from_it_is_killed_though_it_carries_nothing(begin, run_id
         wait_until(lambda: all(variable_of(pid, RUN_ID_VARIABLE) == "" for pid in descendants))
         (reaped,) = reap_escaped({3: run_id}).values()
     assert {marked.pid, *descendants} == set(reaped)
-    assert all(map(is_gone, descendants))
+    wait_until(lambda: all(map(is_gone, descendants)))
     assert not is_gone(stranger)
 
 
@@ -162,7 +162,7 @@ def test_what_is_of_its_session_is_killed_though_their_parent_is_gone(run_id):
     bare, marked = map(int, done.stdout.split())
     wait_until(lambda: variable_of(marked, RUN_ID_VARIABLE))
     assert sorted(reap_escaped({3: run_id})[3]) == sorted([bare, marked])
-    assert is_gone(bare)
+    wait_until(lambda: is_gone(bare))
 
 
 def test_the_process_itself_and_its_ancestors_are_spared(run_id):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from support.owners import main_process
 
 from ska_oet_device.errors import HistoryError, TooLargeError
@@ -265,7 +266,8 @@ def test_procedures_of_an_earlier_version_are_found_like_new_ones(kept):
     """It had no table by which procedures are looked for."""
     engine = kept.history._writer.engine
     with engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE lookup")
+        for table in ("lookup", "schema_version"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
     engine.dispose()
     kept.history.introduce()
     for asked, found in QUESTIONS:
@@ -285,6 +287,30 @@ def test_what_is_looked_for_by_time_or_run_is_read_from_an_index(tmp_path: Path,
                 f"EXPLAIN QUERY PLAN SELECT min(id + 0), max(id + 0) FROM lookup WHERE device = 'x' AND {condition}"
             ).all()
         assert re.search(r"USING (COVERING )?INDEX lookup_(created|run) ", str(told))
+    finally:
+        store.close()
+
+
+def test_what_is_unfinished_or_old_is_read_from_an_index(tmp_path: Path):
+    store = HistoryStore(main_process())
+    try:
+        history, _ = store.open(DEVICE, "", tmp_path)
+        assert isinstance(history, SqlHistory)
+        told: list[str] = []
+
+        def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if statement.startswith(("SELECT procedure.", "SELECT request.")):
+                rows = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+                told.append(rows[0][-1])
+
+        event.listen(history._writer.engine, "before_cursor_execute", explain)
+        history.unfinished()
+        history.add_request("Stop", "c", None, 1, time.time(), "accepted")
+        history.forget_before(time.time() - 1000)
+        assert history.wait(10)
+        for index, what in (("state", "device=? AND state=?"), ("age", "device=? AND changed")):
+            assert [each for each in told if f"procedure_{index} ({what}" in each], told
+        assert [each for each in told if "request_age (device=? AND time" in each], told
     finally:
         store.close()
 

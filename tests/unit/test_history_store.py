@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from support.durable import PostgreSQL, SmallDisk
 from support.owners import elsewhere, main_process
@@ -30,8 +31,10 @@ from ska_oet_device.procedure.history import (
     StoredCall,
     StoredProcedure,
     _device_row,
+    _forget,
     _open,
     _reader,
+    _schema,
     _store,
     _writer,
 )
@@ -325,6 +328,51 @@ class TestRetention:
         assert again.procedures([young])[young].calls
         assert other.procedures([1])[1].requests, "another device's history is left alone"
 
+    def test_that_has_more_to_do_is_left_to_the_next_server_when_this_one_ends(self, histories, monkeypatch):
+        monkeypatch.setattr(_forget, "_PROCEDURES_AT_ONCE", 1)
+        history = histories.open()
+        uids = [create(history, T) for _ in range(50)]
+        for uid in uids:
+            enter(history, uid, S.CREATING, S.FAILED, T + 1.0)
+        enter(history, create(history, T), S.CREATING, S.FAILED, T + 200.0)
+        assert history.wait(20)
+        may_go_on = threading.Event()
+        history._writer.submit(lambda connection: may_go_on.wait(20))
+        history.forget_before(T + 100.0)
+        history.close()
+        may_go_on.set()
+        history._writer.close(20.0)
+        assert not history._writer._thread.is_alive()
+
+        again = histories.open()
+        assert len(again.procedures(uids)) > 40
+        again.forget_before(T + 100.0)
+        wait_until(lambda: again.wait(10) and not again.procedures(uids), 30, "the next server forgets the rest")
+
+    def test_many_go_in_parts_between_which_others_are_written(self, histories, monkeypatch):
+        monkeypatch.setattr(_forget, "_PROCEDURES_AT_ONCE", 3)
+        monkeypatch.setattr(_forget, "_REQUESTS_AT_ONCE", 7)
+        history = histories.open()
+        for _ in range(10):
+            enter(history, create(history, T), S.CREATING, S.FAILED, T + 1.0)
+        enter(history, create(history, T), S.CREATING, S.FAILED, T + 200.0)
+        for number in range(20):
+            history.add_request("Prepare", "c", None, number, T + 1.0, "accepted")
+        assert history.wait(10)
+        left: list[int] = []
+
+        def count(batch: Any) -> None:
+            batch.flush()
+            left.append(len(batch.connection.execute(select(_schema.procedure.c.id)).all()))
+            if left[-1] > 1:
+                history._writer.submit(count)
+
+        history.forget_before(T + 100.0)
+        history._writer.submit(count)
+        wait_until(lambda: left and left[-1] == 1 and not history.requests_before(0, 100), 20, "all are forgotten")
+        assert set(left) >= {8, 5, 2}
+        assert [event.process_uid for event in histories.open().events_after(0, 100)] == [11, 11]
+
     def test_numbers_go_on_though_all_procedures_were_forgotten(self, histories):
         history = histories.open()
         uid = create(history, T)
@@ -453,15 +501,21 @@ class TestPostgreSQLThatFails:
     def test_a_table_that_somebody_has_locked_holds_no_reader_up(self, history, postgresql, monkeypatch):
         import psycopg
 
+        def refusal() -> str:
+            with pytest.raises(HistoryError) as refused:
+                history.procedures([1])
+            return str(refused.value)
+
         monkeypatch.setattr(_reader, "_PATIENCE", 1.0)
         with psycopg.connect(postgresql.url) as somebody:
             somebody.execute("LOCK TABLE procedure IN ACCESS EXCLUSIVE MODE")
-            with pytest.raises(HistoryError, match="the database has not answered for 1 s"):
-                history.procedures([1])
+            assert "the database has not answered for 1 s" in refusal()
+            # As soon as a query has begun: on a busy machine the first one may have been given up before that.
+            wait_until(lambda: "the database does not answer" in refusal(), what="nobody waits any more")
+            monkeypatch.setattr(_reader, "_PATIENCE", 60.0)
             began = time.monotonic()
-            with pytest.raises(HistoryError, match="the database does not answer"):
-                history.procedures([1])
-            assert time.monotonic() - began < 0.5
+            assert "the database does not answer" in refusal()
+            assert time.monotonic() - began < 20
         wait_until(lambda: self._finds(history, 1), 20, "it can be read again")
 
     def test_what_the_database_refuses_to_read_is_told(self, history, postgresql):
@@ -622,7 +676,10 @@ class TestOwner:
         assert first.wait(10)
         assert self.of(histories, main_process("second", lives=True)).previous == elsewhere()
 
-    def test_of_another_host_that_gives_a_sign_of_life_is_not_robbed(self, histories):
+    def test_of_another_host_that_gives_a_sign_of_life_is_not_robbed(self, histories, monkeypatch):
+        monkeypatch.setattr(
+            _device_row, "_SILENCE", 60.0
+        )  # the first sign is enough, and may be late on a busy machine
         first = self.of(histories, elsewhere())
         done = threading.Event()
 
@@ -683,7 +740,8 @@ class TestEarlierVersion:
         former.add_request("Prepare", "c", None, uid, 1.0, "accepted")
         assert former.wait(10)
         engine = former._writer.engine
-        with engine.begin() as connection:  # it had no owners
+        with engine.begin() as connection:  # it had no owners, and no schema that is told
+            connection.exec_driver_sql("DROP TABLE schema_version")
             for column in ("owner", "owner_is", "seen"):
                 connection.exec_driver_sql(f"ALTER TABLE device DROP COLUMN {column}")
         engine.dispose()
@@ -705,6 +763,15 @@ class TestUrls:
         monkeypatch.setattr(_open, "_DATABASE_START", 0.1)
         history, _ = new_store(main_process()).open(DEVICE, url, tmp_path)
         assert "cannot be opened" in history.problem or "unable to open" in history.problem
+
+    @pytest.mark.parametrize(
+        "url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&cache=shared&uri=true"]
+    )
+    def test_one_of_a_database_in_memory_is_said_and_ids_are_given_all_the_same(self, url, tmp_path):
+        history, _ = new_store(main_process()).open(DEVICE, url, tmp_path)
+        assert "names no file" in history.problem
+        assert "is kept in memory only" in history.problem
+        assert create(history) + 1 == create(history)
 
 
 class TestSqliteFile:

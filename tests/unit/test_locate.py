@@ -291,9 +291,10 @@ class TestReadScript:
         flipper = subprocess.Popen(arguments, stdout=subprocess.PIPE)  # a thread would hardly ever come in between
         assert flipper.stdout is not None
         flipper.stdout.readline()
-        read, refused = set(), 0
+        read, refused, looks, deadline = set(), 0, 0, time.monotonic() + 20
         try:
-            for _ in range(1500):
+            while looks < 1500 or (not refused and time.monotonic() < deadline):  # the flipper may be held up as well
+                looks += 1
                 try:
                     read.add(read_script(str(inside)))
                 except ScriptMovedError:

@@ -226,8 +226,9 @@ def test_a_socket_whose_peer_does_not_read_is_not_waited_for():
 def test_two_processes_that_write_to_one_pipe_do_not_mix_their_lines():
     program = (
         "import logging, sys\n"
-        "from ska_oet_device.logs import configure_server_logging\n"
-        "configure_server_logging([], threaded=True)\n"
+        "from ska_oet_device import logs\n"
+        "logs._PATIENCE = logs._LAST_WORDS = 60.0\n"  # the reader may be held up: it does read
+        "logs.configure_server_logging([], threaded=True)\n"
         "log = logging.getLogger('ska_oet_device.a')\n"
         "for number in range(500): log.info('%s', sys.argv[1] * 1900)\n"
         "logging.shutdown()\n"
@@ -245,8 +246,9 @@ def test_two_processes_that_write_to_one_pipe_do_not_mix_their_lines():
 def test_the_thread_that_writes_is_waited_for_at_the_end(tmp_path):
     program = (
         "import logging\n"
-        "from ska_oet_device.logs import configure_server_logging\n"
-        "configure_server_logging([], threaded=True)\n"
+        "from ska_oet_device import logs\n"
+        "logs._PATIENCE = logs._LAST_WORDS = 60.0\n"  # the reader may be held up: it does read
+        "logs.configure_server_logging([], threaded=True)\n"
         "for number in range(1000): logging.getLogger('ska_oet_device.a').info('%d', number)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)

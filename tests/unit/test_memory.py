@@ -21,6 +21,7 @@ class Kept:
 
     def __init__(self, **kept: list[str]) -> None:
         self.kept = dict(kept)
+        self.asked: list[tuple[str, list[str]]] = []
         self.puts: list[tuple[str, list[str]]] = []
         self.fails = False
         self.goes_on = threading.Event()
@@ -36,6 +37,7 @@ class Kept:
         return {name: self.kept[name] for name in names if name in self.kept}
 
     def put(self, device: str, name: str, pieces: Sequence[str]) -> None:
+        self.asked.append((name, list(pieces)))
         self._answer()
         self.puts.append((name, list(pieces)))
         self.kept[name] = [*pieces, *self.kept.get(name, [])[len(pieces) :]]  # as DatabaseDS does
@@ -65,6 +67,7 @@ def test_what_was_written_meanwhile_goes_before_what_is_kept():
     memory = memory_of(kept)
     memory.keep("one", "new")
     assert memory.take() == {"two": "old"}
+    memory.wait(10)
     assert kept.kept["one"] == ["new"]
 
 
@@ -75,6 +78,7 @@ def test_a_database_that_fails_is_asked_again_and_gets_the_newest_value_alone(ca
     assert memory.take() == {}
     for text in ("first", "second", "third"):
         memory.keep("one", text)
+    wait_until(lambda: ("one", ["third"]) in kept.asked, what="nobody is about to ask for an earlier one")
     kept.fails = False
     memory.wait(10)
     assert kept.puts == [("one", ["third"])]
@@ -156,7 +160,7 @@ def test_what_the_database_has_not_taken_is_set_aside_and_the_next_server_takes_
     memory = Memory("a/b/c", ["one", "two"], kept, aside=aside)
     memory.keep("one", "first")
     memory.keep("one", "new")
-    wait_until(lambda: json.loads(aside.read_text()) == {"one": "new"}, 20, "it is set aside")
+    wait_until(lambda: aside.exists() and json.loads(aside.read_text()) == {"one": "new"}, 20, "it is set aside")
     other = Kept(one=["old"], two=["kept"])
     second = Memory("a/b/c", ["one", "two"], other, aside=aside)
     assert second.take() == {"one": "new", "two": "kept"}

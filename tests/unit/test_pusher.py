@@ -23,6 +23,7 @@ from ska_oet_device.procedure.application._lrc_tracker import CommandTracker
 from ska_oet_device.procedure.domain import FileSystemScript, ProcedureState
 from ska_oet_device.procedure.history import LifecycleEvent
 from ska_oet_device.procedure.link import MainStatus
+from ska_oet_device.procedure.ui import _quiet
 from ska_oet_device.procedure.ui._device_events import Listeners
 from ska_oet_device.procedure.ui._pusher import EventPusher
 from ska_oet_device.procedure.ui._status import DeviceStatus, Standing
@@ -98,7 +99,10 @@ def _changes(count: int) -> list[Change]:
     return changes
 
 
-def test_of_several_changes_that_wait_all_lifecycle_events_go_first_and_the_newest_lists_last(pusher, device):
+def test_of_several_changes_that_wait_all_lifecycle_events_go_first_and_the_newest_lists_last(
+    pusher, device, monkeypatch
+):
+    monkeypatch.setattr(_quiet, "_LONGEST_WAIT", 3600.0)  # a busy machine may take longer for five steps than it is
     for change in _changes(5):
         pusher.put_change(change)
     while not (device.values("procedures") and device.values("procedureStates")):
@@ -126,6 +130,21 @@ def test_of_many_who_ask_for_a_refresh_one_is_enough(pusher):
     pusher._step()
     pusher.refresh()
     assert pusher._items.qsize() == 1
+
+
+def test_who_hears_of_another_health_reads_in_status_why(pusher, device, monkeypatch):
+    read: dict[str, str] = {}
+    push = device.push_change_event
+
+    def push_and_read(name: str, *more: Any) -> None:
+        read[name] = device.get_status()
+        push(name, *more)
+
+    monkeypatch.setattr(device, "push_change_event", push_and_read)
+    pusher._status.store_problem = "The store cannot be read."
+    pusher.refresh()
+    pusher._step()
+    assert ["The store cannot be read." in read[name] for name in ("healthState", "healthInfo")] == [True, True]
 
 
 @pytest.mark.parametrize("name", ["lifecycleEvent", "State", "Status", "activeProcedureState", "waitForQaReady"])

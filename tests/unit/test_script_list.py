@@ -125,6 +125,7 @@ def test_a_root_that_hangs_keeps_nobody_from_the_others_and_what_was_known_of_it
         scripts.look_again(roots)
         assert time.monotonic() - began < 5
         wait_until(lambda: not scripts._folders[str(root)].is_looked_at, 10, "the other one was looked at")
+        wait_until(lambda: str(hangs) in looks, 10, "the first look hangs")
     assert names(scripts) == ["a.py", "b.py", "known.py"]
     assert looks.count(str(hangs)) == 1, "one thread hangs, and no more"
     scripts.look_again([str(root)])

@@ -38,6 +38,7 @@ from ska_oet_device.procedure.application import (
     Snapshot,
     StartProcessCommand,
     StopProcessCommand,
+    _finder,
     _procedure,
 )
 from ska_oet_device.procedure.domain import (
@@ -1051,13 +1052,16 @@ class Hanging:
 
 @pytest.fixture
 def hanging(monkeypatch):
+    monkeypatch.setattr(_finder, "_PATIENCE", 0.5)
     hanging = Hanging(monkeypatch)
     yield hanging
     hanging.answers.set()
     wait_until(lambda: not any(thread.name == "finder" for thread in threading.enumerate()), 20, "the search has ended")
 
 
-def test_while_the_file_system_hangs_requests_are_refused_and_one_thread_waits_for_it(service, link, hanging):
+def test_while_the_file_system_hangs_requests_are_refused_and_one_thread_waits_for_it(
+    service, link, hanging, monkeypatch
+):
     for _ in range(30):
         with pytest.raises(ScriptNotFoundError, match="the file system has not answered"):
             service.prepare(HELLO)
@@ -1065,6 +1069,7 @@ def test_while_the_file_system_hangs_requests_are_refused_and_one_thread_waits_f
     assert link.asked == []
     hanging.answers.set()
     wait_until(lambda: not any(thread.name == "finder" for thread in threading.enumerate()), 20, "it answers")
+    monkeypatch.setattr(_finder, "_PATIENCE", 60.0)
     assert service.prepare(HELLO).id == 1
 
 
@@ -1186,6 +1191,13 @@ class HangingFolder:
 
         monkeypatch.setattr("ska_oet_device.procedure.domain._locate.os.path.realpath", realpath)
 
+    def refuses(self, service: ScriptExecutionService, command: PrepareProcessCommand) -> None:
+        """Ask for a script that is in it; nobody is impatient with the others."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_finder, "_PATIENCE", 0.5)
+            with pytest.raises(ScriptNotFoundError, match="has not answered"):
+                service.prepare(command)
+
 
 class TestAFileSystemThatHangs:
     @pytest.fixture
@@ -1201,8 +1213,7 @@ class TestAFileSystemThatHangs:
 
     def test_leaves_the_scripts_of_others_alone(self, service, link, nfs):
         for _ in range(2):
-            with pytest.raises(ScriptNotFoundError, match="has not answered"):
-                service.prepare(nfs.command)
+            nfs.refuses(service, nfs.command)
         assert nfs.asked == 1
         assert service.prepare(nfs.local).id == 1
 
@@ -1211,8 +1222,7 @@ class TestAFileSystemThatHangs:
         pid = service.run(nfs.local, "main", NONE).id
         link.enter(pid, *TO_READY)
         link.enter(pid, S.RUNNING, fn_name="main")
-        with pytest.raises(ScriptNotFoundError):
-            service.prepare(nfs.command)
+        nfs.refuses(service, nfs.command)
         (abort,) = service.stop(StopProcessCommand(pid))
         assert ("run", abort.id, "main", True, pid) in link.asked
 
@@ -1228,17 +1238,19 @@ class TestAFileSystemThatHangs:
     def test_has_few_threads_wait_for_it(self, service, link, nfs):
         folder = nfs.command.script.script_uri.rpartition("/")[0]
         for number in range(10):
-            with pytest.raises(ScriptNotFoundError, match="has not answered"):
-                service.prepare(PrepareProcessCommand(FileSystemScript(f"{folder}/{number}.py"), NONE))
+            nfs.refuses(service, PrepareProcessCommand(FileSystemScript(f"{folder}/{number}.py"), NONE))
         assert nfs.asked <= 4
 
-    def test_with_the_abort_script_on_it_is_an_alarm_and_a_stop_that_is_done_first(self, service, link, nfs):
+    def test_with_the_abort_script_on_it_is_an_alarm_and_a_stop_that_is_done_first(
+        self, service, link, nfs, monkeypatch
+    ):
         service.abort_script = nfs.command.script
         pid = service.run(nfs.local, "main", NONE).id
         link.enter(pid, *TO_READY)
         link.enter(pid, S.RUNNING, fn_name="main")
         other = service.prepare(nfs.local).id
         link.enter(other, *TO_READY)
+        monkeypatch.setattr(_finder, "_PATIENCE", 0.5)
         client = threading.Thread(target=service.stop, args=(StopProcessCommand(pid),))
         client.start()
         wait_until(lambda: nfs.asked, 20, "the abort script is looked for")

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from support.tango_server import program
 
+from ska_oet_device.config import HISTORY_URL_VARIABLE
 from ska_oet_device.database_wait import OPTION, VARIABLE
 
 
@@ -23,6 +24,8 @@ def test_help_names_what_is_ours_and_starts_nothing(arguments: list[str]) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: OetDevice INSTANCE")
     assert {
-        word for word in (OPTION, VARIABLE, "TANGO_HOST", "ORBendPoint", "STATE_DIRECTORY") if word not in done.stdout
+        word
+        for word in (OPTION, VARIABLE, "TANGO_HOST", "ORBendPoint", "STATE_DIRECTORY", HISTORY_URL_VARIABLE)
+        if word not in done.stdout
     } == set()
     assert "is started" not in done.stdout

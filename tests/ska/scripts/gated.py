@@ -25,6 +25,15 @@ def main(ending="returns"):
         raise ValueError("no such receiver")
 
 
+def parks():
+    """Is stopped, and takes its time to clean up."""
+    try:
+        report_progress(12.7, "half-way")
+        _wait(gates / "go")
+    finally:
+        _wait(gates / "parked")
+
+
 def step(name="step"):
     """A function that is not main."""
     _wait(gates / name)
