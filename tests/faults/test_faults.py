@@ -26,6 +26,8 @@ from support.durable import Station, gapless, python_with
 from support.tango_server import TERMINAL, Database, subscription_terms
 from support.waiting import wait_until
 
+from ska_oet_device.client._publisher import forget_former
+
 _SCRIPTS = {
     "quick.py": "def main(*args):\n    print('done')\n",
     "fails.py": "def main(*args):\n    raise ValueError('as it should')\n",
@@ -150,6 +152,7 @@ class Witness:
         self.told: list[dict[str, Any]] = []
         self._proxy = tango.DeviceProxy(url)
         try:
+            forget_former(self._proxy, "lifecycleEvent")
             self._id = self._proxy.subscribe_event("lifecycleEvent", tango.EventType.CHANGE_EVENT, self._note)
         except tango.DevFailed as failure:
             terms = subscription_terms(self._proxy, "lifecycleEvent")

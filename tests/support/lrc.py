@@ -14,6 +14,8 @@ from typing import Any
 
 import tango
 
+from ska_oet_device.client._publisher import forget_former
+
 from .connection import until_connected
 from .waiting import wait_until
 
@@ -80,6 +82,7 @@ class _Invocation:
         two = ("_lrcEvent",)
         one = ("longRunningCommandStatus", "longRunningCommandProgress", "longRunningCommandResult")
         try:
+            forget_former(self._proxy, "State")
             for name in two if self.protocol == 2 else one:
                 self._ids.append(self._proxy.subscribe_event(name, tango.EventType.CHANGE_EVENT, self._hear))
             until_connected(self._proxy)  # theirs do not, and may miss QUEUED

@@ -22,6 +22,8 @@ from typing import Any
 import psutil
 import tango
 
+from ska_oet_device.client._publisher import forget_former
+
 from .connection import until_connected
 from .server_logs import note_log
 from .waiting import wait_until
@@ -378,6 +380,8 @@ class EventRecorder:
 
         def subscribed() -> list[int]:
             try:
+                if not self._ids:
+                    forget_former(self.proxy, name)
                 return [self.proxy.subscribe_event(name, self.event_type, note)]
             except tango.DevFailed as failure:
                 # A server that is starting answers for its devices a moment before it takes subscriptions.

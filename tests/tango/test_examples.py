@@ -12,6 +12,7 @@ import tango
 from support.waiting import wait_until
 
 from ska_oet_device.client._interrupts import Interrupts
+from ska_oet_device.client._publisher import forget_former
 from ska_oet_device.client._stack import Stack
 from ska_oet_device.examples import scan
 
@@ -31,6 +32,7 @@ def device(stack: Stack) -> tango.DeviceProxy:
 def mount(stack: Stack) -> tango.DeviceProxy:
     proxy = tango.DeviceProxy(stack.mount)
     proxy.Halt()
+    forget_former(proxy, "State")
     return proxy
 
 

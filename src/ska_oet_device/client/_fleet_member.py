@@ -11,6 +11,7 @@ from typing import Any, Final
 import tango
 
 from . import _gate
+from ._publisher import forget_former
 from ._report import DeviceReport, Found
 
 _FOLLOWED: Final = ("State", "activeProcedureState", "activeProgress", "activeActivity", "healthInfo")
@@ -68,6 +69,7 @@ def subscribed(found: Found, generation: int, put: Callable[[Any], None]) -> Sub
     with tango.EnsureOmniThread():
         try:
             with _gate.call():
+                forget_former(found.proxy, _FOLLOWED[0])
                 for name in _FOLLOWED:
                     subscriptions.append(_subscribe(found.proxy, device, generation, name, put))
         except tango.DevFailed:

@@ -11,6 +11,7 @@ from typing import Any
 
 import tango
 
+from ._publisher import forget_former
 from ._vigil import Vigil, endpoint_of
 
 _LOG = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Subscriptions:
         self._refused: set[str] = set()
         self._vigil: Vigil | None = None
         try:
+            forget_former(proxy, LIFECYCLE[0])
             for name in LIFECYCLE:
                 self._subscribe(name)
             self._begin_vigil()
