@@ -19,7 +19,8 @@ import tango
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.tango_server import Database, Server, free_port, program  # noqa: E402 - found only now
+from support.ports import free_port  # noqa: E402 - found only now
+from support.tango_server import Database, Server, program  # noqa: E402 - found only now
 from support.waiting import wait_until  # noqa: E402
 
 __all__ = [

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from support.databases import make_database
+from support.ports import free_port
 from support.processes import stopped
 from support.shell import OetCommand
-from support.tango_server import SCRIPTS, Database, Oet, Server, free_port
+from support.tango_server import SCRIPTS, Database, Oet, Server
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import tango
 from support.connection import until_connected
-from support.tango_server import SCRIPTS, Database, Server, free_port
+from support.ports import free_port
+from support.tango_server import SCRIPTS, Database, Server
 from support.waiting import wait_until
 
 from ska_oet_device.client import FleetFeed, OetClient

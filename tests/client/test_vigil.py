@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import tango
-from support.tango_server import SCRIPTS, Server, free_port
+from support.ports import free_port
+from support.tango_server import SCRIPTS, Server
 from support.waiting import wait_until
 
 from ska_oet_device.client import OetClient

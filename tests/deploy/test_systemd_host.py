@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import tango
 from support.leaks import outlives_the_test
+from support.ports import free_port
 from support.systemd_host import USER, SystemdHost, systemd_host
-from support.tango_server import Database, free_port, is_alive
+from support.tango_server import Database, is_alive
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from .durable import QUICK
-from .tango_server import FIRST, Oet, Server, free_port, program
+from .ports import free_port
+from .tango_server import FIRST, Oet, Server, program
 
 
 class Bare:

@@ -20,7 +20,8 @@ import pytest
 import tango
 
 from .leaks import outlives_the_test
-from .tango_server import Database, Oet, Server, free_port, is_alive
+from .ports import free_port
+from .tango_server import Database, Oet, Server, is_alive
 from .waiting import wait_until
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import tango
 
-from .tango_server import Server, free_port
+from .ports import free_port
+from .tango_server import Server
 from .waiting import wait_until
 
 COMMIT = "c187c4a"

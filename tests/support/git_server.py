@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from .ports import free_port
 from .waiting import wait_until
 
 _ENVIRONMENT = {
@@ -234,8 +235,7 @@ class _GitHandler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def git_daemon(top: Path) -> Iterator[str]:
     """Serve a folder of repositories by git's own protocol; yields the URL that they are below."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     daemon = subprocess.Popen(
         [exec_path() / "git-daemon", "--reuseaddr", "--export-all", f"--base-path={top}", "--informative-errors",
          "--listen=127.0.0.1", f"--port={port}"],

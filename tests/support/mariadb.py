@@ -18,7 +18,8 @@ import pytest
 
 from .hosts import kill_tree
 from .leaks import outlives_the_test
-from .tango_server import Database, free_port
+from .ports import free_port
+from .tango_server import Database
 from .waiting import wait_until
 
 _DATABASEDS = Path("/usr/lib/tango/DataBaseds")

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import tango
 from support.hanging import hanging
-from support.tango_server import SCRIPTS, EventRecorder, Oet, Server, free_port, reason_of, serving
+from support.ports import free_port
+from support.tango_server import SCRIPTS, EventRecorder, Oet, Server, reason_of, serving
 from support.waiting import wait_until
 
 from ska_oet_device.procedure.ui._operator_texts import HEAD

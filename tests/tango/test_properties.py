@@ -9,7 +9,8 @@ import signal
 import pytest
 import tango
 from support.databases import make_database
-from support.tango_server import SCRIPTS, Oet, Server, free_port
+from support.ports import free_port
+from support.tango_server import SCRIPTS, Oet, Server
 from support.waiting import wait_until
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]

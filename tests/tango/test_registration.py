@@ -8,7 +8,8 @@ import struct
 import pytest
 import tango
 from support.databases import make_database
-from support.tango_server import SCRIPTS, Server, free_port, reason_of, serving_registered
+from support.ports import free_port
+from support.tango_server import SCRIPTS, Server, reason_of, serving_registered
 from support.waiting import wait_until
 
 from ska_oet_device.giop import reference_of

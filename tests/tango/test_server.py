@@ -4,12 +4,12 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 
 import pytest
 import tango
+from support.ports import free_port
 from support.tango_server import SCRIPTS, Oet, Server, is_alive
 from support.waiting import wait_until
 
@@ -111,9 +111,7 @@ def test_python_dash_m_is_the_same_program(own_server):
 
 
 def test_it_runs_without_a_database(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     arguments = ["nodb", "-nodb", "-dlist", "mid-oet/subarray/01", "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
     server = Server(arguments, tmp_path, None)
     try:
@@ -159,9 +157,7 @@ def test_an_unknown_instance_exits_with_a_status_that_is_not_zero(database, tmp_
 
 
 def test_a_database_that_cannot_be_reached_gives_a_status_that_is_not_zero(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = Server(["01", "-ORBendPoint", BIND], tmp_path, f"127.0.0.1:{port}")
     try:
         assert server.wait(30) not in (0, None)

@@ -9,7 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from support.tango_server import free_port
+from support.ports import free_port
 
 from ska_oet_device.database_wait import DatabaseWaitError, split_arguments
 from ska_oet_device.procedure.ui import _before_tango
