@@ -65,8 +65,10 @@ def _state_in(rows: list[list[str]], uid: int) -> str:
 
 
 def test_every_state_of_a_procedure_is_heard_in_its_order(oet: Oet, tangogql: TangoGql) -> None:
-    with tangogql.subscribe([f"{FIRST}/lifecycleEvent"]) as page:
+    names = [f"{FIRST}/lifecycleEvent"]
+    with tangogql.subscribe(names) as page:
         page.wait_for_all()
+        tangogql.wait_for_events(names)
         uid = json.loads(tangogql.execute(FIRST, "Run", "file://good.py")["output"])["id"]
         oet.recorder.wait_for_end(uid)
         expected = oet.recorder.states(uid)

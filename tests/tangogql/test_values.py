@@ -75,7 +75,9 @@ def test_what_a_script_prints_is_readable(oet: Oet, tangogql: TangoGql, printed:
 
 
 def test_what_a_script_raised_is_readable(oet: Oet, tangogql: TangoGql) -> None:
-    with tangogql.subscribe(_full("stacktrace", "lifecycleEvent")) as page:
+    names = _full("stacktrace", "lifecycleEvent")
+    with tangogql.subscribe(names) as page:
+        tangogql.wait_for_events(names)
         uid = oet.run("raises.py", fn="text_of_many_alphabets")
 
         def is_its_end(text: str) -> bool:
