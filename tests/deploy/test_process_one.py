@@ -113,8 +113,12 @@ class TestProcessOne:
     def test_what_strangers_leave_behind_is_reaped_when_it_ends(self, oet):
         """`kubectl exec` begins strangers: processes whose parent is outside, and whose orphans fall to process 1."""
         assert oet.server.run("sh", "-c", "for each in 1 2 3; do sleep 600 >&- 2>&- & done").returncode == 0
-        orphans = [process for process in oet.server.children() if names_of([process]) == ["sleep"]]
-        assert len(orphans) == 3
+
+        def sleeping() -> list[psutil.Process]:
+            return [process for process in oet.server.children() if names_of([process]) == ["sleep"]]
+
+        wait_until(lambda: len(sleeping()) == 3, 60, "each is a program of its own")
+        orphans = sleeping()
         for process in orphans:
             process.kill()
         wait_until(lambda: not names_of(orphans), 60, "they are gone, and no zombies")

@@ -41,9 +41,9 @@ def main(seconds=0):
     print("usr", _refusal("/usr/of-a-script"))
     print("tmp", _refusal("/tmp/of-a-script"), [name for name in os.listdir("/tmp") if not name.endswith("-oet")])
     print("home", os.access("/home", os.R_OK))
-    print("notify", os.environ.get("NOTIFY_SOCKET"))
     child = subprocess.Popen(["sleep", "1000"])
     try:
+        print("notify", os.environ.get("NOTIFY_SOCKET"))
         time.sleep(seconds)
     finally:
         time.sleep(0.5 if seconds else 0)

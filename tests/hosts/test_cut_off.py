@@ -17,7 +17,7 @@ def test_a_host_that_was_cut_off_is_found_again_with_all_that_happened_meanwhile
     client.ask("listen", device=one.device, attribute="State")
     client.ask("follow", device=one.device)
     uid = one.runs_on()
-    wait_for(lambda: _heard(client, one)[-1] == "RUNNING", what="the event of RUNNING")
+    wait_for(lambda: _heard(client, one)[-1:] == ["RUNNING"], what="the event of RUNNING")
     with observatory.network.without("host-a"):
         cut = time.time()
         wait_for(lambda: not one.state(), what="the device does not answer")
@@ -30,10 +30,11 @@ def test_a_host_that_was_cut_off_is_found_again_with_all_that_happened_meanwhile
         assert not any(event["state"] == "COMPLETE" for event in client.ask("followed", device=one.device))
     joined = time.time()
     wait_for(
-        lambda: client.ask("followed", device=one.device)[-1]["state"] == "COMPLETE", what="the library knows the end"
+        lambda: [event["state"] for event in client.ask("followed", device=one.device)[-1:]] == ["COMPLETE"],
+        what="the library knows the end",
     )
     figure("seconds until the library has what it missed", round(time.time() - joined, 1))
-    wait_for(lambda: _heard(client, one)[-1] == "ON", what="the mere subscription is back")
+    wait_for(lambda: _heard(client, one)[-1:] == ["ON"], what="the mere subscription is back")
     figure("seconds until a mere subscription is back", round(time.time() - joined, 1))
     told = [event["sequence"] for event in one.events()]
     assert [event["sequence"] for event in client.ask("followed", device=one.device)] == told

@@ -19,6 +19,7 @@ def test_scripts_devices_and_clients_outlive_an_absence_of_the_database(site, ob
         client.ask("listen", device=one.device, attribute="lifecycleSequence")
         client.ask("follow", device=one.device)
     late = site()
+    _see_that_all_goes_on(sites, client)  # so those that follow have their connections
     observatory.stop_database()
     try:
         _see_that_all_goes_on(sites, client)
@@ -75,6 +76,10 @@ def _see_that_all_was_told(one, client):
         return [value for _, value in client.ask("heard", device=one.device, attribute="lifecycleSequence")]
 
     wait_for(lambda: told[-1] in heard(), what="a mere subscription has the newest event")
-    wait_for(lambda: client.ask("followed", device=one.device)[-1]["sequence"] == told[-1], what="the library has it")
+
+    def newest() -> list[int]:
+        return [event["sequence"] for event in client.ask("followed", device=one.device)[-1:]]
+
+    wait_for(lambda: newest() == told[-1:], what="the library has it")
     followed = [event["sequence"] for event in client.ask("followed", device=one.device)]
     assert followed == told[-len(followed) :]

@@ -99,7 +99,11 @@ def _is_found_by(client, one):
 
 def _see_that_it_is_followed(one, client, since, figure):
     told = [event["sequence"] for event in one.events()]
-    wait_for(lambda: client.ask("followed", device=one.device)[-1]["sequence"] == told[-1], what="the library follows")
+
+    def newest() -> list[int]:
+        return [event["sequence"] for event in client.ask("followed", device=one.device)[-1:]]
+
+    wait_for(lambda: newest() == told[-1:], what="the library follows")
     figure("seconds until the library follows", round(time.time() - since, 1))
     followed = [event["sequence"] for event in client.ask("followed", device=one.device)]
     assert followed == told[-len(followed) :]

@@ -53,7 +53,7 @@ def test_a_night_in_a_terminal(terminal: Terminal, device: tango.DeviceProxy, lo
         shell.see(r"In \[3\]:")
         assert state_of(device, uid) == "RUNNING"
         # And so does Ctrl-C in a wait.
-        shell.enter("print('wa' + 'its'); p.wait()")
+        shell.enter("import threading; threading.Timer(2, print, ['wa' + 'its']).start(); p.wait()")
         shell.see("waits")
         shell.type("\x03")
         shell.see(r"KeyboardInterrupt: the script runs on")

@@ -16,7 +16,7 @@ from pubsub import pub
 
 from ska_oet_device.mptools import stat_of, title_of
 
-PATIENCE = 2.0  # seconds for what is ending while the test is
+PATIENCE = 20.0  # seconds for what is ending while the test is; a call of Tango that hangs takes 3
 
 # ZMQ, of which Tango's client keeps a context while the process lives, has eventfds and epolls.  Nothing here makes
 # eventfds, and an EventLoop has more than its epoll.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import re
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .ports import free_port
 from .tango_server import program
 
 PROGRAMS_MOUNT = "/etc/ska-oet-device"
@@ -32,15 +30,7 @@ def environment_of(container: Mapping[str, Any], told: Mapping[str, str]) -> dic
 
 def fixed_ports(number: int) -> list[int]:
     """Return ports that are free, and that the kernel gives to no client: a server may take them later."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found: list[int] = []
-    for port in random.sample(range(10_000, lowest), lowest - 10_000):
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == number:
-            break
-    return found
+    return [free_port() for _ in range(number)]
 
 
 class Mounts:

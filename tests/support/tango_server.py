@@ -285,7 +285,7 @@ class Server:
         if not self.has_ended:
             self._popen.send_signal(signum)
         status = self.wait(seconds)
-        wait_until(lambda: not self.leftovers(before), 2, "no process of the server is left")
+        wait_until(lambda: not self.leftovers(before), 20, "no process of the server is left")
         return status
 
     def clean_up(self) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,7 @@ class Program:
         except psutil.NoSuchProcess:
             found = []
         self._seen.update(found)
+        time.sleep(0.05)  # a look at all processes costs something, and those that are looked at need the processor
         return found
 
     def living(self) -> list[psutil.Process]:

@@ -115,7 +115,7 @@ def test_a_table_and_an_array_are_whole_at_the_end(oet: Oet, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["scan.csv", "scan.npy"])
 def test_a_data_file_is_whole_after_a_stop(oet: Oet, tmp_path: Path, name: str) -> None:
     script = {"scan.csv": "data_csv.py", "scan.npy": "data_numpy.py"}[name]
-    stop_half_way(oet, script, lambda activity: activity == "row 3", path=str(tmp_path / name), rows=100, dwell=0.1)
+    stop_half_way(oet, script, lambda activity: activity == "row 3", path=str(tmp_path / name), rows=100, dwell=1)
     if name == "scan.csv":
         with (tmp_path / name).open(newline="") as file:
             powers = [float(row["power"]) for row in csv.DictReader(file)]

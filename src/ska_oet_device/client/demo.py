@@ -51,7 +51,7 @@ class Follower:
     Tango's threads put the events into the inbox; all else happens in the main thread.
     """
 
-    FOLLOWED = ("lifecycleEvent", "activeProgress", "activeActivity")
+    FOLLOWED = ("lifecycleEvent", "lifecycleSequence", "activeProgress", "activeActivity")
 
     def __init__(self, device: tango.DeviceProxy, interrupts: Interrupts, check: Callable[[], None]) -> None:
         self._device = device
@@ -97,6 +97,9 @@ class Follower:
         # Tango writes an attribute's name in lower case in all events but the first.
         name, value = event.attr_value.name.lower(), event.attr_value.value
         if name == "lifecycleevent":
+            change = json.loads(value) if value else {}
+            self._lifecycle(change.get("sequence", 0), change)
+        elif name == "lifecyclesequence":
             self._lifecycle(value)
         elif event.attr_value.quality == tango.AttrQuality.ATTR_INVALID:
             pass  # the script has reported nothing yet
@@ -106,13 +109,16 @@ class Follower:
             self.story.activity = value
             self._print(event.attr_value.time.totime(), "", f"{self.story.progress:3.0f} %  {value}")
 
-    def _lifecycle(self, text: str) -> None:
-        change = json.loads(text) if text else {}
-        if not change.get("sequence"):
-            return  # nothing has happened on this device yet
-        self.story.lifecycle.append(change)
-        reason = f"  ({change['reason']})" if change["reason"] else ""
-        self._print(change["time"], f"{change['process_uid']}", f"{change['state']}{reason}")
+    def _lifecycle(self, newest: int, change: dict[str, Any] | None = None) -> None:
+        """Take the next change, and ask for what is missing before: the first may be pushed before we are connected."""
+        known = len(self.story.lifecycle)
+        if newest <= known:
+            return
+        is_next = change is not None and newest == known + 1
+        for each in [change] if is_next else json.loads(self._device.LifecycleEvents(known)):
+            self.story.lifecycle.append(each)
+            reason = f"  ({each['reason']})" if each["reason"] else ""
+            self._print(each["time"], f"{each['process_uid']}", f"{each['state']}{reason}")
 
     def _print(self, when: float, uid: str, text: str) -> None:
         _say(f"  {when - self._began:7.3f} s  {uid:>2}  {text}")
