@@ -197,7 +197,8 @@ class TestDeviceServer:
     @pytest.mark.long
     def test_a_wait_that_begins_while_it_stands_still_ends_when_it_goes_on(self, stand, client, tmp_path):
         with OetClient(stand.device, timeout=0.5) as impatient:
-            procedure = impatient.procedure(running(client, tmp_path / "end").id)
+            uid = running(client, tmp_path / "end").id
+            procedure = wait_until(lambda: _tried(lambda: impatient.procedure(uid)), 30, "it is known")
             procedure.wait("RUNNING")
             frozen = stand.server.device_server()
             frozen.send_signal(signal.SIGSTOP)

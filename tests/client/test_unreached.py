@@ -123,7 +123,7 @@ def test_a_device_whose_server_has_ended_in_order_is_said_not_to_run(
     ended: tuple[Database, Server, str],
 ) -> None:
     database, server, device = ended
-    with OetClient(device, timeout=1) as known:
+    with OetClient(device, timeout=3) as known:
         known.summaries()
         assert server.stop() == 0
         says = rf"^{device} does not run: its server OetDevice/ended .*{database.host} knows it as ended since \d"

@@ -54,7 +54,7 @@ class TestServers:
             started = time.monotonic()
             text = failure(url, store, timeout=0.4)
         assert text == f"repository {url}: time-out: git did not end within 0.4 s"
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20  # and not 60
 
     def test_a_redirection_is_not_followed(self, server, store, upstream):
         server.redirects["/old.git"] = "/scripts.git"

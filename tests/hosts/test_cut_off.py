@@ -58,6 +58,7 @@ def test_a_client_whose_own_host_was_cut_off_has_missed_nothing(site, observator
     joined = time.time()
     one.wait_for(uid, "COMPLETE")
     figure("seconds until commands reach the device again", round(time.time() - joined, 1))
+    one.wait_until_told(uid, "COMPLETE")
     told = [event["sequence"] for event in one.events()]
     wait_for(lambda: len(client.ask("followed", device=one.device)) >= len(told), what="the library has all")
     figure("seconds until the library has what it missed", round(time.time() - joined, 1))
@@ -83,7 +84,7 @@ def test_a_device_whose_postgresql_was_cut_off_loses_nothing(site, observatory, 
         one.call("Stop", {"process_uid": meanwhile, "run_abort": False})
         one.wait_for(meanwhile, "STOPPED")
         (one.marks / "end").touch()
-        one.wait_for(uid, "COMPLETE")
+        one.wait_until_told(uid, "COMPLETE")
         told = one.events()
     joined = time.time()
     wait_for(lambda: one.state() == "ON", what="the history is back")

@@ -16,7 +16,7 @@ def test_a_device_that_moves_takes_its_history_along(site, observatory, figure):
     client.ask("listen", device=one.device, attribute="lifecycleSequence")
     client.ask("follow", device=one.device)
     old = one.run("good.py")
-    one.wait_for(old, "COMPLETE")
+    one.wait_until_told(old, "COMPLETE")
     summary, told, requests = one.summary(old), one.events(), one.call("Requests", "")
     assert first.stop() == 0
     moved = time.time()

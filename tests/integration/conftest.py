@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from support.main_process import MainProcess
+from support.patience import patience
+
+__all__ = ["main", "new_main", "patience", "script"]
 
 
 @pytest.fixture

@@ -280,7 +280,7 @@ class TestLeavingTheBlock:
         try:
             assert engine_mains() == []
             with start_engine(durable):  # nor does the state belong to that process
-                assert time.monotonic() - left < 3.0
+                assert time.monotonic() - left < 4.9  # waiting for it takes 5 s, main or the engine
         finally:
             os.kill(forked, signal.SIGKILL)
             os.waitpid(forked, 0)
@@ -595,7 +595,7 @@ class TestMain:
 
     def test_that_hangs_is_killed_when_the_block_is_left(self, settings, script, monkeypatch):
         monkeypatch.setattr("ska_oet_device.engine._SCRIPTS_PATIENCE", 0.5)
-        monkeypatch.setattr("ska_oet_device.engine._PATIENCE", 0.5)
+        monkeypatch.setattr("ska_oet_device.engine._PATIENCE", 2.0)
         with leaving_nothing() as seen, start_engine(settings(stop_grace_period=0.1)) as service:
             uid = run(service, script(SLEEPING))
             wait_for(service, uid, "RUNNING")

@@ -142,7 +142,7 @@ class TestWhatIsLeftBehind:
         uid, pid = started(main, leaving, "grandchild")
         worker = main.wait_for(uid, "RUNNING").os_pid
         main.kill()
-        wait_until(lambda: is_gone(worker), 1.0)
+        wait_until(lambda: is_gone(worker), 5.0)
         # Nobody is left to find a grandchild; the next server does (design: recovery).  Here the test does.
         os.kill(pid, signal.SIGKILL)
 

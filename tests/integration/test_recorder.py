@@ -177,10 +177,12 @@ def test_a_script_is_ready_while_a_recorder_hangs(main, script, log):
     main.ready(script(NUMBERED), output=log)  # there is one
     stopped = recorder_of(main)
     main.see()
+    began = time.monotonic()
     os.kill(stopped, signal.SIGSTOP)
     try:
         uid = main.ready(script("print('loaded')\ndef main(): pass\n"), output=log.with_name("another.log"))
-        assert not is_gone(stopped), "nobody has waited until it was replaced"
+        # On a busy machine this may take longer than a recorder may hang.
+        assert not is_gone(stopped) or time.monotonic() - began > 4, "nobody has waited until it was replaced"
     finally:
         let_go_on(stopped)
     main.run(uid)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 import tango
 from support.durable import Station
+from support.processes import let_go_on
 from support.tango_server import filesystem, reason_of
 from support.waiting import wait_until
 
@@ -193,5 +194,5 @@ def test_the_reasons_of_the_health_are_told_and_go_with_it(station: Callable[...
         assert "template process" in oet.proxy.healthInfo[0]
         assert oet.proxy.healthInfo[0] in oet.proxy.Status()
     finally:
-        template.send_signal(signal.SIGCONT)
+        let_go_on(template.pid)
     wait_until(lambda: not len(oet.recorder.latest["healthInfo"]), 20, "there is no reason any more")

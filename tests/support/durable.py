@@ -494,6 +494,15 @@ class Station:
 
         return wait_until(found, seconds, f"procedure {uid} is {states}")
 
+    def wait_until_told(self, uid: int, state: str, seconds: float = 20) -> dict[str, Any]:
+        """Return a change when `LifecycleEvents` has it, which is behind the summary: the history is written first."""
+
+        def found() -> dict[str, Any] | None:
+            wanted = (uid, state)
+            return next((each for each in self.events() if (each["process_uid"], each["state"]) == wanted), None)
+
+        return wait_until(found, seconds, f"it is told that procedure {uid} is {state}")
+
     def health(self) -> str:
         return str(self.proxy.healthState.name)
 

@@ -168,6 +168,13 @@ class Site:
 
         return wait_for(found, seconds, f"procedure {uid} is {states}")
 
+    def wait_until_told(self, uid: int, state: str) -> None:
+        """Wait until `LifecycleEvents` has a change, which is behind the summary: the history is written first."""
+        wait_for(
+            lambda: (uid, state) in [(each["process_uid"], each["state"]) for each in self.events()],
+            what=f"it is told that procedure {uid} is {state}",
+        )
+
     def events(self) -> list[dict[str, Any]]:
         """Return all lifecycle events that the device knows."""
         found: list[dict[str, Any]] = []

@@ -6,7 +6,7 @@ import pytest
 from support.processes import let_go_on
 
 GRACE = 0.5  # the StopGracePeriod of `impatient`
-SLACK = 1.0  # 0.1 s on a quiet machine; till the end itself, for the news of it may be held up on its way to us
+SLACK = 2.0  # 0.1 s on a quiet machine; till the end itself, for the news of it may be held up on its way to us
 
 
 def test_a_sleeping_script_is_stopped_at_once(oet):

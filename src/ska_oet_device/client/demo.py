@@ -114,8 +114,8 @@ class Follower:
         known = len(self.story.lifecycle)
         if newest <= known:
             return
-        is_next = change is not None and newest == known + 1
-        for each in [change] if is_next else json.loads(self._device.LifecycleEvents(known)):
+        is_next = newest == known + 1
+        for each in [change] if change and is_next else json.loads(self._device.LifecycleEvents(known)):
             self.story.lifecycle.append(each)
             reason = f"  ({each['reason']})" if each["reason"] else ""
             self._print(each["time"], f"{each['process_uid']}", f"{each['state']}{reason}")
