@@ -10,7 +10,9 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import tango
 from support.databases import make_database
@@ -141,6 +143,27 @@ def test_a_server_that_was_killed_takes_no_connection_and_the_database_says_wher
     says = r"does not answer: its server OetDevice/ended takes no connection \(.* has it as process \d+ on \S+ since \d"
     with OetClient(device) as client, pytest.raises(UnreachableError, match=says):
         client.summaries()
+
+
+def test_a_database_that_hangs_as_soon_as_it_is_reached_holds_up_the_asking_thread_alone(
+    ended: tuple[Database, Server, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, _, device = ended
+    made = tango.Database
+
+    def reached(*place: Any) -> tango.Database:
+        found = made(*place)
+        os.kill(database.pid, signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(database.pid).status() == psutil.STATUS_STOPPED, 20, "it is stopped")
+        return found
+
+    monkeypatch.setattr("ska_oet_device.client._absent.tango.Database", reached)
+    try:
+        began = time.monotonic()
+        assert why_absent(device, 2) is None
+        assert time.monotonic() - began < 8, "with Python's lock in Tango's hands it is 90 s"
+    finally:
+        os.kill(database.pid, signal.SIGCONT)
 
 
 def test_a_database_that_hangs_is_asked_no_longer_than_the_client_waits(ended: tuple[Database, Server, str]) -> None:

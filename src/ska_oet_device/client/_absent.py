@@ -11,10 +11,10 @@ import tango
 
 from . import _gate
 from ._database import look, tango_host
+from ._directory import entry_of
 from ._errors import UnreachableError
 
 _PREFIX: Final = re.compile(r"tango://[^/]+/", re.IGNORECASE)
-_NO_TIME: Final = ("", "?")  # what a database has in the place of a time that there is none of
 
 
 def why_absent(device: str, timeout: float) -> str | None:
@@ -44,13 +44,11 @@ def _ask(device: str, timeout: float) -> str | None:
         with _gate.call():
             name, _, port = host.partition(":")
             database = tango.Database(name, int(port)) if _PREFIX.match(device) else tango.Database()
-            found = database.get_device_info(_PREFIX.sub("", device).partition("#")[0])
+            found = entry_of(database, _PREFIX.sub("", device).partition("#")[0])
     except (tango.DevFailed, UnreachableError):
         return None
-    server = found.ds_full_name
-    if found.exported:
-        knows = f"has it as process {found.pid} on {found.host} since {found.started_date}"
-        return f"{device} does not answer: its server {server} takes no connection (the Tango database {host} {knows})"
-    has_been = found.started_date not in _NO_TIME
-    knows = f"knows it as ended since {found.stopped_date}" if has_been else "has never seen it"
-    return f"{device} does not run: its server {server} is not started (the Tango database {host} {knows})"
+    if found.is_exported:
+        has = f"the Tango database {host} has it as process {found.pid} on {found.host} since {found.started}"
+        return f"{device} does not answer: its server {found.server} takes no connection ({has})"
+    knows = f"knows it as ended since {found.stopped or '?'}" if found.started else "has never seen it"
+    return f"{device} does not run: its server {found.server} is not started (the Tango database {host} {knows})"

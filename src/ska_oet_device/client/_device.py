@@ -34,7 +34,8 @@ def devices() -> list[str]:
     """
     look("", _TIMEOUT)
     try:
-        return [str(name) for name in tango.Database().get_device_name("*", "OetDevice").value_string if name]
+        found = tango.Database().command_inout("DbGetDeviceList", ["*", "OetDevice"])  # see _directory
+        return [str(name) for name in found if name]
     except tango.DevFailed as failure:
         raise error_of(failure, "", _TIMEOUT) from None
 

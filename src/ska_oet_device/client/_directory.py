@@ -75,9 +75,7 @@ class Directory:
     def entry(self, device: str) -> Entry:
         """Return what is known of a device, in the thread that asks; raises DevFailed."""
         with _gate.call():
-            (is_exported, pid), texts = self._connected().command_inout("DbGetDeviceInfo", device)
-        _, reference, _, server, host, started, stopped, *_ = map(_text, texts)
-        return Entry(device, server, host, int(pid), bool(is_exported), started, stopped, reference_of(reference))
+            return entry_of(self._connected(), device)
 
     def _in_time(self, ask: Callable[[tango.Database], T]) -> T:
         self.check()
@@ -131,6 +129,13 @@ class Directory:
 
     def _silent(self) -> UnreachableError:
         return UnreachableError(f"the Tango database {self.host} does not answer: not within {self._timeout:g} s")
+
+
+def entry_of(database: tango.Database, device: str) -> Entry:
+    """Return what a database knows of a device; raises DevFailed."""
+    (is_exported, pid), texts = database.command_inout("DbGetDeviceInfo", device)
+    _, reference, _, server, host, started, stopped, *_ = map(_text, texts)
+    return Entry(device, server, host, int(pid), bool(is_exported), started, stopped, reference_of(reference))
 
 
 def fits(device: str, patterns: Iterable[str]) -> bool:

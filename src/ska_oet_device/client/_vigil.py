@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import tango
 
-from ..giop import CLOSE_CONNECTION, TYPE_AT, reference_of
+from ..giop import CLOSE_CONNECTION, TYPE_AT
+from ._directory import entry_of
 
 _CONNECT = 5.0  # seconds
 _LEAST = 1.0  # seconds from one connection to the next
@@ -23,7 +24,7 @@ def endpoint_of(proxy: tango.DeviceProxy) -> tuple[str, int] | None:
     """Return host and port of a device's server, None if they cannot be had; raises DevFailed."""
     if not proxy.is_dbase_used():
         return proxy.get_dev_host(), int(proxy.get_dev_port())
-    found = reference_of(str(proxy.get_device_db().import_device(proxy.dev_name()).ior))
+    found = entry_of(proxy.get_device_db(), proxy.dev_name()).reference
     return None if found is None else found.endpoint
 
 
