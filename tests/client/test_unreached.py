@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ import psutil
 import pytest
 import tango
 from support.databases import make_database
+from support.processes import stopped
 from support.tango_server import SCRIPTS, Database, Server
 from support.waiting import wait_until
 
@@ -150,28 +149,23 @@ def test_a_database_that_hangs_as_soon_as_it_is_reached_holds_up_the_asking_thre
 ) -> None:
     database, _, device = ended
     made = tango.Database
+    with contextlib.ExitStack() as until_the_end:
 
-    def reached(*place: Any) -> tango.Database:
-        found = made(*place)
-        os.kill(database.pid, signal.SIGSTOP)
-        wait_until(lambda: psutil.Process(database.pid).status() == psutil.STATUS_STOPPED, 20, "it is stopped")
-        return found
+        def reached(*place: Any) -> tango.Database:
+            found = made(*place)
+            until_the_end.enter_context(stopped(database.pid))
+            wait_until(lambda: psutil.Process(database.pid).status() == psutil.STATUS_STOPPED, 20, "it is stopped")
+            return found
 
-    monkeypatch.setattr("ska_oet_device.client._absent.tango.Database", reached)
-    try:
+        monkeypatch.setattr("ska_oet_device.client._absent.tango.Database", reached)
         began = time.monotonic()
         assert why_absent(device, 2) is None
         assert time.monotonic() - began < 8, "with Python's lock in Tango's hands it is 90 s"
-    finally:
-        os.kill(database.pid, signal.SIGCONT)
 
 
 def test_a_database_that_hangs_is_asked_no_longer_than_the_client_waits(ended: tuple[Database, Server, str]) -> None:
     database, _, device = ended
-    os.kill(database.pid, signal.SIGSTOP)
-    try:
+    with stopped(database.pid):
         began = time.monotonic()
         assert why_absent(device, 0.5) is None
         assert time.monotonic() - began < 8, "Tango itself takes 9 s"
-    finally:
-        os.kill(database.pid, signal.SIGCONT)

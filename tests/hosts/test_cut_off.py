@@ -37,7 +37,7 @@ def test_a_host_that_was_cut_off_is_found_again_with_all_that_happened_meanwhile
     wait_for(lambda: _heard(client, one)[-1:] == ["ON"], what="the mere subscription is back")
     figure("seconds until a mere subscription is back", round(time.time() - joined, 1))
     told = [event["sequence"] for event in one.events()]
-    assert [event["sequence"] for event in client.ask("followed", device=one.device)] == told
+    assert one.followed_by(client) == told
     _stop_works(one)
     assert [process.pid for process in (server.process, server.device_server())] == before
 
@@ -62,7 +62,7 @@ def test_a_client_whose_own_host_was_cut_off_has_missed_nothing(site, observator
     told = [event["sequence"] for event in one.events()]
     wait_for(lambda: len(client.ask("followed", device=one.device)) >= len(told), what="the library has all")
     figure("seconds until the library has what it missed", round(time.time() - joined, 1))
-    assert [event["sequence"] for event in client.ask("followed", device=one.device)] == told
+    assert one.followed_by(client) == told
 
 
 def test_a_device_whose_postgresql_was_cut_off_loses_nothing(site, observatory, figure):

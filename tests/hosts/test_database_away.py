@@ -76,10 +76,6 @@ def _see_that_all_was_told(one, client):
         return [value for _, value in client.ask("heard", device=one.device, attribute="lifecycleSequence")]
 
     wait_for(lambda: told[-1] in heard(), what="a mere subscription has the newest event")
-
-    def newest() -> list[int]:
-        return [event["sequence"] for event in client.ask("followed", device=one.device)[-1:]]
-
-    wait_for(lambda: newest() == told[-1:], what="the library has it")
-    followed = [event["sequence"] for event in client.ask("followed", device=one.device)]
+    wait_for(lambda: one.followed_by(client)[-1:] == told[-1:], what="the library has it")
+    followed = one.followed_by(client)
     assert followed == told[-len(followed) :]

@@ -99,13 +99,9 @@ def _is_found_by(client, one):
 
 def _see_that_it_is_followed(one, client, since, figure):
     told = [event["sequence"] for event in one.events()]
-
-    def newest() -> list[int]:
-        return [event["sequence"] for event in client.ask("followed", device=one.device)[-1:]]
-
-    wait_for(lambda: newest() == told[-1:], what="the library follows")
+    wait_for(lambda: one.followed_by(client)[-1:] == told[-1:], what="the library follows")
     figure("seconds until the library follows", round(time.time() - since, 1))
-    followed = [event["sequence"] for event in client.ask("followed", device=one.device)]
+    followed = one.followed_by(client)
     assert followed == told[-len(followed) :]
 
     def heard() -> list[int]:

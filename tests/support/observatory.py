@@ -182,6 +182,10 @@ class Site:
             found += page
         return found
 
+    def followed_by(self, client: Outpost) -> list[int]:
+        """Return the numbers of the lifecycle events that a client's library has told."""
+        return [event["sequence"] for event in client.ask("followed", device=self.device)]
+
     def clean_up(self) -> None:
         for server in self.servers:
             server.clean_up()

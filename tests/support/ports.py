@@ -15,29 +15,33 @@ _WORKERS = 4
 _PORTS = range(21000, 32000)
 
 
-def _own_ports() -> itertools.cycle[int]:
+def _own_ports() -> list[int]:
     """Return those of this worker of pytest-xdist, from another one on than other runs."""
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     own = _PORTS[number % _WORKERS :: _WORKERS]
     first = os.getpid() * 97 % len(own)
-    return itertools.cycle([*own[first:], *own[:first]])
+    return [*own[first:], *own[:first]]
 
 
 _lock = threading.Lock()
 _own = _own_ports()
+_next = itertools.cycle(_own)
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 at which nobody listens, and which this process has not been given for long."""
+    """Return a port of 127.0.0.1 at which nobody listens, and which this process has not been given for long.
+
+    :raises AssertionError: there is none
+    """
     with _lock:
-        for port in _own:
+        for port in itertools.islice(_next, len(_own)):
             with socket.socket() as tried:
                 try:
                     tried.bind(("127.0.0.1", port))
                 except OSError:
                     continue
                 return port
-    raise AssertionError("a cycle has no end")
+    raise AssertionError(f"none of {len(_own)} ports is free")
 
 
 __all__ = ["free_port"]
