@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import psutil
 import pytest
 from support.databases import make_database
 from support.leaks import outlives_the_test
-from support.processes import let_go_on
+from support.processes import let_go_on, suspend
 from support.tango_server import SCRIPTS, Server
 from support.waiting import wait_until
 
@@ -201,7 +200,7 @@ class TestDeviceServer:
             procedure = wait_until(lambda: _tried(lambda: impatient.procedure(uid)), 30, "it is known")
             procedure.wait("RUNNING")
             frozen = stand.server.device_server()
-            frozen.send_signal(signal.SIGSTOP)
+            suspend(frozen.pid)
             try:
                 (tmp_path / "end").touch()
                 with pytest.raises(TimeoutError, match="unknown, since the device does not answer"):

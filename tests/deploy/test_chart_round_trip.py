@@ -19,6 +19,7 @@ import pytest
 import tango
 from support.charts import objects, of_kind, render, why_not
 from support.pods import STATE_MOUNT, Mounts, fixed_ports
+from support.processes import suspend
 from support.tango_server import SCRIPTS, Database, Oet, Server, program
 from support.waiting import wait_until
 
@@ -293,7 +294,7 @@ def test_probes_kill_nobody_while_the_database_is_away_and_notice_a_device_that_
             assert status == 0, (name, output)
         stopped = [*oet.server.device_servers(), psutil.Process(oet.server.pid)]
         for process in reversed(stopped):  # main first, which would kill one that hangs
-            process.send_signal(signal.SIGSTOP)
+            suspend(process.pid)
         try:
             assert pod.probe("livenessProbe")[0] == 1, "the database answers, the device does not"
         finally:

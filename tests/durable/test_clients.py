@@ -12,6 +12,7 @@ import pytest
 import tango
 from support.connection import until_connected
 from support.durable import Station, gapless
+from support.processes import suspend
 from support.waiting import wait_until
 
 _CLIENT = """
@@ -84,7 +85,7 @@ def test_a_client_that_is_stopped(made, client):
     import signal
 
     process = client("quick")
-    process.send_signal(signal.SIGSTOP)
+    suspend(process.pid)
     is_as_quick_as_ever(made)
     process.send_signal(signal.SIGCONT)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 import tango
-from support.processes import let_go_on
+from support.processes import let_go_on, suspend
 from support.waiting import wait_until
 
 SOON = 10.0  # seconds; within 5 on a quiet machine
@@ -24,7 +22,7 @@ def made(station):
 def falls_and_recovers(made, process, state: tango.DevState, why: str, within: float = SOON) -> None:
     recorder = made.oet.recorder
     recorder.clear()
-    process.send_signal(signal.SIGSTOP)
+    suspend(process.pid)
     try:
         recorder.wait_for("healthState", lambda value: value == 2, within)
         recorder.wait_for("Status", lambda text: why in text, within)
@@ -64,7 +62,7 @@ def test_the_template_ends(made):
 def test_a_stopped_script_is_no_matter_of_health(made):
     uid = made.oet.running("waits.py")
     pid = made.oet.pid(uid)
-    made.server.workers()[0].send_signal(signal.SIGSTOP)
+    suspend(made.server.workers()[0].pid)
     assert made.health() == "OK"
     made.oet.stop(uid)
     summary = made.wait_for(uid, "STOPPED")

@@ -104,7 +104,7 @@ class TestPostgreSQL:
 
     def test_hanging(self, made, postgresql):
         goes_on(made)
-        postgresql.signal(signal.SIGSTOP)
+        postgresql.suspend()
         goes_on(made)
         falls(made, "does not answer")
         made.proxy.set_timeout_millis(10_000)  # for a busy machine: the database answers never

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.databases import make_database
 from support.durable import Station, gapless
+from support.processes import suspend
 from support.tango_server import Database, is_alive
 
 
@@ -80,7 +81,7 @@ def test_a_second_server_is_refused_and_says_who_owns_the_state(bare, tmp_path):
 def test_a_server_whose_device_server_is_just_away_is_not_robbed(bare, tmp_path):
     first = bare(tmp_path / "state")
     first.client().close()
-    first.server.process.send_signal(signal.SIGSTOP)  # main cannot start another device server
+    suspend(first.server.process.pid)  # main cannot start another device server
     first.server.device_server().kill()
     second = bare(tmp_path / "state")
     assert second.server.wait(30) not in (0, None)

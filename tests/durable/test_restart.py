@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.durable import UNHURRIED, gapless, python_with
+from support.processes import suspend
 from support.tango_server import Oet, is_alive
 from support.waiting import wait_until
 
@@ -47,7 +48,7 @@ class TestDeviceServerKilled:
         made.wait_for(uid, "RUNNING")
         pid = made.oet.pid(uid)
         old = made.server.device_server()
-        old.send_signal(signal.SIGSTOP)  # so that the script's end falls into the time without a server
+        suspend(old.pid)  # so that the script's end falls into the time without a server
         (tmp_path / "end").touch()
         wait_until(lambda: not psutil.pid_exists(pid), what="the script has ended, and main knows")
         old.kill()
@@ -123,7 +124,7 @@ class TestDeviceServerKilled:
         made.oet.start(late, force=True)
         made.oet.recorder.wait_for_state(late, "INITIALISING")
         if not heard:
-            made.server.device_server().send_signal(signal.SIGSTOP)
+            suspend(made.server.device_server().pid)
         (tmp_path / "go").touch()
         if heard:
             wait_until(lambda: made.oet.recorder.states(late)[-2:] == ["READY", "READY"], 10, "it was dropped")
@@ -161,7 +162,7 @@ class TestDeviceServerKilled:
     def test_one_that_hangs_does_not_keep_the_server_from_ending(self, station):
         made = station(**UNHURRIED)
         uid = made.oet.ready("quick.py")
-        made.server.device_server().send_signal(signal.SIGSTOP)
+        suspend(made.server.device_server().pid)
         made.server.process.send_signal(signal.SIGTERM)
         assert made.server.wait() == 0
         assert "does not end: it is killed" in made.server.log_text()
@@ -223,7 +224,7 @@ class TestMainKilled:
         uid = made.oet.run("daemon.py", path=str(path))
         daemon = int(wait_until(lambda: path.exists() and path.read_text()))
         made.wait_for(uid, "RUNNING")
-        made.server.device_server().send_signal(signal.SIGSTOP)
+        suspend(made.server.device_server().pid)
         device_server = made.server.device_server()
         made.kill_main(wait=False)
         device_server.kill()

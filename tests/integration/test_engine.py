@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.processes import descendants_of, descriptors_of, engine_mains, is_gone, procedures_of
+from support.processes import descendants_of, descriptors_of, engine_mains, is_gone, procedures_of, suspend
 from support.sources import DEAF, NOTHING, SLEEPING
 from support.waiting import wait_until
 
@@ -549,7 +549,7 @@ with start_engine():
                     time.sleep(0.05)
         """)
         caller = Caller(path, settings())
-        caller.process.send_signal(signal.SIGSTOP)
+        suspend(caller.process.pid)
         time.sleep(1.0)
         before = (tmp_path / "alive").read_text()
         wait_until(lambda: (tmp_path / "alive").read_text() not in ("", before), 5, "the script to go on")
@@ -601,7 +601,7 @@ class TestMain:
             wait_for(service, uid, "RUNNING")
             (main,) = engine_mains()
             seen += [main, *descendants_of(main)]
-            os.kill(main, signal.SIGSTOP)
+            suspend(main)
         assert service.summarise([uid])[0].state is ProcedureState.FAILED
 
     def test_that_is_spoken_with_by_nobody_leaves_alone_what_an_earlier_one_left(self, tmp_path):

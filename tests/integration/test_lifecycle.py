@@ -9,7 +9,7 @@ from unittest.mock import ANY
 
 import pytest
 from support.main_process import CONTEXT, DEVICE
-from support.processes import is_gone, let_go_on
+from support.processes import is_gone, let_go_on, suspend
 from support.sources import SLEEPING
 from support.waiting import wait_until
 
@@ -227,7 +227,7 @@ class TestStop:
     def test_of_one_whose_death_is_not_noticed_yet_changes_nothing(self, main, script):
         uid = main.running(script(SLEEPING))
         pid = main.wait_for(uid, "RUNNING").os_pid
-        os.kill(main.pid, signal.SIGSTOP)
+        suspend(main.pid)
         try:
             os.kill(pid, signal.SIGKILL)
             # Before its other thread is gone, too, the kernel does not say of it that it has ended.
@@ -331,7 +331,7 @@ class TestDeadlines:
 
     def test_a_script_for_which_there_is_no_worker_fails_by_its_load_timeout(self, main, script):
         spares, template = main.wait_for_spares(), main.wait_for_template()
-        os.kill(template, signal.SIGSTOP)
+        suspend(template)
         try:
             for spare in spares:
                 os.kill(spare, signal.SIGKILL)

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from support.processes import children_of, is_gone, let_go_on
+from support.processes import children_of, is_gone, let_go_on, suspend
 from support.waiting import wait_until
 
 from ska_oet_device.mptools import title_of
@@ -178,7 +178,7 @@ def test_a_script_is_ready_while_a_recorder_hangs(main, script, log):
     stopped = recorder_of(main)
     main.see()
     began = time.monotonic()
-    os.kill(stopped, signal.SIGSTOP)
+    suspend(stopped)
     try:
         uid = main.ready(script("print('loaded')\ndef main(): pass\n"), output=log.with_name("another.log"))
         # On a busy machine this may take longer than a recorder may hang.
@@ -195,7 +195,7 @@ def test_a_recorder_that_hangs_is_replaced(main, script, log):
     uid = main.ready(script(NUMBERED), output=log)
     stopped = recorder_of(main)
     main.see()
-    os.kill(stopped, signal.SIGSTOP)
+    suspend(stopped)
     main.run(uid, "main", 20_000)
     wait_until(lambda: is_gone(stopped), 30, "it is killed")
     assert main.wait_for_end(uid, 60).reason == "completed"
@@ -223,7 +223,7 @@ def test_a_script_can_be_stopped_while_it_waits_for_a_recorder_that_hangs(main, 
             {prints}
     """)
     uid = main.ready(path, output=log, grace=20.0)
-    os.kill(recorder_of(main), signal.SIGSTOP)
+    suspend(recorder_of(main))
     main.run(uid)
     main.wait_for(uid, "RUNNING")
     started = time.monotonic()
@@ -250,7 +250,7 @@ def test_what_is_in_the_pipe_when_main_is_killed_is_written_and_the_recorder_end
     main.armed(path, output=log)
     recorder = recorder_of(main)
     main.see()
-    os.kill(recorder, signal.SIGSTOP)
+    suspend(recorder)
     (tmp_path / "go").touch()
     wait_until((tmp_path / "done").exists, 20, "it has printed")
     main.kill()

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from support.processes import procedures_of
+from support.processes import procedures_of, suspend
 from support.sources import DEAF, NOTHING, SLEEPING
 from support.waiting import wait_until
 
@@ -152,7 +152,7 @@ class TestMessagesOfScripts:
     def test_that_a_stopped_script_does_not_read_are_dropped_beyond_some(self, main, script):
         listener = main.ready(script(LISTENING))
         pid = main.wait_for(listener, "READY").os_pid
-        os.kill(pid, signal.SIGSTOP)
+        suspend(pid)
         try:
             speaker = main.running(
                 script("""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.main_process import MainProcess
-from support.processes import children_of, descriptors_of, is_gone, procedures_of
+from support.processes import children_of, descriptors_of, is_gone, procedures_of, suspend
 from support.sources import NOTHING, SLEEPING
 from support.waiting import wait_until
 
@@ -62,7 +62,7 @@ class TestSpares:
 
     def test_those_that_die_as_they_are_taken_are_replaced_unnoticed(self, main, script):
         spares = main.wait_for_spares()
-        os.kill(main.pid, signal.SIGSTOP)  # so that it learns of the request before it learns of their death
+        suspend(main.pid)  # so that it learns of the request before it learns of their death
         try:
             uid = main.create(script(NOTHING))
             for pid in spares:
@@ -142,7 +142,7 @@ class TestTheTemplate:
         path = script(NOTHING)
         template = main.wait_for_template()
         main.wait_for_spares()
-        os.kill(template, signal.SIGSTOP)
+        suspend(template)
         uids = [main.create(path) for _ in range(6)]
         main.sync()  # by now four of them are asked of the template
         os.kill(template, signal.SIGKILL)

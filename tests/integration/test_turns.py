@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
+from support.processes import suspend
 from support.sources import NOTHING
 from support.waiting import wait_until
 
@@ -130,7 +128,7 @@ def test_run_timeout_counts_until_the_process_has_gone(main, script, tmp_path, s
 
 def test_one_that_does_not_begin_is_being_started_for_the_others_and_can_be_stopped(main, script):
     uid, other = main.ready(script(NOTHING), grace=0.5), main.ready(script(NOTHING))
-    os.kill(main.wait_for(uid, "READY").os_pid, signal.SIGSTOP)
+    suspend(main.wait_for(uid, "READY").os_pid)
     main.run(uid)
     main.run(other)
     dropped = wait_until(lambda: main.told.dropped, 20, "the dropped start")[0]

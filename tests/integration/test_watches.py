@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from support.processes import is_gone
+from support.processes import is_gone, suspend
 from support.sources import NOTHING
 from support.waiting import wait_until
 
@@ -16,7 +16,7 @@ from support.waiting import wait_until
 class TestAHungTemplate:
     def test_is_replaced_and_who_waits_is_served_by_the_next(self, main, script):
         spares, template = main.wait_for_spares(), main.wait_for_template()
-        os.kill(template, signal.SIGSTOP)
+        suspend(template)
         uids = [main.create(script(NOTHING)) for _ in range(6)]
         for uid in uids:
             main.wait_for(uid, "READY")
@@ -54,7 +54,7 @@ class TestAHungTemplate:
         template = main.wait_for_template()
         uids = [main.create(script(NOTHING)) for _ in range(4)]
         for pid in (template, main.pid):
-            os.kill(pid, signal.SIGSTOP)
+            suspend(pid)
         time.sleep(4)
         for pid in (main.pid, template):
             os.kill(pid, signal.SIGCONT)
@@ -68,7 +68,7 @@ class TestAStoppedSpare:
     def test_is_not_given_to_a_procedure(self, main, script):
         spares = main.wait_for_spares()
         for pid in spares:
-            os.kill(pid, signal.SIGSTOP)
+            suspend(pid)
         uids = [main.ready(script(NOTHING)) for _ in range(3)]
         assert not {main.wait_for(uid, "READY").os_pid for uid in uids} & set(spares)
         assert all(map(is_gone, spares))
@@ -138,10 +138,10 @@ def test_a_stop_gives_its_grace_also_where_everything_stands_still_meanwhile(mai
         grace=grace,
     )
     pid = main.said(uid, "armed")[0]["pid"]
-    os.kill(pid, signal.SIGSTOP)
+    suspend(pid)
     main.stop(uid)
     main.sync()  # SIGTERM is sent
-    os.kill(main.pid, signal.SIGSTOP)
+    suspend(main.pid)
     time.sleep(grace + 2)
     os.kill(main.pid, signal.SIGCONT)
     main.sync()  # the first turn of its loop is over

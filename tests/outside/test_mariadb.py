@@ -16,6 +16,7 @@ import pytest
 import tango
 from support.durable import BIND, Station
 from support.mariadb import MariaDatabase, why_not
+from support.processes import suspend
 from support.shell import OetCommand
 from support.tango_server import Oet, Server
 from support.waiting import wait_until
@@ -74,7 +75,7 @@ def test_scripts_and_clients_do_not_notice_that_mariadb_is_away_and_databaseds_i
     if how == "killed":
         mariadb.server.kill()
     else:
-        os.kill(mariadb.server.pid, signal.SIGSTOP)
+        suspend(mariadb.server.pid)
     made.proxy.waitForQaReady = False
     made.proxy.Init()
     wait_until(lambda: made.proxy.state() == tango.DevState.ALARM, 20, "State says that the properties are not read")
@@ -119,7 +120,7 @@ def test_a_first_start_waits_for_mariadb_behind_a_databaseds_that_answers(made, 
     if how == "late":
         mariadb.stop()
     if how == "stopped":
-        os.kill(mariadb.server.pid, signal.SIGSTOP)
+        suspend(mariadb.server.pid)
     else:
         mariadb.server.kill()
     if how == "late":

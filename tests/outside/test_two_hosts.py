@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from support.bare import Bare
+from support.processes import suspend
 from support.waiting import wait_until
 
 
@@ -50,7 +51,7 @@ class TestTwoHosts:
         oet = first.client()
         device_server = first.server.device_server()
         for process in (first.server.process, device_server):  # main, too: it kills a device server that hangs
-            process.send_signal(signal.SIGSTOP)
+            suspend(process.pid)
         second = self.start(bare, postgresql, tmp_path, "host-b")
         later = second.client()
         for process in (device_server, first.server.process):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 from collections.abc import Callable
 
 import pytest
 import tango
 from support.durable import Station
-from support.processes import let_go_on
+from support.processes import let_go_on, suspend
 from support.tango_server import filesystem, reason_of
 from support.waiting import wait_until
 
@@ -188,7 +187,7 @@ def test_the_reasons_of_the_health_are_told_and_go_with_it(station: Callable[...
     oet = made.oet
     assert len(oet.proxy.healthInfo) == 0
     template = made.server.template()
-    template.send_signal(signal.SIGSTOP)
+    suspend(template.pid)
     try:
         oet.recorder.wait_for("healthInfo", lambda told: "template process" in str(told), 30)
         assert "template process" in oet.proxy.healthInfo[0]

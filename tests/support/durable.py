@@ -21,6 +21,7 @@ import tango
 
 from .leaks import outlives_the_test
 from .ports import free_port
+from .processes import suspend
 from .tango_server import Database, Oet, Server, is_alive
 from .waiting import wait_until
 
@@ -139,8 +140,14 @@ class PostgreSQL:
             return [main, *main.children(recursive=True)]
         return []
 
+    def suspend(self) -> None:
+        """Have it hang, every process of it, until it is sent SIGCONT."""
+        for process in self._tree():
+            with contextlib.suppress(ProcessLookupError):
+                suspend(process.pid)
+
     def signal(self, signum: int) -> None:
-        """Send a signal to every process of it: SIGSTOP makes it hang, SIGCONT go on."""
+        """Send a signal to every process of it."""
         for process in self._tree():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signum)

@@ -26,6 +26,7 @@ import tango
 
 from .durable import QUICK, PostgreSQL
 from .earlier import ANSWERS, ARCHIVE, DATA, DEVICES, DUMP, ENDED_WELL, PROPERTIES, SCRIPTS, UNHEARD, EarlierServer
+from .processes import suspend
 from .tango_server import Database, is_alive
 from .two_users import SLEEP, WITHOUT_KILL
 from .waiting import wait_until
@@ -168,7 +169,7 @@ def _leave_unheard(source: Path, state: Path) -> None:
         uid = _run(proxy, "waits.py")
         _wait_for(proxy, uid, "RUNNING")
         time.sleep(1)
-        server.server.device_server().send_signal(signal.SIGSTOP)
+        suspend(server.server.device_server().pid)
         server.server.process.send_signal(signal.SIGTERM)
         server.server.wait(60)
         assert list(state.glob("unheard-*.json"))

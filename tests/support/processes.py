@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from ska_oet_device.mptools import SPARE_TITLE, TEMPLATE_TITLE, all_pids, stat_of, title_of
 
+from .waiting import wait_until
+
 SCRIPT_TITLE = "oet-script "
 ENGINE_MAIN = "ska_oet_device._engine_main"
 
@@ -17,6 +19,24 @@ def is_gone(pid: int) -> bool:
     """Say whether a process has ended; one that someone else still has to reap has."""
     stat = stat_of(pid)
     return stat is None or stat.has_ended
+
+
+def suspend(pid: int) -> None:
+    """Stop a process (SIGSTOP), and return when none of its threads runs any more.
+
+    On a busy machine one that was sent the signal goes on for a while, and answers.
+    One that ends meanwhile is stopped, too.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: is_gone(pid) or not _running_threads(pid), what=f"process {pid} is stopped")
+
+
+def _running_threads(pid: int) -> list[int]:
+    try:
+        threads = list(map(int, os.listdir(f"/proc/{pid}/task")))
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [each for each in threads if (stat := stat_of(each)) is not None and stat.state not in "TtZX"]
 
 
 def let_go_on(pid: int) -> None:
@@ -28,7 +48,7 @@ def let_go_on(pid: int) -> None:
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Have a process stopped (SIGSTOP) meanwhile."""
-    os.kill(pid, signal.SIGSTOP)
+    suspend(pid)
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+from support.processes import suspend
 from support.tango_server import is_alive
 from support.waiting import wait_until
 
@@ -82,7 +83,7 @@ def test_a_killed_spare_is_replaced(own_server):
 
 def test_a_stopped_main_is_told_of_and_goes_on_when_continued(own_server):
     oet = own_server()
-    os.kill(oet.server.pid, signal.SIGSTOP)
+    suspend(oet.server.pid)
     try:
         oet.recorder.wait_for("healthState", lambda value: value == 2, 10)
         assert oet.proxy.healthState.name == "FAILED"

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import tango
 from support.databases import make_database
+from support.processes import suspend
 from support.tango_server import SCRIPTS, Database, Oet, Server, is_alive, program
 from support.waiting import wait_until
 
@@ -101,7 +102,7 @@ def _take_away(database: Database, how: str) -> None:
     if how == "killed":
         database.stop()
     else:
-        os.kill(database.pid, signal.SIGSTOP)
+        suspend(database.pid)
 
 
 def _bring_back(database: Database, how: str) -> None:
@@ -191,7 +192,7 @@ def test_nobody_waits_for_a_stop_while_a_write_waits_for_a_database_that_hangs(l
     try:
         uid, writer = oet.running("sleepy.py"), tango.DeviceProxy(oet.url)
         writer.waitForQaReady = True  # whoever is connected needs the database no more
-        os.kill(lasting.pid, signal.SIGSTOP)
+        suspend(lasting.pid)
         with ThreadPoolExecutor() as pool:
             writing = pool.submit(writer.write_attribute, "waitForQaReady", False)
             oet.stop(uid)

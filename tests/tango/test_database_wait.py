@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.databases import make_database
+from support.processes import suspend
 from support.tango_server import SCRIPTS, Database, Oet, Server
 from support.waiting import wait_until
 
@@ -53,7 +54,7 @@ def test_it_serves_when_the_database_is_there(lasting, tmp_path, how, what):
     if what == "killed":
         lasting.stop()
     else:
-        os.kill(lasting.pid, signal.SIGSTOP)
+        suspend(lasting.pid)
     arguments, environment = HOW[how]
     with started(tmp_path, lasting.host, *arguments, **environment) as server:
         waits(server)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tango
+from support.processes import suspend
 from support.tango_server import SCRIPTS, Oet, Server, filesystem, program
 from support.waiting import wait_until
 
@@ -331,7 +331,7 @@ def test_a_device_target_gets_the_lines_and_no_hanging_one_holds_anything_up(tol
             with contextlib.suppress(tango.DevFailed):
                 oet.proxy.Start("558001")
             admin.SetLoggingLevel([[INFO], [oet.name]])
-            process.send_signal(signal.SIGSTOP)
+            suspend(process.pid)
             slowest = max(_seconds_of_a_request(oet, 558100 + number) for number in range(300))
             assert slowest < HELD_UP
             logged(oet.server, "558399")

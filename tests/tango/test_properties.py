@@ -10,6 +10,7 @@ import pytest
 import tango
 from support.databases import make_database
 from support.ports import free_port
+from support.processes import suspend
 from support.tango_server import SCRIPTS, Oet, Server
 from support.waiting import wait_until
 
@@ -233,7 +234,7 @@ def test_init_while_the_database_is_away_or_hangs_keeps_the_settings_and_the_eve
     wait_until(_is(oet, ON), 20, "the database is there again")
     assert _limit(oet) == 2  # nobody has called Init again
 
-    os.kill(oet.database.pid, signal.SIGSTOP)
+    suspend(oet.database.pid)
     oet.proxy.Init()  # within the client's time-out
     wait_until(_is(oet, ALARM), 20, "an event says ALARM")
     assert "has not answered" in oet.proxy.Status()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tango
+from support.processes import suspend
 from support.tango_server import Server
 from support.waiting import wait_until
 
@@ -91,7 +92,7 @@ def test_a_write_returns_when_main_which_calls_the_functions_has_the_flag(oet):
     def write():
         oet.proxy.waitForQaReady = False
 
-    os.kill(oet.server.pid, signal.SIGSTOP)
+    suspend(oet.server.pid)
     try:
         with ThreadPoolExecutor() as pool:
             writing = pool.submit(write)

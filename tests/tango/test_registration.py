@@ -9,6 +9,7 @@ import pytest
 import tango
 from support.databases import make_database
 from support.ports import free_port
+from support.processes import suspend
 from support.tango_server import SCRIPTS, Server, reason_of, serving_registered
 from support.waiting import wait_until
 
@@ -142,7 +143,7 @@ def test_a_second_server_ends_and_names_the_first_which_goes_on(oet, tmp_path):
 def test_a_server_that_hangs_is_followed_by_a_second_one_and_says_so_when_it_goes_on(oet, tmp_path):
     first = [oet.server.process, oet.server.device_server()]
     for process in first:  # main, too: it kills a device server that hangs
-        process.send_signal(signal.SIGSTOP)
+        suspend(process.pid)
     second = Server(["01", *BIND], tmp_path / "second", oet.database.host)
     try:
         wait_until(lambda: "the device server is ready" in second.log_text(), 80, "the second one serves")

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from support.processes import let_go_on
+from support.processes import let_go_on, suspend
 
 GRACE = 0.5  # the StopGracePeriod of `impatient`
 SLACK = 2.0  # 0.1 s on a quiet machine; till the end itself, for the news of it may be held up on its way to us
@@ -91,7 +91,7 @@ def test_a_procedure_is_stopped_right_after_it_was_asked_for(oet):
 def test_a_procedure_that_has_no_worker_yet_is_stopped(oet):
     """With a template that does not get to fork, those for whom no spare is left wait in CREATING."""
     template = oet.server.template()
-    template.suspend()
+    suspend(template.pid)
     try:
         uids = [oet.prepare("good.py") for _ in range(10)]
         for uid in reversed(uids):

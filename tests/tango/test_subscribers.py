@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.processes import suspend
 from support.tango_server import Oet
 from support.waiting import wait_until
 
@@ -87,7 +88,7 @@ def test_one_that_is_stopped_costs_little_however_large_the_arguments_are(own_se
     _run(oet, 60)
     before = _memory(oet)
     for each in stopped:
-        each.process.send_signal(signal.SIGSTOP)
+        suspend(each.process.pid)
     _run(oet, 60)
     assert _memory(oet) - before < _GROWTH
     for each in stopped:
@@ -116,7 +117,7 @@ def test_subscribers_that_die_leave_nothing_behind(own_server, subscriber):
     descriptors = server.num_fds()
     dying = [subscriber(oet.url, "procedures", "lifecycleEvent") for _ in range(5)]
     for each in dying:
-        each.process.send_signal(signal.SIGSTOP)
+        suspend(each.process.pid)
     _run(oet, 3)
     for each in dying:
         each.end()

@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from support.processes import suspend
 from support.tango_server import is_alive
 from support.waiting import wait_until
 
@@ -31,7 +32,7 @@ def test_a_device_server_that_hangs_is_replaced_and_scripts_run_on(own_server, t
     oet.start(uid, str(path), 2.5)
     oet.recorder.wait_for_state(uid, "RUNNING")
     hung = oet.server.device_server()
-    os.kill(hung.pid, signal.SIGSTOP)
+    suspend(hung.pid)
     wait_until(lambda: not is_alive(hung.pid), 30, "the device server that hangs is killed")
     wait_until(lambda: oet.server.device_server().pid != hung.pid, 10, "another device server")
     oet.reconnect()
@@ -46,7 +47,7 @@ def test_a_device_server_that_was_stopped_for_a_moment_or_with_main_goes_on(own_
     device_server = oet.server.device_server().pid
     for stopped, seconds in (([device_server], 4), ([oet.server.pid, device_server], 14)):
         for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
+            suspend(pid)
         time.sleep(seconds)
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
@@ -58,7 +59,7 @@ def test_a_template_that_is_stopped_is_replaced_though_nobody_asks_for_a_worker(
     oet = own_server()
     wait_until(lambda: len(oet.server.spares()) == 2, 20, "two spares")
     template = oet.server.template().pid
-    os.kill(template, signal.SIGSTOP)
+    suspend(template)
     oet.recorder.wait_for("healthState", lambda value: value == 2, 10)
     wait_until(lambda: not is_alive(template), 15, "the template that hangs is killed")
     wait_until(lambda: oet.recorder.values("healthState")[-1] == 0, 15, "health is OK again")
@@ -68,7 +69,7 @@ def test_a_template_that_is_stopped_is_replaced_though_nobody_asks_for_a_worker(
 def test_commands_answer_in_time_while_main_is_stopped(own_server):
     oet = own_server()
     ready = oet.ready("good.py")
-    os.kill(oet.server.pid, signal.SIGSTOP)
+    suspend(oet.server.pid)
     try:
         oet.recorder.wait_for("State", lambda state: state.name == "FAULT", 10)
         took = []

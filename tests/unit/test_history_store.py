@@ -20,6 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from support.durable import PostgreSQL, SmallDisk
 from support.owners import elsewhere, main_process
+from support.processes import suspend
 from support.waiting import wait_until
 
 from ska_oet_device.errors import HistoryError
@@ -476,7 +477,7 @@ class TestPostgreSQLThatFails:
     def test_hanging_is_noticed_and_holds_nobody_up(self, history, postgresql, monkeypatch):
         for module in (_reader, _writer):
             monkeypatch.setattr(module, "_PATIENCE", 1.0)
-        postgresql.signal(signal.SIGSTOP)
+        postgresql.suspend()
         called: list[int] = []
         uid = create(history)
         history.keep(
@@ -956,7 +957,7 @@ class TestPowerLoss:
         for moment in range(25):
             for _ in range(chance.randrange(1, 6)):
                 committed = int(writer.stdout.readline())
-            writer.send_signal(signal.SIGSTOP)
+            suspend(writer.pid)
             wait_until(lambda: Path(f"/proc/{writer.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
             copy = tmp_path / f"copy-{moment}"
             copy.mkdir()
