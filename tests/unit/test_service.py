@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
 import random
 import re
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -1071,6 +1073,17 @@ def test_while_the_file_system_hangs_requests_are_refused_and_one_thread_waits_f
     wait_until(lambda: not any(thread.name == "finder" for thread in threading.enumerate()), 20, "it answers")
     monkeypatch.setattr(_finder, "_PATIENCE", 60.0)
     assert service.prepare(HELLO).id == 1
+
+
+def test_a_process_that_was_held_up_itself_does_not_say_so_of_the_file_system():
+    hold_up = ctypes.PyDLL(None).usleep  # with Python's lock, so that nobody looks for what is found
+
+    def find():
+        time.sleep(0.1)  # until it is waited for
+        hold_up(500_000)
+        return "/a.py"
+
+    assert _finder.Finder(patience=0.3).find("a script", find) == "/a.py"
 
 
 def test_a_stop_is_done_though_its_abort_script_cannot_be_looked_for(service, link, root, monkeypatch, request):

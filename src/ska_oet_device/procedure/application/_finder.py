@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
-import time as clock
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ...errors import ScriptNotFoundError, brief
 
 _PATIENCE = 0.5  # seconds
+_LOOK = 0.05  # seconds
 _MOST_HANGING = 4  # searches of one place
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class _Search(Generic[T]):
         self.what = what
         self._patience = patience
         self._search = search
-        self._begun = clock.monotonic()
+        self._is_given_up = False
         self._found: T
         self._error: Exception | None = None
         self._done = threading.Event()
@@ -48,10 +49,12 @@ class _Search(Generic[T]):
 
     @property
     def hangs(self) -> bool:
-        return not self.is_done and clock.monotonic() - self._begun >= self._patience
+        return self._is_given_up and not self.is_done
 
     def result(self) -> T:
-        if not self._done.wait(self._patience):
+        """What counts is how often was looked for it: a process that was held up itself has looked once meanwhile."""
+        if not any(self._done.wait(_LOOK) for _ in range(math.ceil(self._patience / _LOOK))):
+            self._is_given_up = True
             raise _no_answer(self.what, self._patience)
         if self._error is not None:
             raise self._error
