@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from support.shell import OetCommand
 from support.tango_server import SCRIPTS, Database, Oet, Server
 from support.waiting import wait_until
 
+from ska_oet_device.cli._alive import AliveLook
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 NAME = "mid-oet/alive/1"
+NEVER = "mid-oet/never/1"
 PATIENT = ("--timeout", "30")  # seconds: a loaded machine is slow
 
 
@@ -62,8 +66,19 @@ def site(running: Site, tmp_path: Path) -> Site:
     return running
 
 
+def _spares_at_rest(server: Server) -> list[int]:
+    """Return the spares once there are the same ones for a second: behind a look one is born, and the oldest goes."""
+
+    def same() -> list[int]:
+        before = sorted(each.pid for each in server.spares())
+        time.sleep(1)
+        return before if before == sorted(each.pid for each in server.spares()) else []
+
+    return wait_until(same, 60, "the spares stay the same")
+
+
 def test_a_device_that_answers_is_alive_and_nothing_is_forked_for_it(site):
-    spares = sorted(each.pid for each in site.server.spares())
+    spares = _spares_at_rest(site.server)
     assert [site.alive() for _ in range(3)] == [(0, f"ALIVE {NAME}: State is ON\n")] * 3
     assert site.alive("--json") == (0, f'{{"device": "{NAME}", "alive": true, "status": "State is ON"}}\n')
     assert sorted(each.pid for each in site.server.spares()) == spares
@@ -85,15 +100,16 @@ def test_a_device_that_has_answered_before_needs_no_database(site):
 def test_a_device_that_hangs_is_not_alive_whether_it_has_answered_before_or_not(site):
     for _ in range(2):
         with stopped(site.server.pid), stopped(site.server.device_server().pid):
-            assert site.alive(timeout="3") == (1, f"FAILED {NAME}: hangs: no answer within 3 s\n")
+            assert site.alive(timeout="10") == (1, f"FAILED {NAME}: hangs: no answer within 10 s\n")
         wait_until(lambda: site.alive()[0] == 0, 60, "it is well again")
 
 
 def test_a_device_server_that_hangs_is_not_alive_though_the_database_is_away(site):
     with stopped(site.database.pid):
-        assert site.alive(site.direct, timeout="3")[0] == 0
+        assert site.alive(site.direct, timeout="10")[0] == 0
         with stopped(site.server.pid), stopped(site.server.device_server().pid):
-            assert site.alive(site.direct, timeout="3") == (1, f"FAILED {site.direct}: hangs: no answer within 3 s\n")
+            hangs = f"FAILED {site.direct}: hangs: no answer within 10 s\n"
+            assert site.alive(site.direct, timeout="10") == (1, hangs)
     wait_until(lambda: site.alive()[0] == 0, 60, "it is well again")
 
 
@@ -106,7 +122,7 @@ def test_an_address_is_enough_where_there_is_no_database(site, host):
 
 def test_that_the_database_is_away_counts_against_no_device(site):
     with stopped(site.database.pid):
-        status, text = site.alive(timeout="3")
+        status, text = site.alive(timeout="10")
         assert (status, text.startswith(f"ALIVE {NAME}: as far as can be known: the Tango database ")) == (0, True)
     status, text = site.alive(TANGO_HOST="127.0.0.1:1")
     assert (status, "127.0.0.1:1 does not answer" in text) == (0, True)
@@ -118,11 +134,28 @@ def test_a_device_server_that_is_started_again_is_waited_for_and_found_where_it_
     before = noted.read_text()
     with stopped(site.server.pid):  # which would start it again
         site.server.device_server().kill()
-        status, text = site.alive(timeout="3")
+        status, text = site.alive(timeout="10")
         assert status == 1
         assert text.startswith(f"FAILED {NAME}: takes no connection at 127.0.0.1:")
     assert site.alive() == (0, f"ALIVE {NAME}: State is ON\n")
     assert noted.read_text() != before
+
+
+def test_what_the_database_has_said_holds_though_it_hangs_then(site, monkeypatch):
+    monkeypatch.setenv("TANGO_HOST", site.database.host)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # which a look sets, and leaves
+    site.database.add_server("never", {NEVER: {}})
+    try:
+        look, late = AliveLook(NEVER, 60), AliveLook(NEVER, 60)
+        look.ends = time.monotonic() + 60  # from now on, not from the import on
+        assert look._looked_up() is None
+        with stopped(site.database.pid):
+            look.ends = late.ends = time.monotonic() + 1
+            failed = ("FAILED", "does not run: its server has ended, or has not begun")
+            assert look._looked_up() == look.too_late() == failed
+            assert [found[0] for found in (late._looked_up(), late.too_late())] == ["ALIVE", "ALIVE"]
+    finally:
+        site.database.tango.delete_server("OetDevice/never")
 
 
 def test_a_device_that_there_is_not_is_not_alive(site):

@@ -3,7 +3,8 @@
 The device is asked for its State, by a connection of its own: that goes through the device's lock and its Python, and
 has nothing forked. Where the device was when it answered last is known (`_known_addresses`), so that mostly neither the
 Tango database is asked nor Tango imported. While the database is away nothing counts against a device but that it
-hangs: a server that was started anew would wait for the database, and its scripts would be lost.
+hangs: a server that was started anew would wait for the database, and its scripts would be lost. What the database has
+said since the look began holds, so that one that is slow when the time is over hides no failure.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class AliveLook(Look):
     """Looks whether a device answers."""
 
     _server_answers = False
+    _is_looked_up = False  # the database has said where the device is, since this look began
 
     def look(self) -> tuple[str, str]:
         """Ask the device where it was last, else where the Tango database says that it is."""
@@ -86,6 +88,7 @@ class AliveLook(Look):
         except _DatabaseFails as failure:
             return self._unknown(f"the Tango database {host} fails: {failure}")
         self.at = "the device"
+        self._is_looked_up = True
         answer = self._asked_where(ior)
         if answer is not None and answer[0] == ALIVE:
             note(host, name, ior)
@@ -149,9 +152,11 @@ class AliveLook(Look):
         return ("FAILED", self.failure) if self.failure else self._hangs()
 
     def _unknown(self, trouble: str) -> tuple[str, str]:
-        """Return what is said of a device that nobody can look for."""
+        """Return what is said while nobody can look for the device: what was found before, in this look, holds."""
         if self._server_answers:
             return ALIVE, f"{_WITHOUT}, and {trouble}"
+        if self._is_looked_up:
+            return "FAILED", self.failure
         known_of_it = f" ({self.failure})" if self.failure else ""
         return (
             ALIVE,
