@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 
 import pytest
 from support.shell import OetCommand
@@ -85,17 +86,23 @@ def _offers(oet: OetCommand, words: str, **more: str) -> list[str]:
     return done.out.split()
 
 
+def _wait_until_offered(oet: OetCommand, words: str, is_wanted: Callable[[list[str]], bool]) -> None:
+    """Ask until this is offered: on a busy machine, where nobody answers in time, nothing is."""
+    wait_until(lambda: is_wanted(_offers(oet, words)), 60, f"what is wanted behind {words!r}")
+
+
 def test_scripts_devices_states_and_ids_are_offered(oet, device):
     uid = device.ready("good.py")
-    wait_until(lambda: {"good.py", "deaf.py"} <= set(_offers(oet, "oet run ")), 60, "on a busy machine at last")
-    assert _offers(oet, "oet check prog") == ["progress.py"]
+    _wait_until_offered(oet, "oet run ", lambda offered: {"good.py", "deaf.py"} <= set(offered))
+    _wait_until_offered(oet, "oet check prog", lambda offered: offered == ["progress.py"])
     assert _offers(oet, "oet run ./") == [], "files are the shell's"
-    assert _offers(oet, "oet list -d ") == [device.name]
+    _wait_until_offered(oet, "oet list -d ", lambda offered: offered == [device.name])
     assert _offers(oet, "oet history --state F") == ["FAILED"]
-    assert str(uid) in (_offers(oet, "oet describe "))
-    assert _offers(oet, f"oet -d {device.name} stop ") == [str(uid)]
-    done = oet(_TYPER_COMPLETE_ARGS="oet stop ", _OET_COMPLETE="complete_zsh")
-    assert done.out.strip() == f"""_arguments '*: :(("{uid}":"good.py READY"))'"""
+    _wait_until_offered(oet, "oet describe ", lambda offered: str(uid) in offered)
+    _wait_until_offered(oet, f"oet -d {device.name} stop ", lambda offered: offered == [str(uid)])
+    wanted = f"""_arguments '*: :(("{uid}":"good.py READY"))'"""
+    zsh = {"_TYPER_COMPLETE_ARGS": "oet stop ", "_OET_COMPLETE": "complete_zsh"}
+    wait_until(lambda: oet(**zsh).out.strip() == wanted, 60, wanted)
     device.tidy()
 
 
@@ -104,7 +111,7 @@ def test_scripts_are_offered_as_the_device_tells_them_whatever_folders_this_mach
     before = list(known.get_device_property(device.name, "ScriptRoots")["ScriptRoots"])
     known.put_device_property(device.name, {"ScriptRoots": ["/a/folder/of/another/machine"]})  # and no Init
     try:
-        wait_until(lambda: "sleepy.py" in _offers(oet, "oet run sle"), 60, "on a busy machine at last")
+        _wait_until_offered(oet, "oet run sle", lambda offered: "sleepy.py" in offered)
     finally:
         known.put_device_property(device.name, {"ScriptRoots": before})
 
@@ -119,7 +126,13 @@ def test_a_shell_completes_with_what_the_command_writes(oet, device):
     with oet.terminal(command=["bash", "--norc", "--noprofile", "-i"], PS1="> ") as bash:
         bash.send('eval "$(oet --show-completion)"; echo loa""ded\n')
         bash.expect("loaded")
-        bash.send("oet check sle\t")
-        bash.expect("sleepy.py ")
+        bash.send("oet check sle")
+
+        def is_completed() -> bool:
+            """Press Tab: there is a bell where nothing is offered, as on a busy machine."""
+            bash.send("\t")
+            return bash.expect("epy.py |\a").endswith("epy.py ")
+
+        wait_until(is_completed, 60, "the script's name is completed")
         bash.send("\x15exit\n")
         assert bash.wait() == 0

@@ -18,6 +18,7 @@ import pytest
 import tango
 from support import early_device
 from support.databases import make_database
+from support.late_events import without_late_events
 from support.processes import stopped
 from support.shell import OetCommand
 from support.tango_server import SCRIPTS, Database, Oet, Server, program
@@ -156,13 +157,17 @@ def test_nothing_is_forked_for_devices_that_are_ok(site):
 
 
 def test_devices_that_hang_delay_no_other_and_are_failures(site):
-    with stopped(site.servers["others"].device_server().pid):
+    others = site.servers["others"]
+    with stopped(others.pid), stopped(others.device_server().pid):  # main would kill one that hangs
         done = site.command("fleet", "--json", "*/fleet/*", "--timeout", "5")
     found = {each["device"]: each for each in done.objects}
     assert [found[name]["presence"] for name in (*SOME, *OTHERS)] == ["ANSWERS"] * 3 + ["NO_ANSWER"] * 2
-    assert re.fullmatch(r"hangs: process \d+ on \S+ gives no answer within 5 s", found[OTHERS[0]]["reason"])
-    assert found[OTHERS[0]]["server"] == "OetDevice/others"
+    told = re.fullmatch(r"hangs: (process \d+ on \S+ gives )?no answer within 5 s", found[OTHERS[0]]["reason"])
+    assert told is not None
+    # Where this machine is slow the device is given up before it is told which process hangs.
+    assert found[OTHERS[0]]["server"] == ("OetDevice/others" if told[1] else "")
     assert (done.status, json.loads(done.err)["error"]) == (1, "fleet")
+    wait_until(lambda: site.command("fleet", *OTHERS, *PATIENT).status == 0, 60, "the server is well")
 
 
 def test_only_those_that_are_not_well_are_shown_if_wished(site):
@@ -258,12 +263,12 @@ class Live:
         status = self.process.wait(30)
         self._thread.join(10)
         assert self.process.stderr is not None
-        return status, self.process.stderr.read()
+        return status, without_late_events(self.process.stderr.read())
 
 
 @contextlib.contextmanager
 def live(site: Site, *words: str) -> Iterator[Live]:
-    with site.command.begun("fleet", "--follow", "--json", *words) as process:
+    with site.command.begun("fleet", "--follow", "--json", *PATIENT, *words) as process:
         yield Live(process)
 
 
@@ -313,13 +318,13 @@ def test_devices_that_are_added_and_taken_away_are_told(site):
 
 
 def test_a_database_that_goes_away_and_comes_back_is_told_and_devices_are_heard_meanwhile(site):
-    with live(site, SOME[0], "mid-oet/new/*") as told:
+    with live(site, SOME[0], "mid-oet/new/*", "--timeout", "10") as told:
         told.all_of(SOME[0])
         heard = site.oet.ready("good.py")
         told.until(device=SOME[0], procedure=heard)
         with stopped(site.database.pid):
             assert told.process.stderr is not None
-            assert "does not answer: not within 3 s; which devices come and go is not seen" in (
+            assert "does not answer: not within 10 s; which devices come and go is not seen" in (
                 told.process.stderr.readline()
             )
             uid = site.oet.proxy.Run("file://good.py") and site.oet.summaries()[-1]["id"]
@@ -385,9 +390,7 @@ def test_a_program_that_follows_the_fleet_ends_in_order_in_the_midst_of_events(s
                 text=True,
                 timeout=120,
             )
-            # What Tango says of events that arrive behind the end of their subscription does no harm.
-            said = [each for each in done.stderr.splitlines() if each and "not found in event callback map" not in each]
-            assert (done.returncode, said) == (0, [])
+            assert (done.returncode, without_late_events(done.stderr)) == (0, "")
     finally:
         for name, proxy in zip(SOME, proxies, strict=True):
             proxy.Stop("")

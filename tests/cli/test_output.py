@@ -75,6 +75,7 @@ def test_a_pipe_that_is_closed_ends_it_quietly(oet, device, arguments):
 
 
 def test_events_are_the_newest_and_go_on_if_they_are_followed(oet, device):
+    device.tidy()  # the procedures of other tests tell nothing more
     newest = json.loads(device.proxy.LifecycleEvents(0))[-3:]
     assert oet("events", "-n", "3", "--json", check=True).objects == newest
     with oet.begun("events", "-f", "-n", "1", "--json") as events:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import tango
+from support.durable import UNHURRIED
 from support.leaks import outlives_the_test
 from support.tango_server import SCRIPTS, TERMINAL, Database, Server
 from support.waiting import wait_until
@@ -44,7 +45,7 @@ def server(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A server with one device; its name is `server.device`."""
     instance = f"client-{next(_instances)}"
     name = f"mid-oet/{instance}/01"
-    properties = {"ScriptRoots": [SCRIPTS, OWN], "StopGracePeriod": 0.5, "SubarrayId": 1}
+    properties = {"ScriptRoots": [SCRIPTS, OWN], "SubarrayId": 1, **UNHURRIED}
     database.add_server(instance, {name: properties})
     made = Server([instance, *BIND], tmp_path_factory.mktemp(instance), database.host)
     made.device = f"tango://{database.host}/{name}"

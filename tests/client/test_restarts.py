@@ -157,7 +157,7 @@ class TestDeviceServer:
         with OetClient(stand.device, timeout=30) as patient:
             known = patient.summaries()
             stand.kill_device_server()
-            assert patient.summaries() == known
+            wait_until(lambda: patient.summaries() == known, what="main has told the last change again, too")
 
     @pytest.mark.long
     def test_two_clients_and_a_subscription_of_somebody_else_do_not_keep_each_other_deaf(self, stand, client, tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from support.git_server import Upstream
 from support.packages import make_package, make_project, make_wheel
+from support.processes import is_gone
 from support.waiting import wait_until
 
 from ska_oet_device.errors import InvalidArgumentError, InvalidStateError
@@ -112,7 +113,7 @@ def waits_for_a_lock(child):
 
 
 def answer_of(child):
-    assert child.answer.poll(20), "no answer"
+    assert child.answer.poll(60), "no answer"
     return child.answer.recv()
 
 
@@ -171,6 +172,7 @@ class TestSeveralWhoAskForOne:
         wait_until(lambda: gated.times(), what="the build begins")
         others = [prepare_in_child(project) for _ in range(2)]
         os.kill(builder.pid, signal.SIGKILL)
+        wait_until(lambda: is_gone(builder.pid), what="the end of the builder")
         environment, _ = manager.identify(project, "c1")
         time.sleep(0.1)
         assert environment.creating.is_set(), "the orphaned build still works in the folder"
@@ -341,7 +343,10 @@ class TestUnusedEnvironments:
         assert [info.env_id for info in manager.list()] == [small.env_id]
         assert sum(file.lstat().st_size for file in manager.base_dir.rglob("*")) < 3_000_000
 
-    def test_a_build_does_not_fail_because_somebody_looks_at_what_is_not_there_yet(self, manager, tmp_path):
+    def test_a_build_does_not_fail_because_somebody_looks_at_what_is_not_there_yet(
+        self, manager, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("ska_oet_device.procedure.environment.manager._PATIENCE", 20.0)  # the timer may come late
         project, commit = project_with(tmp_path / "p", "shared"), "c" * 40
         environment, _ = manager.identify(project, commit)
         environment.folder.mkdir(parents=True)

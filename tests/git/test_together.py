@@ -185,7 +185,7 @@ class TestEndedInTheMiddle:
         children = process.end(signal.SIGTERM)
         assert process.answer() == "terminated"
         assert children
-        wait_until(lambda: not any(child.is_running() for child in children), 5, "git has ended at once")
+        wait_until(lambda: not any(child.is_running() for child in children), 20, "git has ended at once")
         assert not list(client.store.glob("repositories/.making-*"))
         server.let_go.set()
         assert client.get().commit == upstream.head()

@@ -54,13 +54,14 @@ class TestAScriptWithAnEnvironment:
         repository.add(requirements_txt="shared==1.0\n")
         commit = repository.commit(observe=SHARED)
         first = device.told(repository.script(create_env=True, git_commit=commit))
-        templates = device.templates()
-        began = time.monotonic()
+        environment = first["summary"]["provenance"]["environment"]
+        log = device.environments()[environment]["log"]
+        templates, built = device.templates(), os.stat(log).st_mtime_ns
         second = device.told(repository.script(create_env=True, git_commit=commit))
-        assert time.monotonic() - began < 4  # 0.1 s on a quiet machine
+        assert os.stat(log).st_mtime_ns == built
         assert device.templates() == templates
         assert second["pid"] != first["pid"]
-        assert second["summary"]["provenance"]["environment"] == first["summary"]["provenance"]["environment"]
+        assert second["summary"]["provenance"]["environment"] == environment
 
     def test_says_which_modules_are_the_servers_though_it_does_not_require_them(self, device, repository):
         """iniconfig is pytest's: it is there as long as the tests run."""
@@ -174,7 +175,7 @@ class TestABuild:
         gate.wait_for_build()
         below = builders(device, uid)
         os.kill(device.oet.pid(uid), signal.SIGKILL)
-        end = device.oet.recorder.wait_for_end(uid, 20)
+        end = device.oet.recorder.wait_for_end(uid, 60)
         assert end["state"] == "FAILED"
         assert "SIGKILL" in end["reason"]
         assert "PREP_ENV" in end["reason"]
@@ -189,7 +190,7 @@ class TestABuild:
         gate.wait_for_build()
         below = builders(device, uid)
         device.oet.stop(uid)
-        end = device.oet.recorder.wait_for_end(uid, 20)
+        end = device.oet.recorder.wait_for_end(uid, 60)
         assert end["state"] == "STOPPED"
         assert below
         wait_until(lambda: not any(is_alive(each.pid) for each in below), 20, "nothing builds any more")
@@ -197,10 +198,10 @@ class TestABuild:
         assert device.told(script)["version"] == "1.0"
 
     def test_that_takes_too_long_fails_with_its_phase(self, device, script, gate):
-        with device.oet.properties(EnvironmentTimeout=3):
+        with device.oet.properties(EnvironmentTimeout=10):  # which git, too, has to keep within
             uid = device.prepare(script)
-            reason = device.oet.recorder.wait_for_end(uid, 15)["reason"]
-        assert "PREP_ENV took longer than EnvironmentTimeout (3 s)" in reason
+            reason = device.oet.recorder.wait_for_end(uid, 60)["reason"]
+        assert "PREP_ENV took longer than EnvironmentTimeout (10 s)" in reason
 
     def test_is_taken_over_by_one_who_waits_for_it(self, device, script, gate):
         first, second = device.prepare(script), device.prepare(script)
@@ -215,6 +216,7 @@ class TestABuild:
             "one builds",
         )
         device.oet.stop(builder)
+        device.oet.recorder.wait_for_end(builder, 60)  # else it might be done first
         gate.open()
         other = second if builder == first else first
         device.oet.recorder.wait_for_state(other, "READY", 30)
@@ -223,7 +225,9 @@ class TestABuild:
     def test_goes_on_when_the_device_server_is_killed(self, device, script, gate, tmp_path):
         uid = device.run(script, str(tmp_path / "told"))
         gate.wait_for_build()
-        os.kill(device.oet.server.device_server().pid, signal.SIGKILL)
+        killed = device.oet.server.device_server().pid
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: not is_alive(killed), 20, "it is gone, and answers no more")
         device.oet.reconnect()
         assert device.oet.state(uid) == "PREP_ENV"
         gate.open()
@@ -243,7 +247,7 @@ class TestAnEnvironmentInWhichNoWorkerCanBeMade:
             repository.add(requirements_txt=f"setproctitle=={version}\n")
             commit = repository.commit(observe=ENDS)
             uid = device.prepare(repository.script(create_env=True, git_commit=commit))
-            end = device.oet.recorder.wait_for_end(uid, 20)
+            end = device.oet.recorder.wait_for_end(uid, 60)
             (info,) = [each for each in device.environments().values() if commit in each["description"]]
             assert (end["state"], info["state"], info["in_use"]) == ("FAILED", "READY", False)
             return end["reason"]
@@ -264,10 +268,10 @@ class TestAnEnvironmentInWhichNoWorkerCanBeMade:
         repository.add(requirements_txt="setproctitle==99.0\n")
         commit = repository.commit(observe=ENDS)
         uid = device.prepare(repository.script(create_env=True, git_commit=commit))
-        wait_until(lambda: device.oet.state(uid) == "PREP_ENV" and device.oet.pid(uid), 10, "a worker prepares it")
-        wait_until(lambda: not is_alive(device.oet.pid(uid)), 15, "the worker that made the environment has ended")
+        wait_until(lambda: device.oet.state(uid) == "PREP_ENV" and device.oet.pid(uid), 60, "a worker prepares it")
+        wait_until(lambda: not is_alive(device.oet.pid(uid)), 60, "the worker that made the environment has ended")
         device.oet.stop(uid)
-        assert device.oet.recorder.wait_for_end(uid, 20)["state"] == "STOPPED"
+        assert device.oet.recorder.wait_for_end(uid, 60)["state"] == "STOPPED"
 
 
 class TestEnvironments:

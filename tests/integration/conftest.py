@@ -9,7 +9,7 @@ import pytest
 from support.main_process import MainProcess
 from support.patience import patience
 
-__all__ = ["main", "new_main", "patience", "script"]
+__all__ = ["in_main", "main", "new_main", "patience", "script"]
 
 
 @pytest.fixture
@@ -29,6 +29,21 @@ def new_main():
 @pytest.fixture
 def main(new_main):
     return new_main()
+
+
+@pytest.fixture
+def in_main(tmp_path):
+    """Return how to have a main process execute something before all else: its environment for that."""
+
+    def environment(source: str) -> dict[str, str]:
+        folder = tmp_path / "in_main"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(
+            "import sys\nif '_engine_main' in ' '.join(sys.orig_argv):\n" + textwrap.indent(source, "    ")
+        )
+        return {"PYTHONPATH": str(folder)}
+
+    return environment
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_one_whose_main_thread_has_ended_holds_nobody_else_up(main, script, othe
     pid = unknown(main, uid, others)
     began, used = time.monotonic(), _processor_time(main.pid)
     main.stop(other, device=OTHER)
-    main.wait_for(other, "STOPPED", 5)
+    main.wait_for(other, "STOPPED", 20)
     time.sleep(max(0.0, began + 2 - time.monotonic()))
     assert _processor_time(main.pid) - used < 0.3, "it rests between looks"
     os.kill(pid, signal.SIGKILL)
@@ -170,7 +170,10 @@ def test_main_ends_all_the_same(main, script, others):
     os.kill(pid, signal.SIGKILL)
 
 
-def test_main_that_is_told_twice_to_end_tells_soon_what_survives(main, script, others):
+def test_main_that_is_told_twice_to_end_tells_soon_what_survives(others, new_main, in_main, script):
+    # After so many seconds it would be told anyway.
+    patient = "from ska_oet_device.procedure.supervision import _orphans\n_orphans._GIVE_UP_AFTER = 60.0\n"
+    main = new_main(within=WITHOUT_KILL, env=in_main(patient))
     uid = main.ready(script(LEAVES_ONE_DEAD_AND_ITS_TRACER))
     main.run(uid)
     wait_until(lambda: main.states(uid)[-2:] == ["RUNNING", "READY"], 20, "the end of main")
@@ -178,7 +181,7 @@ def test_main_that_is_told_twice_to_end_tells_soon_what_survives(main, script, o
     with pytest.raises(AssertionError):
         wait_until(lambda: "UNKNOWN" in main.states(uid), 2.0)
     main.process.send_signal(signal.SIGTERM)
-    others += main.wait_for(uid, "UNKNOWN", 5).exit["survivors"]
+    others += main.wait_for(uid, "UNKNOWN", 20).exit["survivors"]
     assert len(others) == 2
     for pid in others:
         os.kill(pid, signal.SIGKILL)

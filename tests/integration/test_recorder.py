@@ -223,17 +223,24 @@ def test_a_script_can_be_stopped_while_it_waits_for_a_recorder_that_hangs(main, 
             {prints}
     """)
     uid = main.ready(path, output=log, grace=20.0)
-    suspend(recorder_of(main))
+    recorder = recorder_of(main)
+    suspend(recorder)
     main.run(uid)
     main.wait_for(uid, "RUNNING")
     started = time.monotonic()
     main.stop(uid)
     assert main.wait_for_end(uid, 30).exit["signals_sent"] == ["SIGTERM"]
     assert time.monotonic() - started < 15
-    os.kill(recorder_of(main), signal.SIGCONT)
+    let_go_on(recorder)
 
 
-def test_what_is_in_the_pipe_when_main_is_killed_is_written_and_the_recorder_ends(main, script, log, tmp_path):
+def test_what_is_in_the_pipe_when_main_is_killed_is_written_and_the_recorder_ends(
+    new_main, in_main, script, log, tmp_path
+):
+    # Else a main that is not killed soon takes the recorder for one that hangs, and replaces it.
+    main = new_main(
+        env=in_main("from ska_oet_device.procedure.supervision import _recorder\n_recorder._HANGS_AFTER = 60.0\n")
+    )
     path = script(
         """
         import os, time
@@ -254,7 +261,7 @@ def test_what_is_in_the_pipe_when_main_is_killed_is_written_and_the_recorder_end
     (tmp_path / "go").touch()
     wait_until((tmp_path / "done").exists, 20, "it has printed")
     main.kill()
-    os.kill(recorder, signal.SIGCONT)
+    let_go_on(recorder)
     wait_until(lambda: is_gone(recorder), 20, "the recorder has ended")
     assert log.read_bytes() == b"x" * 50_000
 

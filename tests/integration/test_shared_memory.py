@@ -16,7 +16,7 @@ ANONYMOUS = """
         for place in range(0, {size}, 4096):
             memory[place] = 1
         pub.sendMessage("armed")
-        time.sleep(3)
+        time.sleep({seconds})
 """
 NAMED = """
     import time
@@ -28,7 +28,7 @@ NAMED = """
             for place in range(0, {size}, 4096):
                 memory.buf[place] = 1
             pub.sendMessage("armed")
-            time.sleep(3)
+            time.sleep({seconds})
         finally:
             memory.close()
             memory.unlink()
@@ -50,7 +50,7 @@ OF_A_CHILD = """
 
 @pytest.mark.parametrize("source", [ANONYMOUS, NAMED, OF_A_CHILD], ids=["anonymous", "named", "of a child"])
 def test_more_than_MaxMemory_ends_the_procedure_and_says_why(main, script, source):
-    uid = main.running(script(source.format(size=100 * MIB)), max_memory=64 * MIB, grace=2.0)
+    uid = main.running(script(source.format(size=100 * MIB, seconds=600)), max_memory=64 * MIB, grace=2.0)
     end = main.wait_for_end(uid)
     assert end.new_state.name == "FAILED"
     assert "MiB of shared memory; MaxMemory is 64 MiB" in end.reason
@@ -59,5 +59,6 @@ def test_more_than_MaxMemory_ends_the_procedure_and_says_why(main, script, sourc
 @pytest.mark.parametrize("source", [ANONYMOUS, NAMED], ids=["anonymous", "named"])
 @pytest.mark.parametrize(("size", "limit"), [(32 * MIB, 64 * MIB), (100 * MIB, 0)])
 def test_less_than_that_or_no_limit_does_not(main, script, source, size, limit):
-    uid = main.running(script(source.format(size=size)), max_memory=limit)
+    path = script(source.format(size=size, seconds=3))  # main looks once a second
+    uid = main.running(path, max_memory=limit)
     assert main.wait_for_end(uid).new_state.name == "COMPLETE"

@@ -71,16 +71,15 @@ class TestDescriptors:
         path = script(leaves_a_trace(trace))
         main.wait_for_spares()
         with descriptors_limited(main.pid):
-            for _ in range(2):  # by the spares, which may take their time
-                main.create(path)
-            for uid in [main.create(path, timeouts={"LoadTimeout": 0.3}) for _ in range(4)]:
+            served = [main.create(path) for _ in range(2)]  # by the spares, which may take their time
+            for uid in [main.create(path, timeouts={"LoadTimeout": 3.0}) for _ in range(4)]:
                 end = main.wait_for_end(uid)
                 assert end.new_state.name == "FAILED"
-                assert end.reason.startswith("CREATING took longer than LoadTimeout (0.3 s): no worker can be made: ")
+                assert end.reason.startswith("CREATING took longer than LoadTimeout (3 s): no worker can be made: ")
                 assert "Errno 24" in end.reason
             assert not main.supplying
-        waiting = main.create(path)
-        main.wait_for(waiting, "READY")
+        for uid in [*served, main.create(path)]:
+            main.wait_for(uid, "READY")
         wait_until(lambda: main.problems == [], 20, "the end of the problem")
         main.wait_for_spares()
         assert traces(trace) == 3
@@ -148,7 +147,7 @@ class TestProcesses:
         trace = tmp_path / "trace"
         path = script(leaves_a_trace(trace))
         flag.touch()
-        late, stopped, served = main.create(path, timeouts={"LoadTimeout": 0.3}), main.create(path), main.create(path)
+        late, stopped, served = main.create(path, timeouts={"LoadTimeout": 3.0}), main.create(path), main.create(path)
         reason = main.wait_for_end(late).reason
         assert reason.endswith("no worker can be forked: [Errno 11] Resource temporarily unavailable")
         main.stop(stopped)

@@ -156,7 +156,7 @@ class TestTheTemplate:
         main.wait_for_spares()
         main.configure(2, "endless")
         problem = "no worker can be forked: the template has not imported its modules within 10 s"
-        wait_until(lambda: main.problems == [problem], 20, "the problem")
+        wait_until(lambda: main.problems == [problem], 60, "the problem")
         assert not main.supplying
         main.configure(2)
         wait_until(lambda: main.problems == [], 20, "the end of the problem")
@@ -166,7 +166,7 @@ class TestTheTemplate:
         main = new_main()
         main.wait_for_template()
         main.configure(2, "no_such_module_at_all")
-        (problem,) = wait_until(lambda: main.problems, 20)
+        (problem,) = wait_until(lambda: main.problems, 60)
         assert problem.startswith("module no_such_module_at_all cannot be imported: ModuleNotFoundError")
         assert runs_a_script(main, script)
         assert main.supplying is True
@@ -193,7 +193,7 @@ class TestTheTemplate:
         main = new_main(env=with_modules(modules))
         main.wait_for_template()
         main.configure(2, "oet_bad")
-        assert wait_until(lambda: main.problems, 20)[0] == problem
+        assert wait_until(lambda: main.problems, 60)[0] == problem
         main.wait_for_spares()
         assert runs_a_script(main, script)
         assert main.supplying is True
@@ -203,7 +203,7 @@ class TestTheTemplate:
         main = new_main(env=with_modules(modules))
         main.wait_for_template()
         main.configure(2, "oet_wordy")
-        (problem,) = wait_until(lambda: main.problems, 20)
+        (problem,) = wait_until(lambda: main.problems, 60)
         assert problem.startswith("module oet_wordy cannot be imported: ImportError: no such thing")
         main.wait_for_spares()
         assert runs_a_script(main, script)
@@ -213,7 +213,7 @@ class TestTheTemplate:
             "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
         )
         main = new_main(env=with_modules(modules), imports=["oet_threads"])
-        problems = wait_until(lambda: len(main.problems) >= 2 and main.problems, 20)
+        problems = wait_until(lambda: len(main.problems) >= 2 and main.problems, 60)
         assert problems[0] == "module oet_threads starts a thread when it is imported"
         assert "no worker can be forked: the template process has 2 threads" in problems
         assert main.supplying is False
@@ -230,6 +230,7 @@ class TestTheTemplate:
         )
         main = new_main(env=with_modules(modules))
         main.configure(2, "oet_later")
+        main.sync()  # the spares, and the template, that there were are no more
         main.wait_for_spares()
         template = main.wait_for_template()
         os.kill(template, signal.SIGUSR2)
@@ -253,14 +254,17 @@ class TestTheTemplate:
             "from pubsub import pub\nimport oet_version\ndef main(): pub.sendMessage('v', value=oet_version.value)"
         )
         main.configure(2, "oet_version")
+        main.sync()  # the spares that there were are no more
         main.wait_for_spares()
         (modules / "oet_version.py").write_text("value = 20\n")
         old = main.running(path)
         assert main.wait_for_message(old, "v") == {"value": 1}
         main.wait_for_end(old)
         main.configure(2)
+        main.sync()
         main.wait_for_spares()
         main.configure(2, "oet_version")
+        main.sync()
         main.wait_for_spares()
         wait_until(lambda: main.template)
         new = main.running(path)
@@ -290,7 +294,7 @@ class TestRest:
             return [switches(pid) for pid in pids] == before
 
         time.sleep(0.5)
-        wait_until(nobody_wakes_up, 6, "rest: a busy machine may still be at what was begun")
+        wait_until(nobody_wakes_up, 20, "rest: a busy machine may still be at what was begun")
 
     @pytest.mark.timeout(180)
     @pytest.mark.long

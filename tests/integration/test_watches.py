@@ -20,7 +20,7 @@ class TestAHungTemplate:
         uids = [main.create(script(NOTHING)) for _ in range(6)]
         for uid in uids:
             main.wait_for(uid, "READY")
-        assert is_gone(template)
+        wait_until(lambda: is_gone(template), 20, "the hung one is killed")
         assert main.template not in (template, None)
         assert {main.wait_for(uid, "READY").os_pid for uid in uids[:2]} == set(spares)
         wait_until(lambda: main.problems == [], 20, "the end of the problem")
@@ -71,7 +71,7 @@ class TestAStoppedSpare:
             suspend(pid)
         uids = [main.ready(script(NOTHING)) for _ in range(3)]
         assert not {main.wait_for(uid, "READY").os_pid for uid in uids} & set(spares)
-        assert all(map(is_gone, spares))
+        wait_until(lambda: all(map(is_gone, spares)), 20, "the stopped ones are killed")
 
     def test_that_is_stopped_as_it_is_taken_is_followed_by_another(self, new_main, script, tmp_path):
         (tmp_path / "sitecustomize.py").write_text(
@@ -90,7 +90,7 @@ class TestAStoppedSpare:
         main = new_main(env={"PYTHONPATH": str(tmp_path)})
         spares = main.wait_for_spares()
         uid = main.ready(script(NOTHING))
-        assert is_gone(spares[0])
+        wait_until(lambda: is_gone(spares[0]), 20, "the stopped one is killed")
         main.run(uid)
         assert main.wait_for_end(uid).reason == "completed"
 

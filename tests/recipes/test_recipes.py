@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_a_plan_of_bluesky_runs_to_its_end(oet: Oet) -> None:
 
 
 def test_the_finalize_plan_of_bluesky_runs_at_a_stop(oet: Oet) -> None:
-    printed = stop_half_way(oet, "bluesky_plan.py", lambda activity: activity == "step 1", steps=100, dwell=1)
+    printed = stop_half_way(oet, "bluesky_plan.py", re.compile(r"step [1-9]").match, steps=100, dwell=1)
     assert {"motor parked at 0", "the plan was aborted"} <= set(printed.splitlines())
 
 
@@ -73,7 +74,7 @@ def test_a_data_file_is_whole_at_the_end(oet: Oet, tmp_path: Path, script: str, 
 
 @pytest.mark.parametrize(("script", "name"), DATA_FILES)
 def test_a_data_file_is_whole_after_a_stop(oet: Oet, tmp_path: Path, script: str, name: str) -> None:
-    stop_half_way(oet, script, lambda activity: activity == "row 3", path=str(tmp_path / name), rows=100, dwell=1)
+    stop_half_way(oet, script, re.compile(r"row ([3-9]|\d\d)").match, path=str(tmp_path / name), rows=100, dwell=1)
     powers = read_powers(tmp_path / name)
     assert len(powers) >= 3
     assert powers == list(np.arange(len(powers)) * 0.5)
@@ -88,5 +89,5 @@ def test_a_notebook_that_was_converted_runs(oet: Oet, converted: Path) -> None:
     ]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     assert run_to_its_end(oet, "notebook.py", dwell=0.01).splitlines() == ["M31 observed", "M33 observed", "parked"]
-    printed = stop_half_way(oet, "notebook.py", lambda activity: activity == "observing M33", dwell=3)
+    printed = stop_half_way(oet, "notebook.py", lambda activity: activity == "observing M33", dwell=5)
     assert printed.splitlines() == ["M31 observed", "parked"]

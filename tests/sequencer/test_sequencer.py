@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import tango
-from support.tango_server import EventRecorder
+from support.tango_server import TERMINAL, EventRecorder
 from support.waiting import wait_until
 
 from ska_oet_device.client._stack import Stack
@@ -91,6 +93,8 @@ def test_a_sequence_runs_its_scripts_in_order_and_tells_so_by_events(
 ) -> None:
     sequencer.RunScripts(["hello.py", "scan.py"])
     assert wait_for_end(sequencer) == ("ON", "All steps are COMPLETE.")
+    # Behind all else but the last 100 %, which the scan itself has told before.
+    heard.wait_for("states", lambda value: tuple(value) == ("COMPLETE", "COMPLETE"))
     heard.wait_for("progress", lambda value: value == 100.0)
     progress = heard.values("progress")[1:]
     assert progress == sorted(progress)
@@ -117,6 +121,10 @@ def test_a_stop_ends_the_step_that_runs_and_begins_no_other(sequencer: tango.Dev
     assert sequencer.states == ("STOPPED", "WAITING")
 
 
+def living(oet: tango.DeviceProxy) -> list[int]:
+    return [each["id"] for each in json.loads(oet.Summarise([])) if each["state"] not in TERMINAL]
+
+
 @pytest.mark.parametrize(
     ("script", "why"),
     [
@@ -127,6 +135,7 @@ def test_a_stop_ends_the_step_that_runs_and_begins_no_other(sequencer: tango.Dev
 def test_a_step_that_fails_is_told_with_its_reason_and_no_other_begins(
     sequencer: tango.DeviceProxy, oet: tango.DeviceProxy, tmp_path: Path, script: str, why: str
 ) -> None:
+    wait_until(lambda: not living(oet), 40, "the abort script of another test has ended")
     (tmp_path / "broken.py").write_text("def main():\n    raise ValueError('the wind')\n")
     oet.put_property({"ScriptRoots": [str(tmp_path)]})
     oet.Init()
@@ -142,13 +151,22 @@ def test_a_step_that_fails_is_told_with_its_reason_and_no_other_begins(
     assert sequencer.states[1] == "WAITING"
 
 
+def device_servers(up: Stack) -> list[psutil.Process]:
+    found = []
+    for process in up.left_processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "ska_oet_device.procedure.ui" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
 @pytest.mark.long
 def test_a_sequence_goes_on_while_the_server_of_the_oet_device_is_killed_and_started_again(
     sequencer: tango.DeviceProxy, up: Stack, heard: EventRecorder
 ) -> None:
     sequencer.RunScripts(["hello.py", "scan.py", "hello.py"])
     heard.wait_for("progress", lambda value: value > 40)
-    servers = [each for each in up.left_processes() if "ska_oet_device.procedure.ui" in " ".join(each.cmdline())]
+    servers = device_servers(up)
     assert len(servers) == 1
     servers[0].kill()
     assert wait_for_end(sequencer) == ("ON", "All steps are COMPLETE.")

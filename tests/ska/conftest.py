@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tango
-from support.durable import Station
+from support.durable import UNHURRIED, Station
 from support.tango_server import SCRIPTS, Database, Oet, filesystem, serving
 
 OWN = Path(__file__).parent / "scripts"
@@ -21,7 +21,7 @@ _instances = itertools.count(1)
 @pytest.fixture(scope="module")
 def served(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oet]:
     instance = f"ska-{next(_instances)}"
-    properties = {"ScriptRoots": [SCRIPTS, OWN], "StopGracePeriod": 0.5}
+    properties = {"ScriptRoots": [SCRIPTS, OWN], **UNHURRIED}
     with serving(database, instance, f"mid-oet/{instance}/01", tmp_path_factory.mktemp(instance), **properties) as oet:
         yield oet
 
@@ -38,6 +38,12 @@ def oet(served: Oet) -> Iterator[Oet]:
 @pytest.fixture
 def proxy(oet: Oet) -> tango.DeviceProxy:
     return oet.proxy
+
+
+def newest_request(proxy: tango.DeviceProxy) -> tuple[int, str, str]:
+    """Return number, command and answer of the newest entry of the audit; one that is being written may come later."""
+    entries = json.loads(proxy.Requests(json.dumps({"limit": 1})))
+    return next(((each["number"], each["command"], each["answer"]) for each in entries), (0, "", ""))
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from support.processes import let_go_on, suspend
 from support.tango_server import filesystem, reason_of
 from support.waiting import wait_until
 
+from .conftest import newest_request
+
 OUT_OF_USE = ("OFFLINE", "NOT_FITTED", "RESERVED")
 
 
@@ -105,8 +107,8 @@ def test_a_mode_that_there_is_not_is_refused_and_changes_nothing(oet):
 def test_a_change_of_the_mode_is_pushed_kept_in_the_audit_and_survives_init(oet):
     oet.proxy.adminMode = "ENGINEERING"
     oet.recorder.wait_for("adminMode", lambda mode: mode == 2)
-    (request,) = json.loads(oet.proxy.Requests(json.dumps({"limit": 1})))
-    assert (request["command"], request["answer"]) == ("adminMode", "accepted; set to ENGINEERING")
+    told_so = ("adminMode", "accepted; set to ENGINEERING")
+    wait_until(lambda: newest_request(oet.proxy)[1:] == told_so, what="the audit has it")
     oet.proxy.Init()
     assert oet.proxy.adminMode.name == "ENGINEERING"
 

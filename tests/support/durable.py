@@ -102,15 +102,15 @@ class PostgreSQL:
         import psycopg
 
         try:
-            self.execute("SELECT 1")
+            self.execute("SELECT 1", connect_timeout=2)
         except psycopg.OperationalError:
             return False
         return True
 
-    def execute(self, statement: str) -> list[tuple[object, ...]]:
+    def execute(self, statement: str, *, connect_timeout: int = 20) -> list[tuple[object, ...]]:
         import psycopg  # not needed by those who use the other things of this module
 
-        with psycopg.connect(self._own_url, connect_timeout=2, autocommit=True) as connection:
+        with psycopg.connect(self._own_url, connect_timeout=connect_timeout, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
@@ -443,7 +443,12 @@ class Station:
 
         :param may_be_last: whether the whole server may end instead
         """
-        old = self.server.device_server()
+        try:
+            old = self.server.device_server()
+        except AssertionError:
+            if may_be_last and self.server.has_ended:
+                return 0.0
+            raise
         old.kill()
         started = time.monotonic()
         wait_until(
@@ -518,6 +523,21 @@ class Station:
             self._oet.close()
         for server in self.servers:
             server.clean_up()
+
+
+def requests_since(proxy: tango.DeviceProxy, began: float, count: int = 1) -> list[dict[str, Any]]:
+    """Return the newest entries of the audit, the newest first, as soon as so many are of what was asked since `began`.
+
+    A device answers without what a commit that takes more than half a second has not written yet.
+
+    :param began: in Unix seconds
+    """
+
+    def found() -> list[dict[str, Any]]:
+        newest: list[dict[str, Any]] = json.loads(proxy.Requests(json.dumps({"limit": count})))
+        return newest if len(newest) == count and all(entry["time"] >= began for entry in newest) else []
+
+    return wait_until(found, 20, f"the audit has what was asked ({count})")
 
 
 def gapless(events: list[dict[str, Any]]) -> bool:

@@ -42,7 +42,7 @@ def run_to_its_end(oet: Oet, script: str, init: dict[str, Any] | None = None, **
 
 
 def stop_half_way(
-    oet: Oet, script: str, is_half_way: Callable[[str], bool], init: dict[str, Any] | None = None, **arguments: Any
+    oet: Oet, script: str, is_half_way: Callable[[str], object], init: dict[str, Any] | None = None, **arguments: Any
 ) -> str:
     """Run a script, stop it when its activity is the wanted one, and return what it printed: all of its clean-up.
 

@@ -29,6 +29,7 @@ from .server_logs import note_log
 from .waiting import wait_until
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+_PATIENCE = 15_000  # ms: Tango's 3 s are no subject of most tests, and a busy machine holds up servers and clients
 TERMINAL = ("COMPLETE", "STOPPED", "FAILED", "UNKNOWN")
 FIRST, SECOND = "mid-oet/subarray/01", "mid-oet/subarray/02"
 
@@ -112,9 +113,9 @@ class Database:
         # A port that was chosen by the system cannot be taken again while clients hold on to it.
         self._process = self._start(str(free_port()) if lasting else "0")
         try:
-            port = wait_until(self._port, 30, "the database says its port")
+            port = wait_until(self._port, 60, "the database says its port")
             self.host = f"127.0.0.1:{port}"
-            self.tango = wait_until(lambda: self._connect(port), 30, "the database answers")
+            self.tango = wait_until(lambda: self._connect(port), 60, "the database answers")
         except BaseException:
             self.stop()
             raise
@@ -139,7 +140,7 @@ class Database:
         self.stop()
         port = self.host.rpartition(":")[2]
         self._process = self._start(port)
-        wait_until(lambda: self._connect(int(port)), 30, "the database answers again")
+        wait_until(lambda: self._connect(int(port)), 60, "the database answers again")
 
     def _port(self) -> int | None:
         found = re.search(r"port=(\d+)", self._log.read_text())
@@ -518,6 +519,7 @@ class Oet:
                 raise RuntimeError(f"the server has ended\n{self.server.log_text()}")
             try:
                 proxy = tango.DeviceProxy(self.url)
+                proxy.set_timeout_millis(_PATIENCE)
                 proxy.ping()
                 return proxy if proxy.state() != tango.DevState.INIT else None
             except tango.DevFailed:
@@ -629,10 +631,11 @@ class Oet:
         living = [summary["id"] for summary in self.summaries() if summary["state"] not in TERMINAL]
         for uid in living:
             self.stop(uid, run_abort=False)
-        wait_until(lambda: all(summary["state"] in TERMINAL for summary in self.summaries()), 15, "all have ended")
+        wait_until(lambda: all(summary["state"] in TERMINAL for summary in self.summaries()), 30, "all have ended")
+        self.settle()
         if "but its clean-up failed" in self.proxy.Status():  # an ALARM until the next start
             self.recorder.wait_for_end(self.run("good.py"))
-        self.settle()
+            self.settle()
         self.recorder.clear()
 
     def settle(self) -> None:

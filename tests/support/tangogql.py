@@ -26,12 +26,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from .tango_server import Oet
 from .waiting import wait_until
 
 PROGRAMS = Path(__file__).parents[2] / ".venv-taranta" / "bin"
 MISSING = ".venv-taranta is missing: make .venv-taranta/.up-to-date"
 USER = "operator"
-_CONNECTION = 0.2  # seconds in which Tango makes the connection of its subscriptions, which cannot be seen from here
 _SECRET = "an-example-of-a-secret-32-bytes!"
 
 _DESCRIPTIONS = """query ($fullNames: [String]!) {
@@ -200,6 +200,19 @@ class Subscription:
         except AssertionError as error:
             raise AssertionError(f"{error}; without one: {missing()}") from None
 
+    def wait_until_heard(self, oet: Oet) -> None:
+        """Prepare procedures until the page hears a lifecycleEvent of one: from now on it misses none.
+
+        What is pushed before Tango has made the connection of a subscription reaches nobody, and is not pushed again.
+        """
+        uids: set[int] = set()
+
+        def is_heard() -> bool:
+            uids.add(oet.ready("good.py"))
+            return any(json.loads(text or "{}").get("process_uid") in uids for text in self.values("lifecycleEvent"))
+
+        wait_until(is_heard, 60, "a lifecycleEvent is heard")
+
     def wait_for(self, attribute: str, is_wanted: Callable[[Any], Any], seconds: float = 30) -> Frame:
         """Return the first frame of an attribute whose value is wanted."""
 
@@ -324,14 +337,20 @@ class TangoGql:
         return Subscription(self.port, names)
 
     def sources(self) -> dict[str, str]:
-        """Return where TangoGQL has the values of its subscriptions from: CHANGE_EVENT, PERIODIC_EVENT or POLLING."""
-        found = self.ask(_SOURCES)["metrics"]["subscribedAttrs"]
+        """Return where TangoGQL has the values of its subscriptions from: CHANGE_EVENT, PERIODIC_EVENT or POLLING.
+
+        While it is about to subscribe it fails, and is asked again: it counts the pages of what none is noted for yet.
+        """
+        answer = wait_until(lambda: None if "errors" in (told := self.post(_SOURCES)) else told, 20, "its metrics")
+        found = self._data(answer)["metrics"]["subscribedAttrs"]
         return {each["name"]: each["eventType"] for each in found}
 
     def wait_for_events(self, names: Iterable[str], seconds: float = 240) -> None:
         """Wait until TangoGQL has the values of all these from change events.
 
         At once, as a rule.  What it could not subscribe to, on a busy machine, it tries again a minute or two later.
+        Tango may make the connection a moment later still: how things stand is pushed again, of lifecycleEvent see
+        `Subscription.wait_until_heard`.
 
         :raises AssertionError: it still reads one of them again and again, or has not been asked for it
         """
@@ -345,7 +364,6 @@ class TangoGql:
             wait_until(lambda: not others(), seconds, "events of each attribute")
         except AssertionError as error:
             raise AssertionError(f"{error}; without: {others()}") from None
-        time.sleep(_CONNECTION)
 
     # -- its end
 

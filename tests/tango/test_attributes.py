@@ -212,7 +212,7 @@ def test_every_attribute_that_changes_pushes_change_events(oet):
     oet.recorder.clear()
     _change_everything(oet)
     for name in CHANGING:
-        wait_until(lambda name=name: oet.recorder.events[name], 5, f"an event of {name}")
+        wait_until(lambda name=name: oet.recorder.events[name], 20, f"an event of {name}")
     assert oet.recorder.errors() == []
 
 
@@ -251,11 +251,11 @@ def test_all_kinds_of_events_of_every_attribute_are_the_same(oet):
         recorders["change"].wait_for("waitForQaReady", lambda _: True)
         oet.proxy.waitForQaReady = not oet.proxy.waitForQaReady
         for name in {*CHANGING, *OUTPUT, "waitForQaReady"}:
-            wait_until(lambda name=name: recorders["change"].events[name], 5, f"an event of {name}")
+            wait_until(lambda name=name: recorders["change"].events[name], 20, f"an event of {name}")
         oet.settle()
         for name in EVERY:
             told = [lambda kind=kind, name=name: _told(recorders[kind], name) for kind in KINDS]
-            wait_until(lambda told=told: told[0]() == told[1]() == told[2](), 5, f"the same events of {name}")
+            wait_until(lambda told=told: told[0]() == told[1]() == told[2](), 20, f"the same events of {name}")
         for recorder in recorders.values():
             assert recorder.errors() == []
     finally:
@@ -269,7 +269,7 @@ def test_an_event_has_the_time_of_the_change(oet, name):
     oet.recorder.wait_for_end(uid)
     oet.settle()
     times = [event["time"] for event in oet.recorder.lifecycle(uid)]
-    wait_until(lambda: abs(oet.recorder.events[name][-1].time - times[-1]) < 1e-4, 5, f"the last event of {name}")
+    wait_until(lambda: abs(oet.recorder.events[name][-1].time - times[-1]) < 1e-4, 20, f"the last event of {name}")
     for event in list(oet.recorder.events[name]):
         if event.time < times[0] - 1e-4:
             continue  # what is pushed seldom may tell of the procedure before

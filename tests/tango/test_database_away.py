@@ -23,7 +23,7 @@ from support.waiting import wait_until
 
 from .conftest import BIND, QUICK
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
 
 NAME = "mid-oet/subarray/01"
@@ -59,7 +59,7 @@ def _server(database: Database, tmp_path: Path, command: list[str] | None = None
 def _kill_device_server(server: Server) -> None:
     victim = server.device_server()
     victim.kill()
-    wait_until(lambda: not is_alive(victim.pid), 5, "the device server is gone")
+    wait_until(lambda: not is_alive(victim.pid), 20, "the device server is gone")
 
 
 def _all_events(oet: Oet, uid: int) -> list[str]:
@@ -78,18 +78,19 @@ def test_scripts_run_on_until_the_database_is_back_and_nothing_is_lost(lasting, 
         pid = oet.pid(waits)
         _take_away(lasting, how)
         _kill_device_server(server)
-        wait_until(lambda: WAITING in server.log_text(), 20, "the device server waits for the database")
+        wait_until(lambda: WAITING in server.log_text(), 60, "the device server waits for the database")
         assert lasting.host in server.log_text()
         wait_until(path.exists, 10, "a script has ended")
         wait_until(lambda: len(server.workers()) == 1, 10, "its process is gone")
         assert is_alive(pid)
+        time.sleep(2)  # in which main has seen its end, too
         back = time.time()
         _bring_back(lasting, how)
         oet.reconnect()
         assert server.log_text().count(WAITING) == 1
         assert (oet.state(waits), oet.pid(waits)) == ("READY", pid)
         assert _all_events(oet, ends)[-3:] == ["RUNNING", "READY", "COMPLETE"]
-        assert oet.summary(ends)["history"]["process_states"][-1][1] < back + 0.5, "told with its own time"
+        assert oet.summary(ends)["history"]["process_states"][-1][1] < back, "told with its own time"
         oet.start(waits)
         assert oet.recorder.wait_for_end(waits)["state"] == "COMPLETE"
         oet.close()
@@ -152,7 +153,7 @@ def test_what_was_written_meanwhile_holds_when_the_device_server_dies_before_the
         oet.proxy.waitForQaReady = False
         oet.proxy.adminMode = "OFFLINE"
         _kill_device_server(server)
-        wait_until(lambda: WAITING in server.log_text(), 20, "the device server waits for the database")
+        wait_until(lambda: WAITING in server.log_text(), 60, "the device server waits for the database")
         _bring_back(lasting, how)
         oet.reconnect()
         assert (oet.proxy.waitForQaReady, oet.proxy.adminMode.name) == (False, "OFFLINE")
@@ -198,11 +199,11 @@ def test_nobody_waits_for_a_stop_while_a_write_waits_for_a_database_that_hangs(l
             oet.stop(uid)
             assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
             writing.result(10)
-        assert oet.recorder.values("waitForQaReady")[-1:] == [False]
+        oet.recorder.wait_for("waitForQaReady", lambda flag: not flag)
         os.kill(lasting.pid, signal.SIGCONT)
+        wait_until(lambda: _kept_flag(lasting) == ["false"], 40, "the flag is kept when the database goes on")
         oet.close()
         assert server.stop() == 0
-        assert _kept_flag(lasting) == ["false"], "the end of the server waits a moment for it"
     finally:
         server.clean_up()
 
@@ -217,10 +218,11 @@ def test_a_server_that_is_ended_while_it_waits_ends_at_once_and_the_next_one_tel
         oet.close()
         lasting.stop()
         _kill_device_server(server)
-        wait_until(lambda: WAITING in server.log_text(), 20, "the device server waits for the database")
+        wait_until(lambda: WAITING in server.log_text(), 60, "the device server waits for the database")
         wait_until(path.exists, 10, "a script has ended")
         wait_until(lambda: len(server.workers()) == 1, 10, "its process is gone")
-        assert server.stop(seconds=4) == 0
+        assert server.stop(seconds=30) == 0
+        assert "it is killed" not in server.log_text()  # as is what waits on for 5 s
         assert f"{NAME}#{lives} ended" in server.log_text()
         assert f"{NAME}#{ends} ended" in server.log_text()
     finally:
@@ -255,7 +257,7 @@ def test_a_device_server_that_crashes_again_and_again_is_not_given_up_while_a_sc
         pid = oet.pid(uid)
         lasting.tango.delete_server("OetDevice/01")
         _kill_device_server(server)
-        wait_until(lambda: server.log_text().count("it is started again") > 4, 40, "it has crashed several times")
+        wait_until(lambda: server.log_text().count("it is started again") > 4, 85, "it has crashed several times")
         assert is_alive(pid)
         lasting.add_server("01", {NAME: PROPERTIES})
         oet.reconnect()
@@ -274,7 +276,7 @@ def test_a_device_server_that_nobody_needs_is_given_up_after_some_crashes(lastin
         oet.close()
         lasting.tango.delete_server("OetDevice/01")
         _kill_device_server(server)
-        assert server.wait(20) not in (0, None)
+        assert server.wait(60) not in (0, None)
         assert "giving up" in server.log_text()
         assert server.leftovers([]) == []
     finally:
@@ -305,7 +307,7 @@ def test_a_port_that_is_in_use_is_named(tmp_path):
         end_point = f"giop:tcp:127.0.0.1:{port}"
         server = Server(["nodb", "-nodb", "-dlist", NAME, "-ORBendPoint", end_point], tmp_path, None)
         try:
-            assert server.wait(20) not in (0, None)
+            assert server.wait(60) not in (0, None)
             expected = (
                 f"could not start: the server cannot listen at port {port} (-ORBendPoint {end_point}): Address already"
             )

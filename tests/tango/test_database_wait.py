@@ -17,7 +17,7 @@ from support.waiting import wait_until
 
 from .conftest import BIND, QUICK
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
 NAME = "mid-oet/subarray/01"
 WAITING = "the start waits for it"
@@ -45,7 +45,7 @@ def started(tmp_path: Path, host: str, *arguments: str, **environment: str) -> I
 
 
 def waits(server: Server) -> None:
-    wait_until(lambda: WAITING in server.log_text(), 30, "the start waits for the database")
+    wait_until(lambda: WAITING in server.log_text(), 60, "the start waits for the database")
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -11,11 +11,11 @@ import tango
 from support.tango_server import is_alive
 from support.waiting import wait_until
 
-QUICKLY = 2.0  # seconds till the end itself, whose news may be held up on its way to us; 10 ms on a quiet machine
+QUICKLY = 10.0  # seconds till the end itself: 10 ms on a quiet machine, and 20 s at least if a deadline has to end it
 
 
-def _end_of(oet, uid, seconds=10):
-    end = oet.recorder.wait_for_end(uid, seconds)
+def _end_of(oet, uid):
+    end = oet.recorder.wait_for_end(uid)
     return end["state"], end["reason"], oet.summary(uid)["history"]
 
 
@@ -93,7 +93,7 @@ def test_a_process_that_ends_without_a_word_fails_quickly(oet, function, how, wo
     uid = oet.ready("ends.py")
     began = time.time()
     oet.start(uid, how, fn=function)
-    end = oet.recorder.wait_for_end(uid, 10)
+    end = oet.recorder.wait_for_end(uid)
     assert end["time"] - began < QUICKLY
     assert end["state"] == "FAILED"
     assert words in end["reason"]
@@ -151,7 +151,7 @@ def test_nothing_that_a_script_started_outlives_it(oet, tmp_path, kind, how):
         oet.stop(uid)
     state, _, history = _end_of(oet, uid)
     pids = [int(pid) for pid in path.read_text().split()]
-    wait_until(lambda: not any(map(is_alive, pids)), 0.5, "what the script started is gone")
+    wait_until(lambda: not any(map(is_alive, pids)), 10, "what the script started is gone")
     assert state == {"return": "COMPLETE", "stop": "STOPPED"}.get(how, "FAILED")
     if kind != "grandchildren":  # those die with their group, unseen
         assert set(history["exit"]["reaped"]) >= set(pids)
@@ -170,7 +170,7 @@ def test_what_another_script_started_is_left_alone(oet, tmp_path):
     assert is_alive(int(others.read_text()))
     oet.stop(with_daemon)
     oet.recorder.wait_for_end(with_daemon)
-    wait_until(lambda: not is_alive(int(others.read_text())), 2, "the daemon is gone")
+    wait_until(lambda: not is_alive(int(others.read_text())), 10, "the daemon is gone")
     assert not mine.exists()
 
 
@@ -178,7 +178,7 @@ def test_a_script_that_dies_in_a_flood_harms_nobody(oet):
     bystander = oet.ready("good.py")
     for how in ("os._exit", "segfault", "kill"):
         uid = oet.run("flood_pubsub.py", count=3000, size=100, how=how)
-        state, reason, _ = _end_of(oet, uid, 20)
+        state, reason, _ = _end_of(oet, uid)
         assert state == "FAILED", how
         assert reason.startswith("the process ended with")
         assert oet.ready("good.py") == uid + 1
@@ -207,13 +207,13 @@ def test_a_script_that_cannot_be_imported_fails(oet, script, reason):
 
 
 def test_an_import_that_never_returns_fails_at_its_deadline(oet):
-    with oet.properties(LoadTimeout=0.5):
+    with oet.properties(LoadTimeout=3):  # which is enough for the states before
         began = time.time()
         uid = oet.prepare("hangs_at_import.py")
         end = oet.recorder.wait_for_end(uid)
-        assert 0.4 < end["time"] - began < 0.5 + QUICKLY
+        assert 2.9 < end["time"] - began < 3 + QUICKLY
         assert end["state"] == "FAILED"
-        assert end["reason"] == "LOADING took longer than LoadTimeout (0.5 s)"
+        assert end["reason"] == "LOADING took longer than LoadTimeout (3 s)"
         assert oet.summary(uid)["history"]["exit"]["signals_sent"] == ["SIGTERM"]
 
 
@@ -225,10 +225,11 @@ def test_an_import_that_never_returns_can_be_stopped_before(oet):
 
 
 def test_an_init_and_a_run_that_take_too_long_fail_and_name_the_phase(oet):
-    with oet.properties(InitTimeout=0.3, RunTimeout=0.3):
+    with oet.properties(InitTimeout=0.3):
         uid = oet.prepare("slow_init.py")
         end = oet.recorder.wait_for_end(uid)
         assert (end["state"], end["reason"]) == ("FAILED", "INITIALISING took longer than InitTimeout (0.3 s)")
+    with oet.properties(RunTimeout=0.3):
         for function in ("main", "nap"):
             uid = oet.run("sleepy.py", fn=function)
             end = oet.recorder.wait_for_end(uid)
@@ -236,7 +237,7 @@ def test_an_init_and_a_run_that_take_too_long_fail_and_name_the_phase(oet):
 
 
 def test_a_deadline_does_not_outlive_its_phase(oet):
-    with oet.properties(RunTimeout=2, InitTimeout=2):  # of which the first one needs little, and the other one all
+    with oet.properties(RunTimeout=5, InitTimeout=5):  # of which the first one needs little, and the other one all
         uid = oet.ready("good.py")
         oet.call(uid, fn="calibrate")
         slow = oet.running("sleepy.py", fn="nap")
@@ -255,16 +256,17 @@ def test_a_script_whose_threads_never_end_can_be_stopped(oet, tmp_path):
     uid = oet.run("own_threads.py", str(tmp_path / "said"), 300)
     wait_until(lambda: oet.recorder.states(uid)[-2:] == ["RUNNING", "READY"], 10, "main has returned")
     oet.stop(uid)
-    assert oet.recorder.wait_for_end(uid, 5)["state"] == "STOPPED"
+    assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
     _goes_on(oet)
 
 
 def test_a_stop_that_hits_a_callback_of_tango_is_not_lost(oet, other):
     """Tango's library catches whatever a callback raises, and goes on."""
-    uid = oet.run("subscribes.py", other.url)
-    oet.recorder.wait_for("activeActivity", lambda text: text == "in the callback")
-    oet.stop(uid)
-    state, reason, history = _end_of(oet, uid)
-    assert (state, reason) == ("STOPPED", "stopped on request")
-    assert "SIGKILL" not in history["exit"]["signals_sent"]
-    wait_until(lambda: "parked" in json.loads(oet.proxy.Output(str(uid)))["text"], 10, "it has cleaned up")
+    with oet.properties(StopGracePeriod=10):
+        uid = oet.run("subscribes.py", other.url)
+        oet.recorder.wait_for("activeActivity", lambda text: text == "in the callback")
+        oet.stop(uid)
+        state, reason, history = _end_of(oet, uid)
+        assert (state, reason) == ("STOPPED", "stopped on request")
+        assert "SIGKILL" not in history["exit"]["signals_sent"]
+        wait_until(lambda: "parked" in json.loads(oet.proxy.Output(str(uid)))["text"], 10, "it has cleaned up")

@@ -132,7 +132,8 @@ def test_abort_halts_the_mount_of_the_subarray(device: tango.DeviceProxy, mount:
 def test_a_stop_runs_the_abort_script_after_the_scan_has_ended(
     device: tango.DeviceProxy, mount: tango.DeviceProxy
 ) -> None:
-    uid = run(device, "file://scan.py", positions=[[mount.azimuth + 100.0 * (1 if mount.azimuth < 0 else -1), 60.0]])
+    far = -250.0 if mount.azimuth > 0 else 250.0
+    uid = run(device, "file://scan.py", positions=[[far, 60.0]])
     wait_until(lambda: mount.state() == tango.DevState.MOVING, what="the mount moves")
     (abort,) = json.loads(device.Stop(str(uid)))
     assert ends(device, abort["id"])["state"] == "COMPLETE"

@@ -54,10 +54,10 @@ def test_a_stop_is_no_failure(oet):
 def test_state_is_alarm_after_a_failure_where_that_is_wished(oet):
     with oet.properties(AlarmOnFailure="true"):
         uid, _ = _failed(oet)
-        wait_until(lambda: oet.recorder.latest["State"] == ALARM, 5, "an event says ALARM")
+        wait_until(lambda: oet.recorder.latest["State"] == ALARM, 20, "an event says ALARM")
         assert oet.proxy.Status().startswith(f"Procedure {uid} (file://raises.py) FAILED at ")
         prepared = oet.ready("good.py")
         assert oet.proxy.State() == ALARM
         oet.start(prepared)
         oet.recorder.wait_for_end(prepared)
-        wait_until(lambda: oet.recorder.latest["State"] == ON, 5, "an event says ON")
+        wait_until(lambda: oet.recorder.latest["State"] == ON, 20, "an event says ON")

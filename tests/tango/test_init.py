@@ -59,10 +59,13 @@ def test_subscriptions_go_on_without_loss_and_without_repetition(oet, other, ren
     oet.recorder.clear()
     start = oet.proxy.lifecycleSequence
     running = oet.run("sleepy.py", 0.5)
+    prepared = []
     for _ in range(3):
-        oet.prepare("good.py")
+        prepared.append(oet.prepare("good.py"))
         renew(oet, other)
     oet.recorder.wait_for_end(running)
+    for uid in prepared:
+        oet.recorder.wait_for_state(uid, "READY")
     oet.ready("good.py")
     oet.settle()
     sequences = [event["sequence"] for event in oet.recorder.lifecycle()]
@@ -97,10 +100,13 @@ def test_a_device_is_not_destroyed_while_events_are_pushed_to_it(own_server, tmp
     oet.recorder.clear()
     start = oet.proxy.lifecycleSequence
     running = oet.run("sleepy.py", 1.0)
+    prepared = []
     for _ in range(4):
-        oet.prepare("good.py")
+        prepared.append(oet.prepare("good.py"))
         admin.DevRestart(oet.name)
     oet.recorder.wait_for_end(running)
+    for uid in prepared:
+        oet.recorder.wait_for_state(uid, "READY")
     oet.ready("good.py")
     oet.settle()
     assert oet.server.device_server() == process

@@ -33,16 +33,17 @@ def lines(server: Server) -> list[re.Match[str]]:
     return [found for text in server.log_text().splitlines() if (found := LINE.fullmatch(text))]
 
 
-def messages(server: Server, *words: str, level: str = "") -> list[str]:
+def messages(server: Server, *words: str, level: str = "", behind: int = 0) -> list[str]:
+    """Return the messages with these words, from a line of the log on."""
     return [
         found["message"]
-        for found in lines(server)
+        for found in lines(server)[behind:]
         if all(word in found["message"] for word in words) and level in ("", found["level"])
     ]
 
 
-def logged(server: Server, *words: str, level: str = "") -> str:
-    return wait_until(lambda: messages(server, *words, level=level), 10, f"the log says {words}")[-1]
+def logged(server: Server, *words: str, level: str = "", behind: int = 0) -> str:
+    return wait_until(lambda: messages(server, *words, level=level, behind=behind), 60, f"the log says {words}")[-1]
 
 
 def quiet(oet: Oet) -> None:
@@ -131,7 +132,8 @@ def test_a_failure_is_an_error(oet):
 def test_state_and_health_are_logged_with_their_reasons(oet):
     with oet.properties(Preload=["no_such_module_for_the_log"]):
         logged(oet.server, "healthState is DEGRADED", "no_such_module_for_the_log", level="WARNING")
-    logged(oet.server, "healthState is OK: all is well", level="INFO")
+        before = len(lines(oet.server))
+    logged(oet.server, "healthState is OK: all is well", level="INFO", behind=before)
     uid = oet.running("sleepy.py")
     logged(oet.server, f"State is RUNNING: Procedure {uid} is RUNNING", level="INFO")
     oet.stop(uid)
@@ -281,7 +283,7 @@ def consumer(oet: Oet, path: Path) -> Iterator[subprocess.Popen[bytes]]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        proxy = wait_until(lambda: _answers(f"tango://{oet.database.host}/sys/log/1"), 20, "the consumer answers")
+        proxy = wait_until(lambda: _answers(f"tango://{oet.database.host}/sys/log/1"), 60, "the consumer answers")
         assert proxy
         yield process
     finally:
@@ -360,7 +362,8 @@ def test_a_target_at_work_does_no_harm_to_devices_that_are_restarted(own_server,
                 oet.proxy.Start(str(559000 + number * 100 + each))
         oet.proxy.Init()
         admin.DevRestart(oet.name)
-    wait_until(lambda: "559419" in text_of(tmp_path / "target"), 10, "the target has the lines")
+    _seconds_of_a_request(oet, 559999)  # a line that is due while the device is made anew reaches no target
+    wait_until(lambda: "559999" in text_of(tmp_path / "target"), 30, "the target has the lines")
     assert oet.server.device_server().pid == before
 
 
@@ -383,7 +386,7 @@ def test_a_server_whose_log_nobody_reads_goes_on(database, tmp_path):
                 oet.proxy.Start(long_name)
         uid = oet.run("good.py")
         assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
-        assert _seconds_of_a_request(oet, 1) < 0.5
+        assert _seconds_of_a_request(oet, 1) < HELD_UP
         os.set_blocking(reading, False)
         text = ""
 

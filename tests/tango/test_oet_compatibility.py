@@ -5,6 +5,8 @@ import json
 import pytest
 from support.tango_server import SCRIPTS, filesystem
 
+from .conftest import script_messages
+
 
 @pytest.fixture
 def compatible(other):
@@ -13,11 +15,7 @@ def compatible(other):
 
 
 def _said(oet, uid):
-    return [
-        (message["topic"], message["kwargs"])
-        for message in json.loads(oet.proxy.ScriptEvents(0))
-        if message["process_uid"] == uid
-    ]
+    return [(message["topic"], message["kwargs"]) for message in script_messages(oet) if message["process_uid"] == uid]
 
 
 def test_a_script_with_topics_of_the_oet_and_a_partial_main_runs_as_it_is(compatible):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -16,7 +15,7 @@ import pytest
 import tango
 from support.hanging import hanging
 from support.ports import free_port
-from support.tango_server import SCRIPTS, EventRecorder, Oet, Server, reason_of, serving
+from support.tango_server import SCRIPTS, EventRecorder, Oet, Server, is_alive, reason_of, serving
 from support.waiting import wait_until
 
 from ska_oet_device.procedure.ui._operator_texts import HEAD
@@ -112,8 +111,14 @@ def calls_of(oet, uid):
     return [json.loads(line) for line in page.splitlines() if line.startswith("[")]
 
 
-def audit(oet, command):
-    return next(entry for entry in json.loads(oet.proxy.Requests("")) if entry["command"] == command)
+def audit(oet, command, uid):
+    """Return the entry of a command that was about a procedure, once it is written."""
+
+    def is_kept():
+        entries = json.loads(oet.proxy.Requests(""))
+        return [entry for entry in entries if (entry["command"], entry["process_uid"]) == (command, uid)]
+
+    return wait_until(is_kept, 20, f"the audit has {command} of procedure {uid}")[0]
 
 
 def noted(oet, command, ask, is_wanted):
@@ -557,10 +562,10 @@ def test_the_audit_the_summary_and_the_log_say_who_pressed_what(oet, record):
     assert [entry["command"] for entry in asked] == ["PrepareSelected", "StartSelected"]
     assert f"pid {client.pid} " in asked[0]["client"]
     assert f"pid {os.getpid()} " in asked[1]["client"]
-    prepared, started = audit(oet, "PrepareSelected"), audit(oet, "StartSelected")
-    assert (prepared["process_uid"], prepared["answer"]) == (uid, f"accepted; {record}")
+    prepared, started = audit(oet, "PrepareSelected", uid), audit(oet, "StartSelected", uid)
+    assert prepared["answer"] == f"accepted; {record}"
     assert f"pid {client.pid} " in prepared["client"]
-    assert (started["process_uid"], started["answer"]) == (uid, "accepted")
+    assert started["answer"] == "accepted"
     line = f"request PrepareSelected() from client {prepared['client']}"
     wait_until(lambda: line in oet.server.log_text(), 10, "a thread of its own has written the log")
 
@@ -574,7 +579,7 @@ def test_a_stop_that_is_pressed_is_in_the_audit_and_the_second_one_does_no_harm(
     assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
     asked = [entry["command"] for entry in oet.summary(uid)["requested_by"]]
     assert asked == ["Run", button]
-    assert uid in [entry["process_uid"] for entry in json.loads(oet.proxy.Requests("")) if entry["command"] == button]
+    assert audit(oet, button, uid)
 
 
 def test_a_refusal_is_in_the_audit_under_the_name_of_the_button(oet):
@@ -761,7 +766,9 @@ def test_a_restart_of_the_server_keeps_what_is_selected_also_what_is_not_there_a
     oet = own_server(ScriptRoots=[root, SCRIPTS])
     wanted = chosen(oet, select(oet, "here.py"))
     (root / "here.py").unlink()
-    os.kill(oet.server.device_server().pid, signal.SIGKILL)
+    old = oet.server.device_server()
+    old.kill()
+    wait_until(lambda: not is_alive(old.pid), 20, "the device server is gone, and answers no more")
 
     def is_kept():
         with contextlib.suppress(tango.DevFailed):

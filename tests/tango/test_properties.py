@@ -53,7 +53,7 @@ def test_bad_values_are_told_of_and_change_nothing(oet):
     _serves(oet)  # Status tells a failure, of whatever test, until the next start
     before = oet.proxy.Status()
     with oet.properties(**{name: value for name, (value, _) in BAD.items()}):
-        wait_until(_is(oet, ALARM), 5, "an event says ALARM")
+        wait_until(_is(oet, ALARM), 20, "an event says ALARM")
         status = oet.proxy.Status()
         for name, (_, rule) in BAD.items():
             sentence = next(part for part in status.split("stays in use.") if f"Property {name}: " in part)
@@ -68,7 +68,7 @@ def test_bad_values_are_told_of_and_change_nothing(oet):
         assert oet.proxy.State() == ALARM
         _serves(oet)
     assert oet.proxy.State() == ON
-    wait_until(lambda: oet.recorder.latest["Status"] == before, 5, "the Status is as it was")
+    wait_until(lambda: oet.recorder.latest["Status"] == before, 20, "the Status is as it was")
     assert oet.recorder.errors() == []
 
 
@@ -132,31 +132,31 @@ def test_an_abort_script_is_of_use_as_soon_as_it_is_there(oet, scratch):
     script = scratch / "comes_later.py"
     with oet.properties(AbortScript=f"file://{script}"):
         assert oet.proxy.State() == ALARM
-        wait_until(_is(oet, ALARM), 5, "an event says so")
+        wait_until(_is(oet, ALARM), 20, "an event says so")
         assert "AbortScript is of no use" in oet.proxy.Status()
         script.write_text("def main():\n    pass\n")
-        wait_until(_is(oet, ON), 5, "an event says ON")
+        wait_until(_is(oet, ON), 20, "an event says ON")
         assert "AbortScript" not in oet.proxy.Status()
         script.write_text("def main(:\n")
-        wait_until(_is(oet, ALARM), 5, "it is no Python any more")
+        wait_until(_is(oet, ALARM), 20, "it is no Python any more")
         script.unlink()
-        wait_until(lambda: "no file for" in oet.proxy.Status(), 5, "it is gone")
+        wait_until(lambda: "no file for" in oet.proxy.Status(), 20, "it is gone")
 
 
 def test_a_folder_that_is_missing_is_alarm_and_none_at_all_is_fault(oet, tmp_path):
     late = tmp_path / "mounted later"
     with oet.properties(ScriptRoots=[SCRIPTS, late]):
         assert oet.proxy.State() == ALARM
-        wait_until(_is(oet, ALARM), 5, "an event says so")
+        wait_until(_is(oet, ALARM), 20, "an event says so")
         assert f"there is no folder {late}." in oet.proxy.Status()
         _serves(oet)
         late.mkdir()
-        wait_until(_is(oet, ON), 5, "it is there")
+        wait_until(_is(oet, ON), 20, "it is there")
         late.rmdir()
-        wait_until(_is(oet, ALARM), 5, "it is gone")
+        wait_until(_is(oet, ALARM), 20, "it is gone")
     with oet.properties(ScriptRoots=[late]):
         assert oet.proxy.State() == ALARM
-        wait_until(_is(oet, ALARM), 5, "an event says so")
+        wait_until(_is(oet, ALARM), 20, "an event says so")
         assert "Only scripts from git can be run." in oet.proxy.Status()
         oet.database.put_properties(oet.name, {"GitRepositories": [""]})
         try:
@@ -172,9 +172,9 @@ def test_a_folder_that_is_missing_is_alarm_and_none_at_all_is_fault(oet, tmp_pat
 def test_a_token_file_that_is_not_there_is_told_of(oet, tmp_path):
     with oet.properties(GitTokenFile=tmp_path / "token"):
         assert oet.proxy.State() == ALARM
-        wait_until(_is(oet, ALARM), 5, "an event says so")
+        wait_until(_is(oet, ALARM), 20, "an event says so")
         (tmp_path / "token").write_text("secret")
-        wait_until(_is(oet, ON), 5, "it is there")
+        wait_until(_is(oet, ON), 20, "it is there")
 
 
 def test_what_is_read_at_the_start_only_is_told_of(oet, tmp_path):
@@ -235,6 +235,7 @@ def test_init_while_the_database_is_away_or_hangs_keeps_the_settings_and_the_eve
     assert _limit(oet) == 2  # nobody has called Init again
 
     suspend(oet.database.pid)
+    oet.proxy.set_timeout_millis(10_000)  # Init gives the database 2 s; who waits for it does so for 20 s and more
     oet.proxy.Init()  # within the client's time-out
     wait_until(_is(oet, ALARM), 20, "an event says ALARM")
     assert "has not answered" in oet.proxy.Status()

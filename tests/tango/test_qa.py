@@ -71,7 +71,7 @@ def test_init_is_given_the_flag_as_it_is_after_loading(oet, tmp_path, scratch):
         "import json, os, time\n"
         f"while not os.path.exists({str(gate)!r}):\n"
         "    time.sleep(0.01)\n"
-        "time.sleep(0.2)\n"  # what main has sent is read meanwhile
+        "time.sleep(2)\n"  # what main has sent is read meanwhile
         "def init(context):\n"
         f"    with open({str(path)!r}, 'w') as file:\n"
         "        json.dump(context, file)\n"
@@ -95,9 +95,12 @@ def test_a_write_returns_when_main_which_calls_the_functions_has_the_flag(oet):
     suspend(oet.server.pid)
     try:
         with ThreadPoolExecutor() as pool:
+            began = time.monotonic()
             writing = pool.submit(write)
             time.sleep(0.3)
-            assert not writing.done()
+            is_done = writing.done()
+            if time.monotonic() - began < 1.5:  # it waits for no longer than 2 s
+                assert not is_done
             os.kill(oet.server.pid, signal.SIGCONT)
             writing.result(10)
     finally:

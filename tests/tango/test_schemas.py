@@ -111,7 +111,7 @@ def test_a_whole_life_is_as_the_schemas_say(held, repository):
         assert held.ask("Summarise", [fetched])[0]["provenance"]["filled_in"] == {"main": {"subarray_id": 1}}
 
     check = held.ask("Check", {"script": script, "fn_name": "main"})["check_id"]
-    wait_until(lambda: held.ask("CheckReport", check)["complete"], 20, "the check is complete")
+    wait_until(lambda: held.ask("CheckReport", check)["complete"], 60, "the check is complete")
 
     assert held.ask("Output", {"process_uid": uid, "limit": 10})["offset"] == 0
     held.ask("Requests", {"limit": 50})

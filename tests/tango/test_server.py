@@ -58,7 +58,7 @@ def test_a_second_signal_does_not_wait_for_the_grace_period(own_server):
     wait_until(lambda: not oet.server.has_ended and len(oet.server.workers()) == 1)
     os.kill(oet.server.pid, signal.SIGINT)
     assert oet.server.wait() == 0
-    assert oet.server.leftovers(before) == []
+    wait_until(lambda: not oet.server.leftovers(before), 20, "nothing is left")
 
 
 def test_a_second_signal_is_the_reason_that_a_killed_script_has(own_server):
@@ -80,7 +80,7 @@ def test_the_admin_devices_kill_ends_everything_with_status_zero(own_server, tmp
     with contextlib.suppress(tango.DevFailed):  # it may be gone before it has answered
         admin.Kill()
     assert oet.server.wait() == 0
-    wait_until(lambda: not any(map(is_alive, pids)), 2, "nothing is left")
+    wait_until(lambda: not any(map(is_alive, pids)), 20, "nothing is left")
     _everything_was_recorded(oet)
 
 
@@ -96,8 +96,8 @@ def test_sixteen_idle_devices_do_not_wait_for_each_other_when_they_end(database,
         with contextlib.suppress(tango.DevFailed):
             tango.DeviceProxy(f"tango://{database.host}/dserver/OetDevice/many").Kill()
         assert server.wait() == 0
-        assert time.monotonic() - began < 3  # 0.15 s on a quiet machine; what does not end within 5 s is killed
-        assert "it is killed" not in server.log_text()
+        assert "it is killed" not in server.log_text()  # as is what does not end within 5 s
+        assert time.monotonic() - began < 15  # 0.15 s on a quiet machine
         assert "nobody has recorded" not in server.log_text()
     finally:
         server.clean_up()
@@ -150,7 +150,7 @@ def test_what_lies_in_the_folder_it_is_started_in_is_not_imported(database, tmp_
 def test_an_unknown_instance_exits_with_a_status_that_is_not_zero(database, tmp_path):
     server = Server(["nobody-registered-me", "-ORBendPoint", BIND], tmp_path, database.host)
     try:
-        assert server.wait(30) not in (0, None)
+        assert server.wait(60) not in (0, None)
         assert server.leftovers([]) == []
     finally:
         server.clean_up()
@@ -160,16 +160,17 @@ def test_a_database_that_cannot_be_reached_gives_a_status_that_is_not_zero(tmp_p
     port = free_port()
     server = Server(["01", "-ORBendPoint", BIND], tmp_path, f"127.0.0.1:{port}")
     try:
-        assert server.wait(30) not in (0, None)
+        assert server.wait(60) not in (0, None)
         assert server.leftovers([]) == []
     finally:
         server.clean_up()
 
 
+@pytest.mark.timeout(180)
 def test_a_second_server_of_the_same_name_is_refused_and_the_first_goes_on(oet, database, tmp_path):
     second = Server(["shared", "-ORBendPoint", BIND], tmp_path, database.host)
     try:
-        assert second.wait(30) not in (0, None)
+        assert second.wait(60) not in (0, None)
     finally:
         second.clean_up()
     uid = oet.run("good.py")

@@ -18,8 +18,8 @@ _NAME = "mid-oet/subarray/01"
 _ANEW = "it starts anew"
 
 
-def _flawed(tmp_path: Path, flaw: str) -> Database:
-    database = Database(tmp_path, command=[sys.executable, str(Path(flawed_database.__file__)), flaw])
+def _flawed(tmp_path: Path, *flaw: str) -> Database:
+    database = Database(tmp_path, command=[sys.executable, str(Path(flawed_database.__file__)), *flaw])
     database.add_server("01", {_NAME: {"ScriptRoots": [SCRIPTS]}})
     return database
 
@@ -29,12 +29,13 @@ def _queue_length(oet: Oet) -> int:
     return int(admin.ZmqEventSubscriptionChange([_NAME, "State", "info", "change", "6"])[0][2])
 
 
+@pytest.mark.timeout(180)
 def test_a_server_that_the_database_failed_at_its_start_starts_anew(tmp_path):
     database = _flawed(tmp_path, "silent")
     server = Server(["01", *BIND], tmp_path / "server", database.host)
     try:
-        wait_until(lambda: _ANEW in server.log_text(), 20, "it finds out")
-        wait_until(lambda: "it is started again" in server.log_text(), 20, "it has gone: until then it answers")
+        wait_until(lambda: _ANEW in server.log_text(), 60, "it finds out")
+        wait_until(lambda: "it is started again" in server.log_text(), 60, "it has gone: until then it answers")
         oet = Oet(database, _NAME, server)
         oet.recorder.wait_for_end(oet.run("good.py"))
         assert _queue_length(oet) == 1000
@@ -48,11 +49,11 @@ def test_a_server_that_the_database_failed_at_its_start_starts_anew(tmp_path):
 
 @pytest.mark.long
 def test_a_server_at_which_somebody_subscribed_too_early_starts_anew(tmp_path):
-    database = _flawed(tmp_path, "slow")
+    database = _flawed(tmp_path, "slow", str(tmp_path / "server" / "server.log"))
     server = Server(["01", *BIND], tmp_path / "server", database.host)
     try:
         oet = Oet(database, _NAME, server)  # it subscribes as soon as it can, until it can
-        assert "Class DServer is not initialised!" in server.log_text()
+        assert flawed_database.TOO_EARLY in server.log_text()
         oet.recorder.wait_for_end(oet.run("good.py"))
         oet.close()
         assert server.log_text().count(_ANEW) == 1

@@ -6,7 +6,7 @@ import pytest
 from support.processes import let_go_on, suspend
 
 GRACE = 0.5  # the StopGracePeriod of `impatient`
-SLACK = 2.0  # 0.1 s on a quiet machine; till the end itself, for the news of it may be held up on its way to us
+SLACK = 10.0  # 0.1 s on a quiet machine; a main that is held up gives the period once more
 
 
 def test_a_sleeping_script_is_stopped_at_once(oet):
@@ -36,7 +36,7 @@ def test_a_script_that_will_not_end_is_killed_after_the_grace_period(oet, script
     taken = end["time"] - began
     assert GRACE * 0.9 < taken < GRACE + SLACK
     assert end["state"] == "STOPPED"
-    assert "was killed" in end["reason"]
+    assert f"the process was killed {GRACE:g} s after SIGTERM" in end["reason"]
     how_it_ended = oet.summary(uid)["history"]["exit"]
     assert how_it_ended["signals_sent"] == ["SIGTERM", "SIGKILL"]
     assert how_it_ended["signal"] == 9

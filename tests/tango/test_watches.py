@@ -78,7 +78,7 @@ def test_commands_answer_in_time_while_main_is_stopped(own_server):
             with contextlib.suppress(Exception):  # the second start of one procedure is refused
                 call()
             took.append(time.monotonic() - began)
-        assert sorted(took)[len(took) // 2] < 0.2, took
+        assert sorted(took)[len(took) // 2] < 1, took
     finally:
         os.kill(oet.server.pid, signal.SIGCONT)
     oet.recorder.wait_for_end(ready)
@@ -93,7 +93,7 @@ def test_device_server_and_template_that_die_without_descriptors_come_back(own_s
     with _without_descriptors(oet.server.pid):
         for victim in victims:
             victim.kill()
-        wait_until(lambda: not any(is_alive(victim.pid) for victim in victims), 5, "both are gone")
+        wait_until(lambda: not any(is_alive(victim.pid) for victim in victims), 20, "both are gone")
         time.sleep(2)
     wait_until(lambda: oet.server.device_server().pid != victims[0].pid, 20, "another device server")
     oet.reconnect()

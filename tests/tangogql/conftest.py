@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.dashboards import Dashboard, dashboards
+from support.durable import UNHURRIED
 from support.tango_server import FIRST, SCRIPTS, Database, Oet, serving_registered
 from support.tangogql import MISSING, PROGRAMS, TangoGql
 
@@ -31,8 +32,8 @@ def shared(database: Database, scratch: Path, tmp_path_factory: pytest.TempPathF
     names = {FIRST, *(device for path in dashboards() for device in Dashboard(path).devices)}
     properties = {
         "ScriptRoots": [SCRIPTS, scratch],
-        "StopGracePeriod": 2,
         "GitRepositories": "https://allowed.invalid/",
+        **UNHURRIED,
     }
     database.add_server("taranta", dict.fromkeys(sorted(names), properties))
     with serving_registered(database, "taranta", FIRST, tmp_path_factory.mktemp("taranta-server")) as oet:

@@ -25,6 +25,7 @@ def test_a_page_shows_the_end_of_a_flood_by_events_and_misses_no_state(
         assert tangogql.write(FIRST, "scriptArguments", "{}")["ok"]
         page.wait_for_all()
         tangogql.wait_for_events(names)
+        page.wait_until_heard(oet)
         page.clear()
         assert tangogql.execute(FIRST, "RunSelected")["ok"]
         page.wait_for("State", lambda state: state == "RUNNING")

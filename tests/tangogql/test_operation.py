@@ -69,6 +69,7 @@ def test_every_state_of_a_procedure_is_heard_in_its_order(oet: Oet, tangogql: Ta
     with tangogql.subscribe(names) as page:
         page.wait_for_all()
         tangogql.wait_for_events(names)
+        page.wait_until_heard(oet)
         uid = json.loads(tangogql.execute(FIRST, "Run", "file://good.py")["output"])["id"]
         oet.recorder.wait_for_end(uid)
         expected = oet.recorder.states(uid)

@@ -47,7 +47,7 @@ def test_a_killed_device_server_is_told_then_polled_and_has_events_again(
         # What ran goes on, and is shown: the page needs no event for that.
         page.wait_for("state", lambda state: state == "RUNNING")
         page.wait_for("procedureids", lambda ids: uid in ids)
-        assert _sources(tangogql, name) == {"POLLING"}
+        wait_until(lambda: _sources(tangogql, name) == {"POLLING"}, 60, "all is read again and again")
 
         # An operator need not wait for events either.
         page.clear()
@@ -105,6 +105,7 @@ def test_events_go_on_while_the_database_is_away_and_when_it_is_back(tmp_path: P
             TangoGql(database.host, tmp_path) as tangogql,
             _page(tangogql, name) as page,
         ):
+            tangogql.wait_for_events(f"{name}/{each}" for each in _SHOWN)
             database.stop()
             running = oet.running("sleepy.py")
             page.wait_for("procedureids", lambda ids: running in ids)

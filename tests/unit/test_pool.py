@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import select
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -29,7 +29,7 @@ def test_a_worker_that_is_born_into_a_closed_pool_is_ended():
     late: list[object] = []
     pool.take(late.append)
     (worker,) = pool._forking
-    time.sleep(2)  # it is born, and nobody has read of it
+    assert select.select([worker.channel], [], [], 20)[0]  # it is born, and nobody has read of it
     pool.close()
     wait(loop, lambda: worker.ended)
     assert late == []

@@ -28,7 +28,7 @@ from ._interrupts import Interrupted, Interrupts
 DEVICE = "mid-oet/subarray/01"
 MOUNT = "sim/mount/1"
 
-_PATIENCE = 30.0  # seconds for a server to answer; under a second where nothing else is going on
+_PATIENCE = 60.0  # seconds for a server to answer; under a second where nothing else is going on
 _GRACE = 15.0  # seconds for a server to end; scripts get their grace period in it
 _SHOWN_LINES = 15
 
