@@ -1,15 +1,17 @@
-"""A server of two devices whose scripts are checked; it has little patience, and gives scripts little memory."""
+"""A server of two devices whose scripts are checked; it gives scripts little memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from support.tango_server import SCRIPTS, Database, Oet, Server
+from support.waiting import wait_until
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
-PROPERTIES = {"StopGracePeriod": 0.5, "LoadTimeout": 3, "MaxMemory": "300 MiB", "SubarrayId": 4}
+PROPERTIES = {"StopGracePeriod": 0.5, "LoadTimeout": 30, "MaxMemory": "300 MiB", "SubarrayId": 4}
 _NAMES = ("mid-oet/checks/01", "mid-oet/checks/02")
 
 
@@ -40,6 +42,20 @@ def oet(shared: tuple[Oet, Oet]) -> Iterator[Oet]:
     shared[0].tidy()
     yield shared[0]
     shared[0].tidy()
+
+
+@pytest.fixture
+def impatient(oet: Oet) -> Callable[[float], AbstractContextManager[None]]:
+    """Return what gives the first device another LoadTimeout for a while."""
+
+    @contextmanager
+    def with_load_timeout(seconds: float) -> Iterator[None]:
+        with oet.properties(LoadTimeout=seconds):
+            # What Init cannot have read within 2 s is read later.
+            wait_until(lambda: "cannot be read" not in oet.proxy.Status(), 20, "the property is read")
+            yield
+
+    return with_load_timeout
 
 
 @pytest.fixture

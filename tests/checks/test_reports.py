@@ -73,13 +73,6 @@ def test_the_packaged_examples_are_well(oet, folder, name):
         ("import ctypes\nctypes.string_at(0)" + MAIN, "imports", "ended with signal 11 (SIGSEGV) in LOADING"),
         ("import os\nos.kill(os.getpid(), 9)" + MAIN, "imports", "ended with signal 9 (SIGKILL) in LOADING"),
         ("import os\nos.kill(os.getpid(), 15)" + MAIN, "imports", "SIGTERM from outside"),
-        ("import time\nwhile True:\n    time.sleep(1)" + MAIN, "imports", "LOADING took longer than LoadTimeout (3 s)"),
-        pytest.param(
-            "import signal, time\nsignal.signal(15, 1)\ntime.sleep(99)" + MAIN,
-            "imports",
-            "LOADING took longer",
-            marks=pytest.mark.long,
-        ),
         ("a = []\nwhile True:\n    a.append(bytes(10 << 20))" + MAIN, "imports", "MaxMemory is 300 MiB"),
         (
             "from ska_oet_device import scripting\nscripting.stop('clouds')" + MAIN,
@@ -96,6 +89,21 @@ def test_what_is_wrong_with_a_script_is_told_as_a_procedure_would_tell_it(oet, s
     failed, why = failure(report)
     assert (failed, reason in why) == (step, True), why
     assert report["provenance"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import time\nwhile True:\n    time.sleep(1)",
+        pytest.param("import signal, time\nsignal.signal(15, 1)\ntime.sleep(99)", marks=pytest.mark.long),
+    ],
+    ids=str,
+)
+def test_an_import_that_does_not_end_is_ended_and_told(oet, script, impatient, text):
+    with impatient(3):
+        failed, why = failure(checked(oet, script(text + MAIN)))
+    assert failed == "imports"
+    assert "LOADING took longer than LoadTimeout (3 s)" in why
 
 
 def test_no_line_of_a_script_runs_that_has_no_main(oet, script, tmp_path):

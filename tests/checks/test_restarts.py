@@ -68,7 +68,7 @@ def test_checks_end_with_the_device_server_that_was_asked_for_them_and_with_the_
     assert len(pids) >= 2
     victim = oet.server.device_server()
     os.kill(victim.pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, pids)), 5, "nothing of the check is left")
+    wait_until(lambda: not any(map(is_alive, pids)), 20, "nothing of the check is left")
     wait_until(lambda: oet.server.device_server().pid != victim.pid, 20, "another device server")
     oet.reconnect()
     with pytest.raises(tango.DevFailed) as caught:
@@ -106,6 +106,6 @@ def test_nothing_of_a_check_survives_main(own, tmp_path):
     _, pids = under_way(oet, tmp_path, "third")
     everything = oet.server.tree()
     os.kill(oet.server.pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, pids)), 5, "nothing of the check is left")
+    wait_until(lambda: not any(map(is_alive, pids)), 20, "nothing of the check is left")
     assert oet.server.wait() == -signal.SIGKILL
-    wait_until(lambda: not oet.server.leftovers(everything), 5, "everything is gone")
+    wait_until(lambda: not oet.server.leftovers(everything), 20, "everything is gone")

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from support.charts import PROGRAMS, objects, of_kind, render, template, why_not
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.timeout(300)]
 
 MINIMAL = {"tangoHost": "databaseds:10000"}
 OTHERWISE = ["123", "1e3", "0x1f", "on", "yes", "null", "true"]

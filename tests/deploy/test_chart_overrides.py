@@ -7,7 +7,7 @@ import json
 import pytest
 from support.charts import objects, of_kind, render, why_not
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.timeout(300)]
 
 MINIMAL = {"tangoHost": "databaseds:10000"}
 WAYS = {"statefulsets": {}, "operator": {"operator": {"enabled": True}}}

@@ -28,7 +28,7 @@ from support.tango_server import program
 
 from ska_oet_device import __version__
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.timeout(300)]
 
 MINIMAL = {"tangoHost": "databaseds:10000"}
 WAYS = {"statefulsets": (), "operator": ("--set", "operator.enabled=true")}

@@ -284,8 +284,10 @@ def test_the_pods_user_serves_from_a_volume_that_is_its_groups_alone(one_databas
 
 
 def test_probes_kill_nobody_while_the_database_is_away_and_notice_a_device_that_hangs(one_database, tmp_path):
-    short = {name: {"timeoutSeconds": 8} for name in ("startup", "readiness", "liveness")}
-    pod = Pod(one_database, tmp_path / "pod", {"probes": short, "properties": {"SpareWorkers": 0}})
+    # Only that of liveness imports no Tango, which takes long on a busy machine: startup notes where the device is.
+    seconds = {"startup": 30, "readiness": 30, "liveness": 8}
+    limits = {name: {"timeoutSeconds": each} for name, each in seconds.items()}
+    pod = Pod(one_database, tmp_path / "pod", {"probes": limits, "properties": {"SpareWorkers": 0}})
     assert pod.register()[0] == 0
     assert pod.probe("startupProbe")[0] == 1, "it is registered, and not up"
     with pod.serving() as oet:

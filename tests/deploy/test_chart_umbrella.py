@@ -13,7 +13,7 @@ from support.charts import CHARTS, PROGRAMS, has_null, helm, objects, of_kind, r
 from support.mariadb import why_not as why_no_mariadb
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,6 @@ def test_what_makes_no_sense_is_refused(umbrella, values, sentence):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(why_no_mariadb()), reason=why_no_mariadb())
 @pytest.mark.skipif(
     not shutil.which("tango_admin"), reason="tango_admin is not installed: apt-get install libtango-tools"

@@ -12,7 +12,7 @@ from support.charts import CHART, UMBRELLA, template, why_not
 from ska_oet_device.config import Settings
 from ska_oet_device.properties import PROPERTIES, settings_from
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.timeout(300)]
 
 MINIMAL = {"tangoHost": "databaseds:10000"}
 
@@ -165,7 +165,6 @@ def device_takes(name, text):
     return not problems
 
 
-@pytest.mark.timeout(300)
 def test_the_chart_judges_each_property_as_the_device_does():
     pairs = [(item.name, text) for item in PROPERTIES for text in ODD]
     verdicts = {}

@@ -8,7 +8,8 @@ import time
 
 import pytest
 import tango
-from support.durable import Station
+from support.durable import Station, requests_since
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +23,10 @@ def made(database, scripts, tmp_path_factory):
         made.clean_up()
 
 
-def newest(made: Station, count: int = 1) -> list[dict]:
-    return json.loads(made.proxy.Requests(json.dumps({"limit": count})))
-
-
 def test_an_accepted_request(made):
     before = time.time()
     uid = made.oet.prepare("quick.py")
-    (request,) = newest(made)
+    (request,) = requests_since(made.proxy, before)
     assert request["command"] == "Prepare"
     assert request["process_uid"] == uid
     assert request["answer"] == "accepted"
@@ -41,10 +38,11 @@ def test_an_accepted_request(made):
 
 def test_the_user_that_a_client_names(made):
     script = {"script_type": "filesystem", "script_uri": "file://quick.py"}
+    began = time.time()
     uid = json.loads(made.proxy.Prepare(json.dumps({"script": script, "user": "Zoë €"})))["id"]
-    assert newest(made)[0]["user"] == "Zoë €"
+    assert requests_since(made.proxy, began)[0]["user"] == "Zoë €"
     made.proxy.Stop(json.dumps({"process_uid": uid, "user": "someone else"}))
-    assert [(item["command"], item["user"]) for item in newest(made, 2)] == [
+    assert [(item["command"], item["user"]) for item in requests_since(made.proxy, began, 2)] == [
         ("Stop", "someone else"),
         ("Prepare", "Zoë €"),
     ]
@@ -62,9 +60,10 @@ def test_the_user_that_a_client_names(made):
     ],
 )
 def test_a_refusal(made, command, argument, reason):
+    began = time.time()
     with pytest.raises(tango.DevFailed, match=reason):
         made.proxy.command_inout(command, argument)
-    (request,) = newest(made)
+    (request,) = requests_since(made.proxy, began)
     assert request["command"] == command
     assert request["answer"].startswith(f"{reason}: ")
     assert request["process_uid"] == (int(argument) if argument.isdigit() else 0)
@@ -80,9 +79,11 @@ def test_a_number_that_no_database_can_keep(made, number):
 
 
 def test_pages_are_newest_first_and_whole(made):
+    began = time.time()
     for number in range(7):
         with pytest.raises(tango.DevFailed):
             made.proxy.Stop(str(900_000 + number))
+    assert requests_since(made.proxy, began, 7)
     found: list[dict] = []
     while True:
         before = found[-1]["number"] if found else 0
@@ -96,9 +97,11 @@ def test_pages_are_newest_first_and_whole(made):
 
 
 def test_the_flag_and_the_override_are_kept_too(made):
+    began = time.time()
     made.proxy.waitForQaReady = True
     made.proxy.OverrideWaitForQaReady()
-    assert [item["command"] for item in newest(made, 2)] == ["OverrideWaitForQaReady", "waitForQaReady"]
+    newest = requests_since(made.proxy, began, 2)
+    assert [item["command"] for item in newest] == ["OverrideWaitForQaReady", "waitForQaReady"]
 
 
 @pytest.mark.parametrize("argument", ["x", '{"limit": 0}', '{"limit": 1001}', '{"before": -1}', '{"what": 1}'])
@@ -109,6 +112,7 @@ def test_a_wrong_request_for_requests(made, argument):
 
 def test_texts_of_a_megabyte_leave_a_line_or_two(made):
     name = "x" * 900_000
+    began = time.time()
     for argument in (
         json.dumps({"process_uid": 987654, "user": name}),
         json.dumps({"process_uid": 987654, name: 1}),
@@ -121,7 +125,7 @@ def test_texts_of_a_megabyte_leave_a_line_or_two(made):
             with pytest.raises(tango.DevFailed) as refused:
                 made.proxy.command_inout(command, argument)
             assert len(refused.value.args[0].desc) < 2500
-    assert max(len(json.dumps(item)) for item in newest(made, 24)) < 1600
+    assert max(len(json.dumps(item)) for item in requests_since(made.proxy, began, 24)) < 1600
 
 
 def test_a_flood_of_refusals_is_counted_and_what_is_done_is_kept(made):
@@ -131,7 +135,13 @@ def test_a_flood_of_refusals_is_counted_and_what_is_done_is_kept(made):
     uid = made.oet.prepare("quick.py")
     for _ in range(20):
         made.oet.stop(uid)
-    found = newest(made, 400)
+
+    def told() -> list[dict]:
+        newest = json.loads(made.proxy.Requests('{"limit": 400}'))
+        written = {(item["command"], item["process_uid"]) for item in newest}
+        return newest if {("Stop", uid), ("(many)", 0)} <= written else []
+
+    found = wait_until(told, 20, "the history has all of it")
     assert sum(item["command"] == "Stop" and item["process_uid"] == uid for item in found) >= 1
     assert next(item["process_uid"] for item in found if item["command"] == "Prepare") == uid
     many = [item for item in found if item["command"] == "(many)"]

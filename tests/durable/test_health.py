@@ -7,7 +7,7 @@ import tango
 from support.processes import let_go_on, suspend
 from support.waiting import wait_until
 
-SOON = 10.0  # seconds; within 5 on a quiet machine
+SOON = 30.0  # seconds; within 5 on a quiet machine
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_stopped_script_is_no_matter_of_health(made):
     uid = made.oet.running("waits.py")
     pid = made.oet.pid(uid)
     suspend(made.server.workers()[0].pid)
-    assert made.health() == "OK"
+    wait_until(lambda: made.health() == "OK", SOON, "healthState is OK")
     made.oet.stop(uid)
     summary = made.wait_for(uid, "STOPPED")
     assert "SIGKILL" in summary["history"]["exit"]["signals_sent"]

@@ -71,8 +71,12 @@ def printed(oet: Oet, uid: int) -> str:
 
 
 def shown_of(process: psutil.Process) -> str:
-    """Return what ps shows of a process: its arguments, and with the option e its environment."""
-    return " ".join(Path(f"/proc/{process.pid}/{name}").read_text(errors="replace") for name in ("cmdline", "environ"))
+    """Return what ps shows of a process: its arguments, and with the option e its environment; "" if it has ended."""
+    folder = Path(f"/proc/{process.pid}")
+    try:
+        return " ".join((folder / name).read_text(errors="replace") for name in ("cmdline", "environ"))
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_it_is_used_again_behind_a_crash_and_no_script_log_status_or_ps_shows_it(serve, postgresql):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import time
 
 import pytest
 import tango
-from support.durable import Station
+from support.durable import Station, requests_since
 from support.tango_server import is_alive
 from support.waiting import wait_until
 
@@ -62,14 +62,15 @@ def test_a_hundred_children_end_with_their_procedure(made, tmp_path, session):
     wait_until(lambda: not any(map(is_alive, children)), 10, "no child is left")
     if session:
         assert set(summary["history"]["exit"]["reaped"]) == set(children)
-    assert made.health() == "OK"
+    wait_until(lambda: made.health() == "OK", 20, "healthState is OK")
 
 
 def test_the_audit_names_the_limit_too(made):
     uids = [made.oet.prepare("quick.py") for _ in range(3)]
+    began = time.time()
     with pytest.raises(tango.DevFailed):
         made.oet.prepare("quick.py")
-    newest = json.loads(made.proxy.Requests('{"limit": 1}'))[0]
+    (newest,) = requests_since(made.proxy, began)
     assert "MaxProcedures is 3" in newest["answer"]
     for uid in uids:
         made.oet.stop(uid)

@@ -160,11 +160,12 @@ class TestNewestLines:
             lambda data: None if data.err else values.append((data.attr_value.time.totime(), data.attr_value.value)),
         )
         uid = made.oet.run("prints_for_ever.py")
-        wait_until(lambda: len(values) > 12, 30, "lines are pushed")
+        wait_until(lambda: len(values) > 22, 30, "lines are pushed")
         made.oet.stop(uid)
         made.wait_for(uid, "STOPPED")
         proxy.unsubscribe_event(subscription)
-        span = values[12][0] - values[2][0]
-        assert span > 10 * 0.15, "5 a second at most"
+        # A push that is held up is late, and the next one is not.  Without a limit there are hundreds a second.
+        span = values[22][0] - values[2][0]
+        assert span > 20 * 0.1, "5 a second at most"
         assert "tick" in values[-1][1]
         assert len(values[-1][1].splitlines()) <= 52

@@ -13,6 +13,7 @@ from support.databases import make_database
 from support.durable import Station, gapless
 from support.processes import suspend
 from support.tango_server import Database, is_alive
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_two_databases_of_one_user_have_each_a_state_of_its_own(database, other_
     assert [summary["id"] for summary in first.oet.summaries()] == [1, 2, 3]
     for made in (first, second):
         assert gapless(made.events())
-        assert made.health() == "OK"
+        wait_until(lambda made=made: made.health() == "OK", 20, "healthState is OK")
     assert len(second.output(1)) < len(first.output(1)) == len(first.output(2))
 
 
@@ -96,6 +97,7 @@ def test_a_killed_server_is_followed_at_once(bare, tmp_path):
     oet.recorder.wait_for_state(uid, "READY")
     oet.close()
     first.server.process.kill()
+    first.server.wait()
     second = bare(tmp_path / "state")
     oet = second.client()
     assert "server restarted while the procedure was READY" in oet.summary(uid)["history"]["exit"]["reason"]

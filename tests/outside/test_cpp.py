@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.databases import make_database
+from support.late_events import without_late_events
 from support.tango_server import SCRIPTS, Oet, serving
 
 from ska_oet_device.config import EXAMPLES
@@ -58,7 +59,7 @@ def follow(program: Path, oet: Oet) -> Follow:
     """Run the program: a mode, a script, and arguments of its main."""
 
     def run(mode: str, script: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [program, mode, oet.name, script, json.dumps(kwargs)],
             env={**os.environ, "TANGO_HOST": oet._known_database.host},
             capture_output=True,
@@ -66,6 +67,8 @@ def follow(program: Path, oet: Oet) -> Follow:
             timeout=60,
             check=False,
         )
+        done.stderr = without_late_events(done.stderr)
+        return done
 
     return run
 

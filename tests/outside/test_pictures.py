@@ -20,6 +20,7 @@ from ska_oet_device.site_files import BOARDS, Site, board
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(chromium() is None, reason="Chromium is not installed: tests/support/install_chromium.sh"),
 ]
 

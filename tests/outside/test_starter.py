@@ -69,7 +69,7 @@ def take_over(database: Database) -> Iterator[Callable[[Starter], Oet]]:
     seen: list[int] = []
 
     def take_over(starter: Starter) -> Oet:
-        main = wait_until(lambda: _main_of(starter), 20, "the Starter has started it")
+        main = wait_until(lambda: _main_of(starter), 60, "the Starter has started it")
         seen.append(main)
         oet = Oet(database, NAME, Started(starter, main))
         wait_until(lambda: _knows(starter), 20, "the Starter has seen that the server runs")
@@ -156,7 +156,7 @@ def test_a_starter_that_boots_starts_the_server_at_its_level(database, tmp_path,
         wait_until(lambda: oet.server.has_ended, 20, "it has ended")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_server_that_has_died_is_started_again_where_the_starter_is_told_so(database, tmp_path, take_over):
     """AutoRestartDuration is in minutes: a server must have lived for longer than that.
 
@@ -166,7 +166,7 @@ def test_a_server_that_has_died_is_started_again_where_the_starter_is_told_so(da
         wait_until(lambda: _does_start(starter), 20, "the Starter has seen that no such server runs")
         oet = take_over(starter)
         _be_controlled(database, 1)
-        wait_until(lambda: time.time() - oet.server.process.create_time() > 65, 90, "it has run for a minute")
+        time.sleep(65)  # the Starter does not count from the server's start, but from when it has seen that it runs
         lives = oet.running("sleepy.py")  # which sleeps for a minute
         pids = oet.server.tree()
         os.kill(oet.server.process.pid, signal.SIGKILL)
@@ -277,8 +277,10 @@ def test_a_variable_of_the_starter_keeps_its_servers_off_other_interfaces(databa
     with running_starter(database, tmp_path, {"ORBendPoint": "giop:tcp:127.0.0.1:"}) as starter:
         wait_until(lambda: _does_start(starter), 20, "the Starter has seen that no such server runs")
         oet = take_over(starter)  # and subscribes, for which ports are opened
-        processes = [psutil.Process(pid) for pid in oet.server.tree()]
-        sockets = [each for process in processes for each in process.net_connections("inet")]
+        sockets = []
+        for pid in oet.server.tree():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a spare may end meanwhile
+                sockets += psutil.Process(pid).net_connections("inet")
         assert {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
         oet.close()
         starter.proxy.DevStop(SERVER)

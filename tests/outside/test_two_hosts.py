@@ -26,7 +26,7 @@ class TestTwoHosts:
         assert "on host host-a, which is writing to it" in second.server.log_text()
         uid = oet.prepare("file://hello.py")
         oet.recorder.wait_for_state(uid, "READY")
-        assert oet.proxy.healthState.name == "OK"
+        wait_until(lambda: oet.proxy.healthState.name == "OK", 20, "healthState is OK")
         oet.close()
         assert first.server.stop() == 0
 
@@ -37,6 +37,7 @@ class TestTwoHosts:
         oet.recorder.wait_for_state(uid, "READY")
         oet.close()
         first.server.process.kill()
+        first.server.wait()
         second = self.start(bare, postgresql, tmp_path, "host-b")
         oet = second.client()
         assert oet.summary(uid)["history"]["exit"]["reason"] == (
@@ -61,7 +62,7 @@ class TestTwoHosts:
         assert "on host host-b" in oet.proxy.status()
         uid = later.prepare("file://hello.py")
         later.recorder.wait_for_state(uid, "READY")
-        assert later.proxy.healthState.name == "OK"
+        wait_until(lambda: later.proxy.healthState.name == "OK", 20, "healthState is OK")
         for each, server in ((oet, first.server), (later, second.server)):
             each.close()
             assert server.stop() == 0

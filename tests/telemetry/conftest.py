@@ -19,13 +19,42 @@ HERE = Path(__file__).parent
 PROGRAMS = HERE.parents[1] / ".venv-telemetry" / "bin"
 DEVICE = "mid-oet/subarray/01"
 
+# Read by each interpreter as it starts: on a busy machine a collector may need longer than programs wait at their end.
+# The modules are changed when they are imported, so that nothing is imported earlier than without this.
+PATIENT = """
+import sys
+from importlib.machinery import PathFinder
+
+class Patient:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name not in ("ska_oet_device.procedure.worker._tracing", "ska_oet_device.cli._tracing"):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            assert module.PATIENCE
+            module.PATIENCE = 20.0
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Patient)
+"""
+
 
 @dataclass
 class Collector:
-    """An OTLP collector in a process of its own."""
+    """An OTLP collector in a process of its own; programs that export to it have much patience, if there is one.
+
+    :param patience: the folder of a module sitecustomize that gives it to them
+    """
 
     port: int
     file: Path
+    patience: Path | None = None
 
     @property
     def spans(self) -> list[dict[str, Any]]:
@@ -36,7 +65,9 @@ class Collector:
 
     def environment(self) -> dict[str, str]:
         """Return what has a program trace, and export to this collector."""
+        patience = {"PYTHONPATH": str(self.patience)} if self.patience is not None else {}
         return {
+            **patience,
             "TANGO_TELEMETRY_ENABLE": "on",
             "TANGO_TELEMETRY_TRACING_EXPORTERS": "http",
             "TANGO_TELEMETRY_TRACING_ENDPOINTS": f"http://127.0.0.1:{self.port}/v1/traces",
@@ -62,10 +93,12 @@ def _installed() -> None:
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     file = tmp_path_factory.mktemp("collector") / "spans"
+    patience = tmp_path_factory.mktemp("patience")
+    (patience / "sitecustomize.py").write_text(PATIENT)
     command = [str(PROGRAMS / "python"), str(HERE / "collector.py"), str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield Collector(int(process.stdout.readline()), file)
+        yield Collector(int(process.stdout.readline()), file, patience)
         process.kill()
 
 
@@ -75,7 +108,7 @@ def tracing_server(folder: Path, environment: dict[str, str]) -> Iterator[Oet]:
     database = Database(folder)
     try:
         command = [str(PROGRAMS / "OetDevice")]
-        properties = {"ScriptRoots": [HERE / "scripts"], "StopGracePeriod": 5}
+        properties = {"ScriptRoots": [HERE / "scripts"], "StopGracePeriod": 15}
         with serving(
             database, "01", DEVICE, folder / "server", command=command, environment=environment, **properties
         ) as oet:

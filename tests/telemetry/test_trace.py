@@ -155,6 +155,7 @@ def test_a_collector_that_is_away_keeps_no_script_and_no_stop_waiting(kind, coll
         if kind == "hangs":
             listener.listen(64)
         away = Collector(listener.getsockname()[1], tmp_path / "spans").environment()
+        away["OTEL_EXPORTER_OTLP_TIMEOUT"] = "60"  # not 10: a script that waits for it is to use up its grace
         with tracing_server(tmp_path, away) as oet:
             _, uid = observe(oet, collector.environment(), PREPARE, start(oet.url))
             assert oet.recorder.wait_for_end(uid)["state"] == "COMPLETE"
