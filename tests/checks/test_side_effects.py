@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 import tango
+from support.audit import requests_since
 from support.checks import asked, checked, report_of, steps_of
-from support.durable import requests_since
 from support.tango_server import EventRecorder, filesystem, is_alive, reason_of
 from support.waiting import wait_until
 

@@ -8,7 +8,8 @@ import time
 
 import pytest
 import tango
-from support.durable import Station, requests_since
+from support.audit import requests_since
+from support.durable import Station
 from support.waiting import wait_until
 
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 import tango
-from support.durable import Station, requests_since
+from support.audit import requests_since
+from support.durable import Station
 from support.tango_server import is_alive
 from support.waiting import wait_until
 

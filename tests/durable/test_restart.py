@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.durable import UNHURRIED, gapless, python_with, requests_since
+from support.audit import requests_since
+from support.durable import UNHURRIED, gapless, python_with
 from support.processes import suspend
 from support.tango_server import Oet, is_alive
 from support.waiting import wait_until

@@ -13,6 +13,7 @@ from ska_oet_device import __version__
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 _HOSTS = ("host-a", "host-b", "host-c")
 _ROUNDS = 8
+_PATIENT = ("--timeout", "10")  # seconds: those for oet health begin with the start of Python
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +65,13 @@ def test_the_shell_works_from_one_host_to_the_other(sites, observatory, host):
         assert "COMPLETE" in done.stdout + done.stderr
         listed = observatory.shell(host, "-d", site.device, "--json", "list")
         assert "COMPLETE" in listed.stdout
-        health = json.loads(observatory.shell(host, "health", "--timeout", "30", "--json", site.device).stdout)
+        health = json.loads(observatory.shell(host, "health", *_PATIENT, "--json", site.device).stdout)
         assert "OK" in health.values()
 
 
 def test_oet_fleet_shows_the_devices_of_all_hosts_with_what_they_do_and_where(sites, observatory):
     uid = sites[1].runs_on()
-    done = observatory.shell("clients", "--json", "fleet", *(site.device for site in sites))
+    done = observatory.shell("clients", "--json", "fleet", *_PATIENT, *(site.device for site in sites))
     shown = {item["device"]: item for item in map(json.loads, done.stdout.splitlines())}
     assert {item["host"]: item["state"] for item in shown.values()} == {
         "host-a": "ON",
@@ -88,7 +89,7 @@ def test_oet_fleet_tells_of_a_host_that_is_cut_off_and_of_the_others_all_the_sam
     names = [site.device for site in sites]
 
     def shown() -> dict[str, dict]:
-        done = observatory.shell("clients", "--json", "fleet", *names, check=False)
+        done = observatory.shell("clients", "--json", "fleet", *_PATIENT, *names, check=False)
         assert done.returncode == 1
         return {item["device"]: item for item in map(json.loads, done.stdout.splitlines())}
 

@@ -40,12 +40,6 @@ def proxy(oet: Oet) -> tango.DeviceProxy:
     return oet.proxy
 
 
-def newest_request(proxy: tango.DeviceProxy) -> tuple[int, str, str]:
-    """Return number, command and answer of the newest entry of the audit; one that is being written may come later."""
-    entries = json.loads(proxy.Requests(json.dumps({"limit": 1})))
-    return next(((each["number"], each["command"], each["answer"]) for each in entries), (0, "", ""))
-
-
 @pytest.fixture
 def station(database: Database, tmp_path: Path) -> Iterator[Callable[..., Station]]:
     """Return a function that registers and starts a server, which may be broken and started anew."""

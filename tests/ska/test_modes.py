@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable
 
 import pytest
 import tango
+from support.audit import requests_since
 from support.durable import Station
 from support.processes import let_go_on, suspend
 from support.tango_server import filesystem, reason_of
 from support.waiting import wait_until
-
-from .conftest import newest_request
 
 OUT_OF_USE = ("OFFLINE", "NOT_FITTED", "RESERVED")
 
@@ -105,10 +105,11 @@ def test_a_mode_that_there_is_not_is_refused_and_changes_nothing(oet):
 
 
 def test_a_change_of_the_mode_is_pushed_kept_in_the_audit_and_survives_init(oet):
+    began = time.time()
     oet.proxy.adminMode = "ENGINEERING"
     oet.recorder.wait_for("adminMode", lambda mode: mode == 2)
-    told_so = ("adminMode", "accepted; set to ENGINEERING")
-    wait_until(lambda: newest_request(oet.proxy)[1:] == told_so, what="the audit has it")
+    (request,) = requests_since(oet.proxy, began)
+    assert (request["command"], request["answer"]) == ("adminMode", "accepted; set to ENGINEERING")
     oet.proxy.Init()
     assert oet.proxy.adminMode.name == "ENGINEERING"
 
