@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.processes import descendants_of, descriptors_of, engine_mains, is_gone, procedures_of, suspend
+from support.processes import (
+    descendants_of,
+    descriptors_of,
+    engine_mains,
+    is_gone,
+    procedures_of,
+    states_of_threads,
+    suspend,
+)
 from support.sources import DEAF, NOTHING, SLEEPING
 from support.waiting import wait_until
 
@@ -568,7 +576,7 @@ with start_engine():
         wait_until(lambda: (tmp_path / "alive").read_text() not in ("", before), 20, "the script to go on")
         caller.process.send_signal(signal.SIGCONT)
         # The kernel gives a signal to a thread that has gone on, and wakes the others for none.
-        wait_until(lambda: _states_of_threads(caller.process.pid) == {"S"}, 20, "all threads to have gone on")
+        wait_until(lambda: states_of_threads(caller.process.pid) == {"S"}, 20, "all threads to have gone on")
         caller.process.send_signal(signal.SIGINT)
         assert caller.process.communicate(timeout=20)[0].split() == ["RUNNING", "STOPPED"]
 
@@ -682,12 +690,3 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text()
     except OSError:
         return ""
-
-
-def _states_of_threads(pid: int) -> set[str]:
-    """Return the states of a process's threads, as proc(5) has them."""
-    states = set()
-    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # this one has ended meanwhile
-            states.add(path.read_text().rpartition(")")[2].split()[0])
-    return states

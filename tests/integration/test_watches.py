@@ -73,21 +73,19 @@ class TestAStoppedSpare:
         assert not {main.wait_for(uid, "READY").os_pid for uid in uids} & set(spares)
         wait_until(lambda: all(map(is_gone, spares)), 20, "the stopped ones are killed")
 
-    def test_that_is_stopped_as_it_is_taken_is_followed_by_another(self, new_main, script, tmp_path):
-        (tmp_path / "sitecustomize.py").write_text(
-            "import sys\n"
-            "if '_engine_main' in ' '.join(sys.orig_argv):\n"
-            "    import os, signal\n"
-            "    from ska_oet_device.mptools import WorkerPool\n"
-            "    once = [lambda pid: os.kill(pid, signal.SIGSTOP)]\n"
-            "    is_fit = WorkerPool._is_fit\n"
-            "    def stop(pool, worker):\n"
-            "        fit = is_fit(pool, worker)\n"
-            "        if once: once.pop()(worker.pid)\n"
-            "        return fit\n"
-            "    WorkerPool._is_fit = stop\n"
+    def test_that_is_stopped_as_it_is_taken_is_followed_by_another(self, new_main, in_main, script):
+        stops_one = in_main(
+            "import os, signal\n"
+            "from ska_oet_device.mptools import WorkerPool\n"
+            "once = [lambda pid: os.kill(pid, signal.SIGSTOP)]\n"
+            "is_fit = WorkerPool._is_fit\n"
+            "def stop(pool, worker):\n"
+            "    fit = is_fit(pool, worker)\n"
+            "    if once: once.pop()(worker.pid)\n"
+            "    return fit\n"
+            "WorkerPool._is_fit = stop\n"
         )
-        main = new_main(env={"PYTHONPATH": str(tmp_path)})
+        main = new_main(env=stops_one)
         spares = main.wait_for_spares()
         uid = main.ready(script(NOTHING))
         wait_until(lambda: is_gone(spares[0]), 20, "the stopped one is killed")

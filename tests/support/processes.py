@@ -28,15 +28,16 @@ def suspend(pid: int) -> None:
     One that ends meanwhile is stopped, too.
     """
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: is_gone(pid) or not _running_threads(pid), what=f"process {pid} is stopped")
+    wait_until(lambda: is_gone(pid) or states_of_threads(pid) <= set("TtZX"), what=f"process {pid} is stopped")
 
 
-def _running_threads(pid: int) -> list[int]:
+def states_of_threads(pid: int) -> set[str]:
+    """Return the states of a process's threads, as proc(5) has them; of those that end meanwhile there may be none."""
     try:
         threads = list(map(int, os.listdir(f"/proc/{pid}/task")))
     except (FileNotFoundError, ProcessLookupError):
-        return []
-    return [each for each in threads if (stat := stat_of(each)) is not None and stat.state not in "TtZX"]
+        return set()
+    return {stat.state for each in threads if (stat := stat_of(each)) is not None}
 
 
 def let_go_on(pid: int) -> None:

@@ -149,6 +149,9 @@ class AliveLook(Look):
         """Return what is said when the time is over: that of a database that hangs counts against no device."""
         if self.at.startswith("the Tango database"):
             return self._unknown(f"no answer from {self.at} within {self._timeout:g} s")
+        return self._known()
+
+    def _known(self) -> tuple[str, str]:
         return ("FAILED", self.failure) if self.failure else self._hangs()
 
     def _unknown(self, trouble: str) -> tuple[str, str]:
@@ -156,7 +159,7 @@ class AliveLook(Look):
         if self._server_answers:
             return ALIVE, f"{_WITHOUT}, and {trouble}"
         if self._is_looked_up:
-            return "FAILED", self.failure
+            return self._known()
         known_of_it = f" ({self.failure})" if self.failure else ""
         return (
             ALIVE,
