@@ -51,7 +51,8 @@ def test_commands_do_not_wait_for_a_script(oet, script):
         for worker in oet.server.workers():  # nobody need wait for the end of a deaf one
             with contextlib.suppress(psutil.NoSuchProcess):
                 worker.kill()
-        assert oet.recorder.wait_for_end(uid)["state"] == "STOPPED"
+        # An answered Stop is on its way to main, which may see the process end before it has read that: FAILED.
+        assert oet.recorder.wait_for_end(uid)["state"] in ("STOPPED", "FAILED")
 
 
 def test_a_large_argument_holds_nobody_up(oet):
