@@ -161,7 +161,7 @@ class TestThreads:
         program.process.send_signal(signal.SIGINT)
         status, (interrupted,), errors = program.end()
         assert (status, errors) == (0, "")
-        # Something happens every 10 s, with Tango's heartbeat; the clock is the machine's.
+        # Without it something happens every 10 s, with Tango's heartbeat; the clock is the machine's.
         assert float(interrupted) - began < 8
 
 

@@ -6,13 +6,13 @@ Both come into one queue, so that nothing is interrupted half-way: not what is w
 from __future__ import annotations
 
 import contextlib
-import queue
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from ..inbox import Inbox
 from ._reach import listening
 from ._shell import Shell
 
@@ -34,7 +34,7 @@ class Interrupt:
         return 128 + self.number
 
 
-Items = queue.SimpleQueue[Any]
+Items = Inbox[Any]
 """LifecycleEvent, values of attributes, Interrupt."""
 
 
@@ -45,7 +45,7 @@ def attention(shell: Shell, *attributes: str) -> Iterator[Items]:
     :param attributes: of which values are wanted, beside the lifecycle events
     :raises UnreachableError: the device does not answer
     """
-    items: Items = queue.SimpleQueue()
+    items: Items = Inbox()
     with signals_into(items), listening(shell.client, items.put, *attributes):
         yield items
 

@@ -30,7 +30,7 @@ def follow_fleet(shell: Shell, patterns: list[str], timeout: float) -> int:
     """
     from ..client import FleetFeed
 
-    items: Items = queue.SimpleQueue()
+    items = Items()
     feed = FleetFeed(items.put, patterns, timeout=timeout)
     with signals_into(items):
         names = feed.begin()

@@ -9,6 +9,7 @@ from typing import Final
 
 import tango
 
+from ..inbox import Inbox
 from . import _gate
 from ._database import look, tango_host
 from ._directory import entry_of
@@ -25,7 +26,7 @@ def why_absent(device: str, timeout: float) -> str | None:
     :param device: its Tango name
     :param timeout: seconds for the database
     """
-    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    answers: Inbox[str | None] = Inbox()
     threading.Thread(
         target=lambda: answers.put(_ask(device, timeout)), name="client's look into the Tango database", daemon=True
     ).start()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ..inbox import Inbox
+
 T = TypeVar("T")
 Call = Callable[[], Any]
 
@@ -106,7 +108,7 @@ def all_done(calls: Mapping[str, Call], timeout: float, slots: int) -> dict[str,
 
     :param timeout: seconds for each of them
     """
-    inbox: queue.SimpleQueue[Returned] = queue.SimpleQueue()
+    inbox: Inbox[Returned] = Inbox()
     crew = Crew(slots, inbox.put)
     for key, call in calls.items():
         crew.ask(key, call, timeout)

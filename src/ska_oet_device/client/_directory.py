@@ -18,6 +18,7 @@ from typing import TypeVar
 import tango
 
 from ..giop import NoSuchObject, Reference, ask_state, reference_of
+from ..inbox import Inbox
 from . import _gate
 from ._database import UNSET, named_databases, tango_host
 from ._errors import UnreachableError
@@ -79,7 +80,7 @@ class Directory:
 
     def _in_time(self, ask: Callable[[tango.Database], T]) -> T:
         self.check()
-        answers: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
+        answers: Inbox[T | Exception] = Inbox()
 
         def answer() -> None:
             try:

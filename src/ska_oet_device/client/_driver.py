@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator
 from typing import Any, TypeVar
 
+from ..inbox import Inbox
 from ._connection import Connection
 from ._errors import ClosedError, OetError
 from ._feed import Feed
@@ -44,7 +45,7 @@ class Driver:
     ) -> Generator[Any, None, T]:
         """Yield what the steps give; what it has begun ends with the generator."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        items: Inbox[Item] = Inbox()
         with contextlib.ExitStack() as stack:
             stack.callback(steps.close)
             self.connection.check()
@@ -67,7 +68,7 @@ class Driver:
                 except (OetError, TimeoutError) as error:
                     failure = error
 
-    def _take(self, step: Step, items: queue.SimpleQueue[Item], deadline: float | None) -> Any:
+    def _take(self, step: Step, items: Inbox[Item], deadline: float | None) -> Any:
         if isinstance(step, Ask):
             return self.connection.call(step.command, step.argument, patient=step.patient)
         if isinstance(step, Read):

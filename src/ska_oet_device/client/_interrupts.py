@@ -7,6 +7,8 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+from ..inbox import Inbox
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -26,7 +28,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.inbox: Inbox[Any] = Inbox()
         self.caught = 0
         self._before: dict[int, Any] = {}
 
