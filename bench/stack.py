@@ -139,7 +139,7 @@ def answers(url: str) -> bool:
     """Say whether a device answers, and is no longer being initialised."""
     try:
         proxy = tango.DeviceProxy(url)
-        proxy.ping()
+        tango.DeviceProxy(proxy.adm_name()).ping()  # it may be later, and takes subscriptions
         return bool(proxy.state() != tango.DevState.INIT)
     except tango.DevFailed:
         time.sleep(0.02)

@@ -14,8 +14,8 @@ def main(places=("M31", "M33", "M51", "M81"), dwell=1.0):
             for observation in observations:
                 observation.result()
         finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # first: a thread that is told would begin the next
             stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)  # what has not begun need not begin
 
 
 def observe(place, dwell, stopping):

@@ -34,8 +34,11 @@ def _pool() -> None:
 
 
 def answers(url: str) -> bool:
+    """Say whether a device answers, and its server's admin device, too: that may be later, and takes subscriptions."""
     try:
-        return bool(tango.DeviceProxy(url).state() != tango.DevState.INIT)
+        proxy = tango.DeviceProxy(url)
+        tango.DeviceProxy(proxy.adm_name()).ping()
+        return bool(proxy.state() != tango.DevState.INIT)
     except tango.DevFailed:
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from ._client import OetClient
 
 _LOOKED_AT = 20  # requests, of which some of others may have come in between
+_PATIENCE = 2.0  # seconds: the audit lacks a request whose commit takes more than half a second
+_BETWEEN_LOOKS = 0.1  # seconds
 
 
 def newest_stopped(client: OetClient, aborts: Iterable[int]) -> int | None:
@@ -20,10 +23,14 @@ def newest_stopped(client: OetClient, aborts: Iterable[int]) -> int | None:
     :param aborts: the ids of abort scripts that followed, of which the audit has an entry as well
     """
     others, own = {0, *aborts}, f"pid {os.getpid()} "
+    deadline = time.monotonic() + _PATIENCE
     try:
-        for request in client.requests(_LOOKED_AT):
-            if request.command == "Stop" and own in f"{request.client} " and request.process_uid not in others:
-                return request.process_uid
+        while True:
+            for request in client.requests(_LOOKED_AT):
+                if request.command == "Stop" and own in f"{request.client} " and request.process_uid not in others:
+                    return request.process_uid
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(_BETWEEN_LOOKS)
     except OetError:  # the Stop is done all the same
-        pass
-    return None
+        return None

@@ -236,8 +236,11 @@ def explain(error: StackError | tango.DevFailed) -> str:
 
 
 def _answers(name: str) -> bool:
+    """Say whether a device answers, and its server's admin device, too: that may be later, and takes subscriptions."""
     try:
-        return bool(tango.DeviceProxy(name).state() != tango.DevState.INIT)
+        proxy = tango.DeviceProxy(name)
+        tango.DeviceProxy(proxy.adm_name()).ping()
+        return bool(proxy.state() != tango.DevState.INIT)
     except tango.DevFailed:
         return False
 
