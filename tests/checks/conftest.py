@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from support.tango_server import SCRIPTS, Database, Oet, Server
-from support.waiting import wait_until
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
 PROPERTIES = {"StopGracePeriod": 0.5, "LoadTimeout": 30, "MaxMemory": "300 MiB", "SubarrayId": 4}
@@ -48,14 +47,7 @@ def oet(shared: tuple[Oet, Oet]) -> Iterator[Oet]:
 def impatient(oet: Oet) -> Callable[[float], AbstractContextManager[None]]:
     """Return what gives the first device another LoadTimeout for a while."""
 
-    @contextmanager
-    def with_load_timeout(seconds: float) -> Iterator[None]:
-        with oet.properties(LoadTimeout=seconds):
-            # What Init cannot have read within 2 s is read later.
-            wait_until(lambda: "cannot be read" not in oet.proxy.Status(), 20, "the property is read")
-            yield
-
-    return with_load_timeout
+    return lambda seconds: oet.properties(LoadTimeout=seconds)
 
 
 @pytest.fixture

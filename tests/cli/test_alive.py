@@ -13,7 +13,8 @@ from support.databases import make_database
 from support.ports import free_port
 from support.processes import stopped
 from support.shell import OetCommand
-from support.tango_server import SCRIPTS, Database, Oet, Server
+from support.spares import spares_at_rest
+from support.tango_server import SCRIPTS, Database, Oet, Server, is_alive
 from support.waiting import wait_until
 
 from ska_oet_device.cli._alive import AliveLook
@@ -66,19 +67,8 @@ def site(running: Site, tmp_path: Path) -> Site:
     return running
 
 
-def _spares_at_rest(server: Server) -> list[int]:
-    """Return the spares once there are the same ones for a second: behind a look one is born, and the oldest goes."""
-
-    def same() -> list[int]:
-        before = sorted(each.pid for each in server.spares())
-        time.sleep(1)
-        return before if before == sorted(each.pid for each in server.spares()) else []
-
-    return wait_until(same, 60, "the spares stay the same")
-
-
 def test_a_device_that_answers_is_alive_and_nothing_is_forked_for_it(site):
-    spares = _spares_at_rest(site.server)
+    spares = spares_at_rest(site.server)
     assert [site.alive() for _ in range(3)] == [(0, f"ALIVE {NAME}: State is ON\n")] * 3
     assert site.alive("--json") == (0, f'{{"device": "{NAME}", "alive": true, "status": "State is ON"}}\n')
     assert sorted(each.pid for each in site.server.spares()) == spares
@@ -133,7 +123,9 @@ def test_a_device_server_that_is_started_again_is_waited_for_and_found_where_it_
     (noted,) = (site.notes / f"oet-{os.geteuid()}").iterdir()
     before = noted.read_text()
     with stopped(site.server.pid):  # which would start it again
-        site.server.device_server().kill()
+        device_server = site.server.device_server()
+        device_server.kill()
+        wait_until(lambda: not is_alive(device_server.pid), 10, "it has gone")
         status, text = site.alive(timeout="10")
         assert status == 1
         assert text.startswith(f"FAILED {NAME}: takes no connection at 127.0.0.1:")

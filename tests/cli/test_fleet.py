@@ -21,6 +21,7 @@ from support.databases import make_database
 from support.late_events import without_late_events
 from support.processes import stopped
 from support.shell import OetCommand
+from support.spares import spares_at_rest
 from support.tango_server import SCRIPTS, Database, Oet, Server, program
 from support.waiting import wait_until
 
@@ -150,7 +151,7 @@ def test_a_device_that_is_not_ok_is_read_and_says_why(site):
 
 
 def test_nothing_is_forked_for_devices_that_are_ok(site):
-    spares = sorted(each.pid for each in site.servers["others"].spares())
+    spares = spares_at_rest(site.servers["others"])
     for _ in range(3):
         assert site.command("fleet", *OTHERS, *PATIENT).status == 0
     assert sorted(each.pid for each in site.servers["others"].spares()) == spares
@@ -275,11 +276,12 @@ def live(site: Site, *words: str) -> Iterator[Live]:
 def test_what_happens_is_told_as_it_happens_and_nothing_else(site):
     with live(site, "*/fleet/*") as told:
         told.all_of(*SOME, *OTHERS)
+        began = len(told.told)
         uid = site.oet.run("good.py")
         told.until(device=SOME[0], procedure=uid, procedure_state="COMPLETE")
         site.oet.tidy()
-        assert {each["device"] for each in told.told[5:]} <= {SOME[0]}
-        assert all(one != other for one, other in zip(told.told[5:], told.told[6:], strict=False))
+        assert {each["device"] for each in told.told[began:]} <= {SOME[0]}
+        assert all(one != other for one, other in zip(told.told[began:], told.told[began + 1 :], strict=False))
         assert told.end() == (130, "")
 
 

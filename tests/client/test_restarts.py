@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+import tango
 from support.databases import make_database
 from support.leaks import outlives_the_test
 from support.processes import let_go_on, suspend
@@ -95,6 +96,11 @@ def client(stand: Stand) -> Iterator[OetClient]:
     with OetClient(stand.device) as client:
         client.run("good.py").wait(timeout=30)
         yield client
+
+
+def on_record(client: OetClient, procedure: Any, state: str) -> None:
+    """A summary shows a change at once; what is told as an event is in the durable history by then."""
+    next(event for event in client.follow(since=0) if (event.process_uid, event.state) == (procedure.id, state))
 
 
 class Later:
@@ -190,6 +196,9 @@ class TestDeviceServer:
         checking = Later(lambda: client.check("slow_import.py"))
         wait_until(lambda: client._feed._listeners, 20, "it is under way")
         wait_until(lambda: next(client.requests(limit=1)).command == "Check", 20, "the device has it")
+        # What the client asks behind the answer: a Check that has none is not made anew.
+        looks = tango.DeviceProxy(stand.device).black_box
+        wait_until(lambda: any("CheckReport" in line for line in looks(20)), 20, "it is answered")
         stand.kill_device_server()
         assert checking.get().ok
 
@@ -222,6 +231,7 @@ def _tried(function: Callable[[], Any]) -> Any:
 class TestAll:
     def test_after_the_end_of_the_whole_server_a_wait_ends_with_the_failure(self, stand, client, tmp_path):
         procedure = running(client, tmp_path / "end")
+        on_record(client, procedure, "RUNNING")
         waiting = Later(procedure.wait)
         stand.kill_all()
         stand.start()
@@ -273,10 +283,7 @@ class TestAll:
         procedure = client.run("gives.py", 1)
         run_id = procedure.run_id
         client.procedure(run_id).wait(timeout=30)
-        # A summary shows a change at once; what is told as an event is in the durable history by then.
-        next(
-            event for event in client.follow(since=0) if (event.process_uid, event.state) == (procedure.id, "COMPLETE")
-        )
+        on_record(client, procedure, "COMPLETE")
         stand.kill_all()
         stand.start()
         assert client.procedure(run_id).wait().result["main"] == [[1], {}]

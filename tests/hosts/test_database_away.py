@@ -37,7 +37,7 @@ def test_scripts_devices_and_clients_outlive_an_absence_of_the_database(site, ob
         assert one.summary(uid)["state"] == "RUNNING"
         (one.marks / "end").touch()
         one.wait_for(uid, "COMPLETE")
-        _see_that_all_was_told(one, client)
+        _see_that_all_was_told(one, client, uid, "COMPLETE")
         _see_that_init_reads_the_properties(one)
         assert server.stop() == 0
 
@@ -52,7 +52,7 @@ def test_a_database_host_that_is_cut_off_and_joined_again_disturbs_nobody(site, 
         _see_that_all_goes_on([one], client)
         (one.marks / "end").touch()
         one.wait_for(uid, "COMPLETE")
-    _see_that_all_was_told(one, client)
+    _see_that_all_was_told(one, client, uid, "COMPLETE")
     _see_that_init_reads_the_properties(one)
 
 
@@ -70,10 +70,11 @@ def _see_that_all_goes_on(sites, client):
         one.wait_for(uid, "READY")
         one.call("Stop", {"process_uid": uid, "run_abort": False})
         one.wait_for(uid, "STOPPED")
-        _see_that_all_was_told(one, client)
+        _see_that_all_was_told(one, client, uid, "STOPPED")
 
 
-def _see_that_all_was_told(one, client):
+def _see_that_all_was_told(one, client, uid, state):
+    one.wait_until_told(uid, state)
     told = [event["sequence"] for event in one.events()]
 
     def heard() -> list[int]:

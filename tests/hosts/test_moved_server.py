@@ -28,7 +28,7 @@ def test_a_device_that_moves_takes_its_history_along(site, observatory, figure):
     new = one.run("good.py")
     assert new == old + 1
     one.wait_for(new, "COMPLETE")
-    _see_that_it_is_followed(one, client, moved, figure)
+    _see_that_it_is_followed(one, client, new, moved, figure)
 
 
 def test_what_ran_on_a_host_that_has_died_is_told_by_the_next_one(site, observatory, figure):
@@ -47,7 +47,7 @@ def test_what_ran_on_a_host_that_has_died_is_told_by_the_next_one(site, observat
         new = one.run("good.py")
         assert new == uid + 1
         one.wait_for(new, "COMPLETE")
-        _see_that_it_is_followed(one, client, died, figure)
+        _see_that_it_is_followed(one, client, new, died, figure)
     finally:
         observatory.turn_on_again("host-c")
 
@@ -97,7 +97,8 @@ def _is_found_by(client, one):
         return False
 
 
-def _see_that_it_is_followed(one, client, since, figure):
+def _see_that_it_is_followed(one, client, uid, since, figure):
+    one.wait_until_told(uid, "COMPLETE")
     told = [event["sequence"] for event in one.events()]
     wait_for(lambda: one.followed_by(client)[-1:] == told[-1:], what="the library follows")
     figure("seconds until the library follows", round(time.time() - since, 1))

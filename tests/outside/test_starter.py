@@ -184,7 +184,10 @@ def test_scripts_run_on_when_the_admin_device_restarts_device_or_server(start, c
     lives = oet.running("sleepy.py")
     pid = oet.pid(lives)
     admin = tango.DeviceProxy(f"tango://{oet.database.host}/dserver/{SERVER}")
+    before = time.time()
     admin.command_inout(command, *([NAME] if command == "DevRestart" else []))
+    # RestartServer answers before it is done: a device that is new pushes its health, with the time of that push.
+    wait_until(lambda: oet.recorder.newest["healthState"].time > before, 30, "the device is a new one")
     wait_until(lambda: _state(oet, lives) == "RUNNING", 30, "the device answers again")
     oet.reconnect()
     assert oet.pid(lives) == pid

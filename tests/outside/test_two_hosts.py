@@ -10,6 +10,10 @@ from support.bare import Bare
 from support.processes import suspend
 from support.waiting import wait_until
 
+from ska_oet_device.procedure.state import ProcedureState
+
+READY = (int(ProcedureState.READY),)
+
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may take another host's name")
 class TestTwoHosts:
@@ -35,6 +39,8 @@ class TestTwoHosts:
         oet = first.client()
         uid = oet.prepare("file://hello.py")
         oet.recorder.wait_for_state(uid, "READY")
+        # What is told is not on record yet where the database takes more than a second for it.
+        wait_until(lambda: READY in postgresql.execute("SELECT state FROM lifecycle"), what="it is on record")
         oet.close()
         first.server.process.kill()
         first.server.wait()

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 import tango
-from support.tango_server import TERMINAL, EventRecorder
+from support.tango_server import TERMINAL, EventRecorder, initialise
 from support.waiting import wait_until
 
 from ska_oet_device.client._stack import Stack
@@ -91,7 +91,7 @@ def wait_for_end(sequencer: tango.DeviceProxy) -> tuple[str, str]:
 def test_a_sequence_runs_its_scripts_in_order_and_tells_so_by_events(
     sequencer: tango.DeviceProxy, oet: tango.DeviceProxy, heard: EventRecorder
 ) -> None:
-    sequencer.RunScripts(["hello.py", "scan.py"])
+    sequencer.RunScripts(["scan.py", "scan.py"])  # each of which is RUNNING long enough to be shown so
     assert wait_for_end(sequencer) == ("ON", "All steps are COMPLETE.")
     # Behind all else but the last 100 %, which the scan itself has told before.
     heard.wait_for("states", lambda value: tuple(value) == ("COMPLETE", "COMPLETE"))
@@ -138,13 +138,13 @@ def test_a_step_that_fails_is_told_with_its_reason_and_no_other_begins(
     wait_until(lambda: not living(oet), 40, "the abort script of another test has ended")
     (tmp_path / "broken.py").write_text("def main():\n    raise ValueError('the wind')\n")
     oet.put_property({"ScriptRoots": [str(tmp_path)]})
-    oet.Init()
+    initialise(oet)
     try:
         sequencer.RunScripts([script, "hello.py"])
         state, status = wait_for_end(sequencer)
     finally:
         oet.delete_property("ScriptRoots")
-        oet.Init()
+        initialise(oet)
     assert state == "ALARM"
     assert status.startswith(f"Failed in step 1 of 2 ({script}): ")
     assert why in status

@@ -67,8 +67,12 @@ def test_a_command_goes_from_one_list_to_the_next(oet, gated, tmp_path):
     assert set(queued) == {"uid", "name", "submitted_time"}
     assert list(oet.proxy.longRunningCommandInProgress) == ["PrepareScript"]
     own = {uid: "PrepareScript", waiting: "StartScript"}
-    in_queue = dict(zip(oet.proxy.longRunningCommandIDsInQueue, oet.proxy.longRunningCommandsInQueue, strict=True))
-    assert own.items() <= in_queue.items()
+
+    def are_in_queue() -> bool:  # beside others, which leave the lists some time behind their ends
+        ids, names = oet.proxy.longRunningCommandIDsInQueue, oet.proxy.longRunningCommandsInQueue
+        return len(ids) == len(names) and own.items() <= dict(zip(ids, names, strict=True)).items()
+
+    wait_until(are_in_queue, what="both are in the queue")
     (tmp_path / "init").touch()
     (tmp_path / "go").touch()
     wait_until(lambda: len(oet.proxy.lrcFinished) and waiting in oet.proxy.lrcFinished[-1], what="both have finished")

@@ -110,7 +110,7 @@ def test_a_change_of_the_mode_is_pushed_kept_in_the_audit_and_survives_init(oet)
     oet.recorder.wait_for("adminMode", lambda mode: mode == 2)
     (request,) = requests_since(oet.proxy, began)
     assert (request["command"], request["answer"]) == ("adminMode", "accepted; set to ENGINEERING")
-    oet.proxy.Init()
+    oet.init()
     assert oet.proxy.adminMode.name == "ENGINEERING"
 
 
@@ -127,6 +127,8 @@ def test_an_abort_script_runs_although_the_device_is_not_in_use(station: Callabl
 def test_the_mode_survives_restarts_of_the_device_server_and_of_all(station: Callable[..., Station]):
     made = station()
     made.proxy.adminMode = "OFFLINE"
+    # A write waits but a moment until it is kept.
+    wait_until(lambda: made.database.kept(made.device, "adminMode") == ["1"], 20, "the database has it")
     made.kill_device_server()
     wait_until(lambda: made.proxy.adminMode.name == "OFFLINE", 10, "the device server knows its mode")
     made.kill_main()

@@ -1,12 +1,18 @@
-"""What becomes of long running commands when servers are killed and started anew."""
+"""What becomes of long running commands when servers are killed and started anew.
+
+An answer waits for a commit of the history 0.1 s at most.  What is in the audit is on record, and so is all before it:
+a kill may lose the rest.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.audit import requests_since
 from support.durable import Station
 from support.lrc import TaskStatus, Told
 from support.tango_server import filesystem
@@ -29,8 +35,10 @@ def test_a_client_is_told_the_end_of_a_command_that_has_outlived_the_device_serv
 ):
     made = station()
     told = Told()
+    began = time.time()
     uid = told.ask(made.proxy, "RunScript", gated())
     wait_until_half_way(made)
+    requests_since(made.proxy, began)
     made.kill_device_server()
     assert made.proxy.CheckLongRunningCommandStatus(uid) == "IN_PROGRESS"
     (tmp_path / "go").touch()  # at once: before the client has its events again
@@ -45,8 +53,10 @@ def test_what_ends_while_there_is_no_device_server_is_told(
 ):
     made = station()
     told = Told()
+    began = time.time()
     uid = told.ask(made.proxy, "RunScript", gated())
     wait_until_half_way(made)
+    requests_since(made.proxy, began)
     old = made.server.device_server()
     old.kill()
     (tmp_path / "go").touch()
@@ -58,6 +68,7 @@ def test_what_waits_is_still_told_apart_behind_a_restart(
     station: Callable[..., Station], gated: Callable[..., str], tmp_path: Path
 ):
     made = station()
+    began = time.time()
     (_,), (prepared,) = made.proxy.PrepareScript(gated(waits=True))
     procedure = int(prepared.split("_")[1])
 
@@ -68,6 +79,7 @@ def test_what_waits_is_still_told_apart_behind_a_restart(
     (_,), (one,) = made.proxy.StartScript(argument("one"))
     made.proxy.Start(argument("two"))
     (_,), (three,) = made.proxy.StartScript(argument("three"))
+    requests_since(made.proxy, began, 4)
     made.kill_device_server()
     status = made.proxy.CheckLongRunningCommandStatus
     assert [status(uid) for uid in (prepared, one, three)] == ["IN_PROGRESS", "QUEUED", "QUEUED"]
@@ -88,7 +100,9 @@ def test_an_abort_goes_on_behind_a_restart(station: Callable[..., Station]):
     made = station(StopGracePeriod=6)
     (_,), (running,) = made.proxy.RunScript(json.dumps({"script": filesystem("stubborn.py")}))
     wait_until(lambda: "armed" in made.proxy.scriptEvent, what="it runs")
+    began = time.time()
     (_,), (aborting,) = made.proxy.Abort()
+    requests_since(made.proxy, began)
     made.kill_device_server()
     assert made.proxy.CheckLongRunningCommandStatus(aborting) in ("IN_PROGRESS", "COMPLETED")
     wait_until(lambda: made.proxy.CheckLongRunningCommandStatus(aborting) == "COMPLETED", 30, "it is completed")
@@ -109,8 +123,10 @@ def test_a_server_that_was_killed_knows_what_has_finished_and_what_was_cut_off_h
         uids[name] = told.ask(made.proxy, command, argument)
         told.last()
     told = Told()
+    began = time.time()
     uids["cut off"] = told.ask(made.proxy, "RunScript", gated())
     wait_until_half_way(made)
+    requests_since(made.proxy, began)
     before = [json.loads(each) for each in made.proxy.lrcFinished]
     made.kill_main()
     made.start()
@@ -140,8 +156,10 @@ def test_what_has_finished_is_known_even_if_no_ended_procedure_is_kept_in_the_at
 def test_init_loses_nothing(station: Callable[..., Station], gated: Callable[..., str], tmp_path):
     made = station()
     told = Told()
+    began = time.time()
     uid = told.ask(made.proxy, "RunScript", gated())
     wait_until_half_way(made)
+    requests_since(made.proxy, began)
     made.proxy.Init()
     assert made.proxy.CheckLongRunningCommandStatus(uid) == "IN_PROGRESS"
     (tmp_path / "go").touch()

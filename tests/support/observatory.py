@@ -138,6 +138,7 @@ class Site:
         uid = self.run("step.py", init=(str(marks),))
         wait_until(lambda: (marks / "count").exists(), PATIENCE, "the script runs")
         wait_for(lambda: self._was_pushed(uid, "RUNNING"), what="this has been told, and so is in the history")
+        wait_for(lambda: self.state() == "RUNNING", what="State, which is pushed behind that, tells it")
         return uid
 
     def _was_pushed(self, uid: int, state: str) -> bool:

@@ -9,9 +9,13 @@ import sys
 from pathlib import Path
 
 import pexpect
+import tango
 from pexpect.popen_spawn import PopenSpawn
 
+from ska_oet_device.client._stack import DEVICE
+
 from .tango_server import program
+from .waiting import wait_until
 
 _SECONDS = 60
 _DONE = "\x1e"
@@ -60,6 +64,11 @@ class Reader:
         :raises AssertionError: there is no end of it, or the program has ended
         """
         return {"shell": self._shell, "itango": self._itango, "python": self._python}[kind](typed)
+
+    def wait_until_a_script_runs(self) -> None:
+        """Wait as a reader does who sees that what was typed has begun."""
+        device = tango.DeviceProxy(f"tango://{self._environment['TANGO_HOST']}/{DEVICE}")
+        wait_until(lambda: device.state() == tango.DevState.RUNNING, 20, "a script runs")
 
     def close(self) -> None:
         """Leave all programs, as a reader does.

@@ -180,6 +180,14 @@ class Database:
         if texts:
             self.tango.put_device_property(device, texts)
 
+    def kept(self, device: str, attribute: str) -> list[str]:
+        """Return what is kept of a memorised attribute; nothing as well while the database does not answer."""
+        try:
+            found = self.tango.get_device_attribute_property(device, attribute)
+        except tango.DevFailed:  # a client that was refused connects again after a second
+            return []
+        return list(found[attribute].get("__value", []))
+
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -615,8 +623,8 @@ class Oet:
         database = self._known_database
         before = {key: list(value) for key, value in database.tango.get_device_property(self.name, names).items()}
         database.put_properties(self.name, properties)
-        self.proxy.Init()
         try:
+            self.init()
             yield
         finally:
             for key, value in before.items():
@@ -624,7 +632,11 @@ class Oet:
                     database.tango.put_device_property(self.name, {key: value})
                 else:
                     database.tango.delete_device_property(self.name, key)
-            self.proxy.Init()
+            self.init()
+
+    def init(self) -> None:
+        """Call Init, and wait until the properties are in use."""
+        initialise(self.proxy)
 
     def tidy(self) -> None:
         """End every procedure, and wait until its end and all events are here."""
@@ -659,6 +671,13 @@ class Oet:
 
     def close(self) -> None:
         self.recorder.close()
+
+
+def initialise(proxy: tango.DeviceProxy) -> None:
+    """Call Init, and wait until the properties are in use: what a busy database has not told by then is read later."""
+    proxy.Init()
+    unread = "cannot be read from the Tango database"
+    wait_until(lambda: unread not in proxy.Status(), 30, "the properties have been read")
 
 
 @contextlib.contextmanager

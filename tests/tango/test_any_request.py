@@ -20,6 +20,7 @@ import tango
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.tango_server import SCRIPTS, TERMINAL, Oet
+from support.waiting import wait_until
 
 EXAMPLES = int(os.environ.get("OET_HYPOTHESIS_EXAMPLES", "1500"))
 MIB = 1024 * 1024
@@ -252,8 +253,16 @@ class Sender:
     def keep_one_alive(self) -> None:
         """See that there is a procedure that can be started; the requests name it as number 1."""
         if not self.uid or self.oet.state(self.uid) in TERMINAL:
-            self.uid = self.oet.prepare("takes.py")
+            self.uid = wait_until(self._prepared, 30, "one more may be prepared")
             self.oet.recorder.wait_for_state(self.uid, "READY")
+
+    def _prepared(self) -> int | None:
+        try:
+            return self.oet.prepare("takes.py")
+        except tango.DevFailed as failure:
+            if failure.args[0].reason != "OET_TooMany":  # those that were stopped may still be ending
+                raise
+            return None
 
     def _processor(self) -> float:
         times = self.server.cpu_times()

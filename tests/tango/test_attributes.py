@@ -148,11 +148,16 @@ def test_rows_are_of_one_length_and_in_one_order(oet):
 def test_rows_are_always_pushed_together(oet):
     uid = oet.run("good.py")
     oet.recorder.wait_for_end(uid)
-    oet.recorder.wait_for("procedureStates", lambda states: states[-1] == "COMPLETE")
-    rows = [(name, event) for name, event in list(oet.recorder.arrivals) if name in ROWS]
+    oet.recorder.wait_for("procedureIds", lambda ids: uid in ids)
+
+    def until_its_end():
+        rows = [(name, event) for name, event in list(oet.recorder.arrivals) if name in ROWS]
+        name, event = rows[-1]
+        return rows if name == ROWS[-1] and event.value[-1] == "COMPLETE" else None
+
+    rows = wait_until(until_its_end, 20, "the rows show its end")
     while rows[0][0] != ROWS[0]:  # what stood there was being pushed once more when the test began
         del rows[0]
-    del rows[len(rows) - len(rows) % 3 :]  # or is now
     assert [name for name, _ in rows] == list(ROWS) * (len(rows) // 3)
     for index in range(0, len(rows), 3):
         assert len({len(event.value) for _, event in rows[index : index + 3]}) == 1

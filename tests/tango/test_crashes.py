@@ -65,6 +65,7 @@ def test_a_killed_template_is_replaced(own_server):
         template, spares = oet.server.template(), oet.server.spares()
         for process in [template, *spares]:
             process.kill()
+        wait_until(lambda template=template: not is_alive(template.pid), 10, "the template is gone")
         uid = oet.prepare("good.py")
         oet.recorder.wait_for_state(uid, "READY", 20)
         assert oet.server.template().pid != template.pid

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import tango
 from support.databases import make_database
-from support.processes import suspend
+from support.processes import states_of_threads, suspend
 from support.tango_server import SCRIPTS, Database, Oet, Server, is_alive, program
 from support.waiting import wait_until
 
@@ -75,7 +75,7 @@ def test_scripts_run_on_until_the_database_is_back_and_nothing_is_lost(lasting, 
         oet.start(ends, str(path), 1.0)
         oet.recorder.wait_for_state(ends, "RUNNING")
         waits = oet.ready("good.py")
-        pid = oet.pid(waits)
+        pid, ending = oet.pid(waits), oet.pid(ends)
         _take_away(lasting, how)
         _kill_device_server(server)
         wait_until(lambda: WAITING in server.log_text(), 60, "the device server waits for the database")
@@ -83,7 +83,8 @@ def test_scripts_run_on_until_the_database_is_back_and_nothing_is_lost(lasting, 
         wait_until(path.exists, 10, "a script has ended")
         wait_until(lambda: len(server.workers()) == 1, 10, "its process is gone")
         assert is_alive(pid)
-        time.sleep(2)  # in which main has seen its end, too
+        wait_until(lambda: not Path(f"/proc/{ending}").exists(), 10, "main has reaped it")
+        wait_until(lambda: states_of_threads(server.pid) == {"S"}, 10, "main has noted its end, and waits")
         back = time.time()
         _bring_back(lasting, how)
         oet.reconnect()
@@ -152,6 +153,8 @@ def test_what_was_written_meanwhile_holds_when_the_device_server_dies_before_the
         _take_away(lasting, how)
         oet.proxy.waitForQaReady = False
         oet.proxy.adminMode = "OFFLINE"
+        both = [{"waitForQaReady": "false", "adminMode": "1"}]
+        wait_until(lambda: _set_aside(tmp_path) == both, 20, "a file has both: a write waits for it but a moment")
         _kill_device_server(server)
         wait_until(lambda: WAITING in server.log_text(), 60, "the device server waits for the database")
         _bring_back(lasting, how)
@@ -159,7 +162,7 @@ def test_what_was_written_meanwhile_holds_when_the_device_server_dies_before_the
         assert (oet.proxy.waitForQaReady, oet.proxy.adminMode.name) == (False, "OFFLINE")
         assert oet.proxy.read_attribute("adminMode").w_value == oet.proxy.adminMode
         wait_until(lambda: _kept_flag(lasting) == ["false"], 40, "the flag is kept when the database is back")
-        wait_until(lambda: not [*tmp_path.rglob("unkept.json")], 20, "nothing is set aside any more")
+        wait_until(lambda: _set_aside(tmp_path) == [], 20, "nothing is set aside any more")
         oet.stop(waits)
         assert oet.recorder.wait_for_end(waits)["state"] == "STOPPED"
         oet.close()
@@ -181,11 +184,14 @@ def _is_found_by_somebody_new(database: Database) -> None:
 
 
 def _kept_flag(database: Database) -> list[str]:
-    try:
-        found = database.tango.get_device_attribute_property(NAME, "waitForQaReady")
-    except tango.DevFailed:  # a client that was refused connects again after a second
-        return []
-    return list(found["waitForQaReady"].get("__value", []))
+    return database.kept(NAME, "waitForQaReady")
+
+
+def _set_aside(folder: Path) -> list[dict[str, str]] | None:
+    """Return what each device keeps in a file until the database takes it; None if one of them goes meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return [json.loads(path.read_text()) for path in folder.rglob("unkept.json")]
+    return None
 
 
 def test_nobody_waits_for_a_stop_while_a_write_waits_for_a_database_that_hangs(lasting, tmp_path):

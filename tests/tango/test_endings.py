@@ -137,6 +137,10 @@ def test_a_sigterm_from_outside_is_a_failure(oet):
     assert "SIGTERM from outside" in reason
 
 
+def _ids_in(path):
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
 @pytest.mark.parametrize("how", ["return", "raise", "os._exit", "segfault", "kill", "stop"])
 @pytest.mark.parametrize("kind", ["grandchildren", "daemon", "daemon_without_environment"])
 def test_nothing_that_a_script_started_outlives_it(oet, tmp_path, kind, how):
@@ -147,10 +151,11 @@ def test_nothing_that_a_script_started_outlives_it(oet, tmp_path, kind, how):
     else:
         uid = oet.run("leaves_daemon.py", str(path), ending, kind == "daemon_without_environment")
     if how == "stop":
-        wait_until(path.exists, 10, "the script has started its processes")
+        count = 2 if kind == "grandchildren" else 1
+        wait_until(lambda: len(_ids_in(path)) == count, 10, "the script has started its processes, and named them")
         oet.stop(uid)
     state, _, history = _end_of(oet, uid)
-    pids = [int(pid) for pid in path.read_text().split()]
+    pids = _ids_in(path)
     wait_until(lambda: not any(map(is_alive, pids)), 10, "what the script started is gone")
     assert state == {"return": "COMPLETE", "stop": "STOPPED"}.get(how, "FAILED")
     if kind != "grandchildren":  # those die with their group, unseen

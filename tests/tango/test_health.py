@@ -156,6 +156,7 @@ def _has_ended(process: subprocess.Popen[str], seconds: float) -> bool:
 def test_the_command_says_why_when_main_is_stopped(own_server):
     oet = own_server()
     with stopped(oet.server.pid):
+        wait_until(lambda: "main process" in oet.proxy.Status(), 20, "the device has noticed")
         status, text, _ = _health(oet, oet.name)
         assert (status, text.split()[0]) == (1, "FAILED")
         assert "main process" in text

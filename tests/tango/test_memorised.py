@@ -11,10 +11,6 @@ from .conftest import BIND
 WRITTEN = {"waitForQaReady": (False, "false"), "adminMode": (2, "2")}
 
 
-def _kept(database: Database, oet: Oet, name: str) -> list[str]:
-    return list(database.tango.get_device_attribute_property(oet.name, name)[name].get("__value", []))
-
-
 def _put(database: Database, oet: Oet, name: str, text: str) -> None:
     database.tango.put_device_attribute_property(oet.name, {name: {"__value": [text]}})
 
@@ -32,7 +28,7 @@ def test_what_was_written_holds_after_a_restart_as_value_and_as_what_was_written
     oet = own_server()
     for name, (value, text) in WRITTEN.items():
         oet.proxy.write_attribute(name, value)
-        wait_until(lambda name=name, text=text: _kept(database, oet, name) == [text], 20, f"{name} is kept")
+        wait_until(lambda name=name, text=text: database.kept(oet.name, name) == [text], 20, f"{name} is kept")
     second = _start_anew(oet, database, tmp_path / "second")
     try:
         for name, (value, _) in WRITTEN.items():
@@ -53,7 +49,8 @@ def test_what_cannot_be_a_value_is_not_taken_and_the_log_says_so(own_server, dat
     try:
         for name in WRITTEN:
             assert oet.proxy.read_attribute(name).value == before[name]
-            assert f"what was kept for {name} is of no use" in second.log_text()
+            line = f"what was kept for {name} is of no use"
+            wait_until(lambda line=line: line in second.log_text(), 20, "the log says so")
         assert second.stop() == 0
     finally:
         second.clean_up()

@@ -346,13 +346,19 @@ def test_a_root_that_hangs_keeps_nobody_from_the_others(own_server, tmp_path):
     wait_until(lambda: "file://back.py" in oet.proxy.availableScripts, 60, "it is looked into again")
 
 
+def kept_in(oet):
+    """Return the file that keeps what is selected, once it is there: who selects waits for it but a moment."""
+    (path,) = wait_until(lambda: [*oet.server.state_folder.rglob("selection.json")], 20, "what is selected is kept")
+    return path
+
+
 @pytest.mark.long
 def test_a_state_folder_that_hangs_keeps_nobody_from_a_stop_whatever_is_selected_meanwhile(own_server):
     oet = own_server()
     uid = oet.run("sleepy.py")
     oet.recorder.wait_for_state(uid, "RUNNING")
     select(oet, "good.py")
-    (kept,) = oet.server.state_folder.rglob("selection.json")
+    kept = kept_in(oet)
     with hanging(kept.parent):
         for number in range(3):
             oet.proxy.scriptArguments = f"[{number}]"
@@ -366,7 +372,7 @@ def test_a_state_folder_that_hangs_keeps_nobody_from_a_stop_whatever_is_selected
 def test_a_selection_that_tango_cannot_carry_keeps_no_server_from_its_start(own_server):
     oet = own_server()
     select(oet, "good.py")
-    (kept,) = oet.server.state_folder.rglob("selection.json")
+    kept = kept_in(oet)
     kept.write_text(json.dumps({"script": "file://good.py", "arguments": "[1]", "process_uid": 2**63}))
     old = oet.server.device_server()
     old.kill()
@@ -766,6 +772,8 @@ def test_a_restart_of_the_server_keeps_what_is_selected_also_what_is_not_there_a
     oet = own_server(ScriptRoots=[root, SCRIPTS])
     wanted = chosen(oet, select(oet, "here.py"))
     (root / "here.py").unlink()
+    kept, uid = kept_in(oet), wanted["selectedProcedure"]
+    wait_until(lambda: json.loads(kept.read_text())["process_uid"] == uid, 20, "all of it is kept")
     old = oet.server.device_server()
     old.kill()
     wait_until(lambda: not is_alive(old.pid), 20, "the device server is gone, and answers no more")

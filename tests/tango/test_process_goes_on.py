@@ -82,12 +82,13 @@ def test_the_reason_of_a_kill_names_the_threads_of_an_executor(oet, scratch):
                 print("parked")
         """,
     )
-    uid = oet.armed(name)
-    oet.stop(uid)
-    end = oet.recorder.wait_for_end(uid)
+    with oet.properties(StopGracePeriod=6):  # within which also a busy machine has come to the end of the block
+        uid = oet.armed(name)
+        oet.stop(uid)
+        end = oet.recorder.wait_for_end(uid)
     assert end["state"] == "STOPPED"
     words = (
-        "stopped on request; the process was killed 3 s after SIGTERM, waiting for thread 'ThreadPoolExecutor-0_0' in"
+        "stopped on request; the process was killed 6 s after SIGTERM, waiting for thread 'ThreadPoolExecutor-0_0' in"
     )
     assert end["reason"].startswith(words)
 

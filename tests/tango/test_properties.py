@@ -76,7 +76,7 @@ def test_a_bad_value_keeps_the_setting_that_was_there(oet):
     with oet.properties(MaxProcedures=1):
         oet.ready("good.py")
         oet.database.put_properties(oet.name, {"MaxProcedures": "lots"})
-        oet.proxy.Init()
+        oet.init()
         assert "1 stays in use" in oet.proxy.Status()
         with pytest.raises(tango.DevFailed, match="MaxProcedures is 1"):
             oet.prepare("good.py")
@@ -160,7 +160,7 @@ def test_a_folder_that_is_missing_is_alarm_and_none_at_all_is_fault(oet, tmp_pat
         assert "Only scripts from git can be run." in oet.proxy.Status()
         oet.database.put_properties(oet.name, {"GitRepositories": [""]})
         try:
-            oet.proxy.Init()
+            oet.init()
             assert oet.proxy.State() == FAULT
             assert oet.proxy.Status().startswith("No script can be run.")
             assert f"there is no folder {late}." in oet.proxy.Status()
@@ -244,7 +244,7 @@ def test_init_while_the_database_is_away_or_hangs_keeps_the_settings_and_the_eve
     os.kill(oet.database.pid, signal.SIGCONT)
     oet.database.put_properties(oet.name, {"MaxProcedures": 1})
     wait_until(_is(oet, ON), 40, "the database answers again")
-    oet.proxy.Init()
+    oet.init()
     assert _limit(oet) == 1
     assert oet.recorder.errors() == []
 

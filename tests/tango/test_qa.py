@@ -152,6 +152,7 @@ def test_an_override_reaches_a_running_script(oet):
 def test_the_flag_is_remembered_over_a_restart_of_the_server(own_server, database, tmp_path):
     oet = own_server()
     oet.proxy.waitForQaReady = False
+    wait_until(lambda: database.kept(oet.name, "waitForQaReady") == ["false"], 20, "the flag is kept")
     assert oet.server.stop() == 0
     instance = oet.name.rsplit("/", 1)[-1]
     second = Server([instance, "-ORBendPoint", "giop:tcp:127.0.0.1:0"], tmp_path / "second", database.host)
@@ -180,7 +181,7 @@ def test_the_flag_is_remembered_over_a_restart_of_the_server(own_server, databas
 def test_the_flag_survives_init(oet):
     try:
         oet.proxy.waitForQaReady = False
-        oet.proxy.Init()
+        oet.init()
         assert not oet.proxy.waitForQaReady
         assert oet.proxy.State() == tango.DevState.ON
     finally:
@@ -193,10 +194,10 @@ def test_the_servers_environment_sets_the_first_value(own_server, text, flag):
     oet = own_server(environment={"OET_WAIT_FOR_QA_READY": text})
     assert oet.proxy.waitForQaReady is flag
     assert oet.proxy.State() == tango.DevState.ON
-    oet.proxy.Init()
+    oet.init()
     assert oet.proxy.waitForQaReady is flag
     oet.proxy.waitForQaReady = not flag
-    oet.proxy.Init()
+    oet.init()
     assert oet.proxy.waitForQaReady is not flag
 
 

@@ -123,6 +123,7 @@ def test_a_whole_life_is_as_the_schemas_say(held, repository):
     held.ask("LifecycleEvents", 0)
     held.ask("Schemas")
     oet.settle()
+    wait_until(lambda: any(oet.recorder.values("checkReport")), 20, "a report has been pushed")
     counts = held.hear()
     assert min(counts.values()) >= 1
     assert counts["lifecycleEvent"] > 40

@@ -85,7 +85,13 @@ def test_the_log_and_what_the_script_starts_tell_the_trace(oet, collector):
         ("child", trace, span),
         ("here", trace, span),
     ]
-    requests = [line for line in oet.server.log_text().splitlines() if f",trace:{trace}|" in line]
+    requests: list[str] = []
+
+    def are_logged() -> bool:  # by a thread of the device server
+        requests[:] = [line for line in oet.server.log_text().splitlines() if f",trace:{trace}|" in line]
+        return len(requests) >= 2
+
+    wait_until(are_logged, 20, "both requests are in the log")
     assert ["request Prepare(" in requests[0], "request Start(" in requests[1]] == [True, True]
 
 
