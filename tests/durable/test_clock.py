@@ -118,8 +118,8 @@ def test_a_locked_history_is_noticed_though_the_clock_has_gone_back(station, clo
     somebody = sqlite3.connect(made.folder / "state" / "history.sqlite3", isolation_level=None)
     try:
         somebody.execute("BEGIN EXCLUSIVE")
-        wait_until(lambda: made.proxy.state() == tango.DevState.ALARM, 15, "State is ALARM")
-        assert "history cannot be written" in made.proxy.status()
+        wait_until(lambda: "history cannot be written" in made.proxy.status(), 15, "Status says so")
+        assert made.proxy.state() == tango.DevState.ALARM  # which is set before Status
     finally:
         somebody.close()
     wait_until(lambda: made.proxy.state() == tango.DevState.ON, 15, "State is ON")

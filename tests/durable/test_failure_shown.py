@@ -11,9 +11,7 @@ def test_a_failure_is_shown_after_a_restart_and_a_start_before_it_is_not(station
     durable = station(AlarmOnFailure="true", HistoryLength=0)
     uid = durable.oet.run("raises.py")
     durable.wait_for(uid, "FAILED")
-    wait_until(lambda: durable.proxy.State() == tango.DevState.ALARM, 5, "ALARM")
-    said = durable.proxy.Status()
-    assert f"Procedure {uid} (file://raises.py) FAILED at " in said
+    said = _alarm_of(durable, f"Procedure {uid} (file://raises.py) FAILED at ")
     durable.oet.prepare("quick.py")
     durable.kill_device_server()
     durable.oet.reconnect()
@@ -89,17 +87,22 @@ def test_an_abort_script_that_could_not_follow_is_an_alarm_after_a_restart_until
     durable.wait_for(uid, "STOPPED")
     said = _alarm_of(durable)
     assert said.startswith(f"Procedure {uid} was stopped without an abort script: AbortScript is not set.")
+    # The audit is what tells it to the next device server, and is written a moment after the answer.
+    wait_until(lambda: "without an abort script" in durable.proxy.Requests(""), 20, "the audit has it")
     _is_told_after_restarts(durable, said)
 
 
-def _alarm_of(durable):
-    """Return Status when it tells of an ALARM, and of no procedure: what has ended is told of a moment after it."""
+def _alarm_of(durable, what=""):
+    """Return Status when it tells of an ALARM, and of no procedure: what has ended is told of a moment after it.
+
+    :param what: what it has to say; Status is set a moment after State
+    """
 
     def settled():
         if durable.proxy.State() != tango.DevState.ALARM:
             return ""
         status = durable.proxy.Status()
-        return "" if " is RUNNING" in status else status
+        return "" if " is RUNNING" in status or what not in status else status
 
     return wait_until(settled, 10, "ALARM, and nothing RUNNING")
 

@@ -199,7 +199,7 @@ class TestMainKilled:
         ready = oet.ready("quick.py")
         ended = oet.ready("quick.py")
         oet.stop(ended)
-        made.wait_for(ended, "STOPPED")
+        oet.recorder.wait_for_end(ended)  # behind the commit, as all that was before it
         pid = oet.pid(running)
 
         before = made.kill_main(wait=False)
@@ -225,8 +225,10 @@ class TestMainKilled:
         made.wait_for(uid, "RUNNING")
         suspend(made.server.device_server().pid)
         device_server = made.server.device_server()
-        made.kill_main(wait=False)
+        before = [process.pid for process in made.kill_main(wait=False) if process.pid != daemon]
         device_server.kill()
+        # Else the next device server might find, and reap, the worker, too.
+        wait_until(lambda: not any(map(is_alive, before)), 20, "all processes but the daemon are gone")
         assert is_alive(daemon)
         made.start()
         assert not is_alive(daemon)

@@ -241,6 +241,7 @@ class TestAServerThatNeverAnswers:
     def test_leaves_nothing_behind_when_the_worker_is_killed(self, device, script, nothing_is_left):
         uid = device.prepare(script)
         nothing_is_left()
+        device.oet.recorder.wait_for_state(uid, "PREP_ENV")  # which tells whose process it is; git may run before
         os.kill(device.oet.pid(uid), signal.SIGKILL)
         end = device.oet.recorder.wait_for_end(uid, 20)
         assert end["state"] == "FAILED"

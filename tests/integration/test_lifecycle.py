@@ -372,7 +372,8 @@ class TestAKilledWorker:
         assert end.exit["signals_sent"] == []
 
     def test_sigterm_from_outside_is_told_as_such(self, main, script):
-        uid = main.running(script(SLEEPING))
+        # Sleeping for long at once would overlook a signal that comes just before.
+        uid = main.running(script("import time\ndef main():\n    while True:\n        time.sleep(0.02)\n"))
         os.kill(main.wait_for(uid, "RUNNING").os_pid, signal.SIGTERM)
         end = main.wait_for_end(uid)
         assert main.states(uid)[-1] == "FAILED"

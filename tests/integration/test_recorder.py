@@ -65,6 +65,12 @@ def log(tmp_path):
     return tmp_path.resolve() / "1.log"
 
 
+@pytest.fixture
+def main(new_main, in_main):
+    """One that tells of no end before all is in the file: it would after 2 s, and another recorder may need more."""
+    return new_main(env=in_main("from ska_oet_device.procedure.supervision import _output\n_output._PATIENCE = 60.0\n"))
+
+
 def recorder_of(main, other_than=None):
     def found():
         return [pid for pid in children_of(main.pid) if title_of(pid) == "oet-output" and pid != other_than]
@@ -211,7 +217,8 @@ def test_a_recorder_that_hangs_is_replaced(main, script, log):
     ],
     ids=["lines", "dots", "a dot behind"],
 )
-def test_a_script_can_be_stopped_while_it_waits_for_a_recorder_that_hangs(main, script, log, prints):
+def test_a_script_can_be_stopped_while_it_waits_for_a_recorder_that_hangs(new_main, script, log, prints):
+    main = new_main()  # it waits no longer than usual
     path = script(f"""
         import os, time
         def fill():
