@@ -225,6 +225,7 @@ def test_several_procedures_share_the_room_of_an_answer(device):
     for _ in range(100):
         uids.append(device.prepare("x" * 100 * KIB))
         device.enter(uids[-1], S.STOPPED)
+    assert device.history.wait(60)  # what has left the attributes is found there
     old = device.service.summarise(uids[:90])
     assert sum(len(summary_json(summary)) for summary in old) < 4.1 * MIB
     assert device.calls(uids[0]) == [whole("x" * 100 * KIB)], "from the history, too"

@@ -128,9 +128,9 @@ class TestChildren:
         for pid in pids:
             children.watch(pid, lambda status, pid=pid: ended.append(pid))
             wait_until(lambda pid=pid: children.has_ended(pid))
-        children.reap(pids[1])
+        wait_until(lambda: not children.reap(pids[1]))
         assert ended == [pids[1]]
-        children.reap()
+        wait_until(lambda: not children.reap())
         assert ended == [pids[1], pids[0]]
 
     @in_a_child
@@ -155,7 +155,7 @@ class TestChildren:
         os.kill(leader, signal.SIGKILL)
         wait_until(lambda: children.has_ended(leader))
         assert [pid for pid, _ in children.left_behind()[0]] == [stray], "its end is not known yet"
-        children.reap()
+        wait_until(lambda: not children.reap())
         assert [pid for pid, _ in children.left_behind()[0]] == [stray, orphan]
         wait_until(lambda: not children.end_all())
         assert children.present() == [in_our_session]
@@ -188,8 +188,8 @@ class TestChildren:
             children.watch(pids[0], ended.append)
 
         children.expect_birth(read)
-        children.reap(pids[0])
-        children.reap()
+        wait_until(lambda: not children.reap(pids[0]))
+        wait_until(lambda: not children.reap())
         assert ended == [ExitStatus(7, None)]
 
     @in_a_child

@@ -75,8 +75,9 @@ def test_a_record_that_cannot_be_formatted_harms_nobody_who_logs(tmp_path):
 
 WITH_A_THREAD = """
 import logging
-from ska_oet_device.logs import configure_server_logging
-configure_server_logging(["-v1"], threaded=True)
+from ska_oet_device import logs
+logs._PATIENCE = logs._LAST_WORDS = 60.0
+logs.configure_server_logging(["-v1"], threaded=True)
 log = logging.getLogger("ska_oet_device.test")
 log.error("%d of them", "no number")
 log.error("%d of them", 5)

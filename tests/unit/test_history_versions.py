@@ -238,6 +238,7 @@ class TestMigration:
         assert (small_disk.folder / "history.sqlite3").read_bytes() == (state / "history.sqlite3").read_bytes()
         small_disk.make_room()
         wait_until(lambda: not history.problem, 20, "it is written")
+        assert history.wait(20)
         assert ids(history) == [uid]
         assert [row[0] for row in earlier.versions()] == [1, 2]
         assert {table: number - before[table] for table, number in earlier.counts().items() if number} == {
@@ -258,6 +259,7 @@ class TestMigration:
         others.rollback()
         others.close()
         wait_until(lambda: not history.problem, 30, "it is written")
+        assert history.wait(20)
         assert ids(history) == [uid]
 
 
@@ -318,6 +320,7 @@ class TestLaterVersion:
         assert later.count(f"procedure WHERE device = '{DEVICE}'") == 1
         later.execute("DELETE FROM schema_version WHERE number = 9")
         wait_until(lambda: not history.problem, 20, "it is written again")
+        assert history.wait(20)
         assert ids(history) == [first, second, third]
 
     def test_whose_tables_refuse_what_this_one_writes_makes_it_lose_nothing(self, later, store):

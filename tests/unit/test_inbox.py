@@ -35,10 +35,13 @@ def test_a_signal_that_does_not_end_the_wait_is_handled_soon(timeout):
 def test_what_a_handler_raises_ends_the_wait():
     inbox = Inbox()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+
+    def wait():
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
         inbox.get()
+
+    with pytest.raises(KeyboardInterrupt):
+        wait()
 
 
 def test_what_is_there_is_taken_at_once():

@@ -29,7 +29,8 @@ class Client:
         return iter(look[:limit])
 
 
-def test_one_that_is_not_in_the_audit_yet_is_waited_for():
+def test_one_that_is_not_in_the_audit_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_own_stop, "_PATIENCE", 60.0)
     others = [stop_of(3, "oet pid 1 on host vm"), stop_of(4, command="Run")]
     assert newest_stopped(Client(others, others, [stop_of(7), *others]), []) == 7
 

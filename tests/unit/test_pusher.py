@@ -26,6 +26,7 @@ from ska_oet_device.procedure.link import MainStatus
 from ska_oet_device.procedure.ui import _quiet
 from ska_oet_device.procedure.ui._device_events import Listeners
 from ska_oet_device.procedure.ui._pusher import EventPusher
+from ska_oet_device.procedure.ui._repeats import Repeats
 from ska_oet_device.procedure.ui._status import DeviceStatus, Standing
 
 
@@ -103,6 +104,7 @@ def test_of_several_changes_that_wait_all_lifecycle_events_go_first_and_the_newe
     pusher, device, monkeypatch
 ):
     monkeypatch.setattr(_quiet, "_LONGEST_WAIT", 3600.0)  # a busy machine may take longer for five steps than it is
+    monkeypatch.setattr(pusher, "_repeats", Repeats(lambda: 0.0))  # and what stands is not due once more meanwhile
     for change in _changes(5):
         pusher.put_change(change)
     while not (device.values("procedures") and device.values("procedureStates")):

@@ -166,6 +166,11 @@ def published(messages: ScriptMessages, count: int, **data: object) -> list[int]
 
 
 class TestScriptMessages:
+    @pytest.fixture(autouse=True)
+    def _unhurried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have no answer end for the time that it takes, which another process may have taken."""
+        monkeypatch.setattr(_script_messages, "_ANSWER_TIME", 60.0)
+
     def test_are_numbered_without_gaps_whether_they_are_pushed_or_not(self):
         messages = ScriptMessages()
         numbers = published(messages, 3 * BURST)

@@ -1067,6 +1067,7 @@ def test_while_the_file_system_hangs_requests_are_refused_and_one_thread_waits_f
     for _ in range(30):
         with pytest.raises(ScriptNotFoundError, match="the file system has not answered"):
             service.prepare(HELLO)
+    wait_until(lambda: hanging.asked, 20, "the search has begun")
     assert hanging.asked == 1
     assert link.asked == []
     hanging.answers.set()
@@ -1080,10 +1081,10 @@ def test_a_process_that_was_held_up_itself_does_not_say_so_of_the_file_system():
 
     def find():
         time.sleep(0.1)  # until it is waited for
-        hold_up(500_000)
+        hold_up(2_000_000)
         return "/a.py"
 
-    assert _finder.Finder(patience=0.3).find("a script", find) == "/a.py"
+    assert _finder.Finder(patience=1.5).find("a script", find) == "/a.py"
 
 
 def test_a_stop_is_done_though_its_abort_script_cannot_be_looked_for(service, link, root, monkeypatch, request):
@@ -1227,6 +1228,7 @@ class TestAFileSystemThatHangs:
     def test_leaves_the_scripts_of_others_alone(self, service, link, nfs):
         for _ in range(2):
             nfs.refuses(service, nfs.command)
+        wait_until(lambda: nfs.asked, 20, "the search has begun")
         assert nfs.asked == 1
         assert service.prepare(nfs.local).id == 1
 

@@ -176,7 +176,7 @@ def test_children_that_were_there_before_are_nobodys_orphans():
     for pid in (before, later):
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    children.reap()
+    wait_until(lambda: not children.reap())
     assert children._not_ours == set()
 
 
