@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from typing import TypeVar
@@ -26,11 +27,11 @@ class Inbox(queue.SimpleQueue[T]):
         """
         if not block:
             return super().get(block=False)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = time.monotonic() + (math.inf if timeout is None else timeout)
         while True:
-            left = _LOOKS_EVERY if deadline is None else min(_LOOKS_EVERY, max(0.0, deadline - time.monotonic()))
+            left = max(0.0, deadline - time.monotonic())
             try:
-                return super().get(timeout=left)
+                return super().get(timeout=min(_LOOKS_EVERY, left))
             except queue.Empty:
-                if deadline is not None and time.monotonic() >= deadline:
+                if left <= _LOOKS_EVERY:
                     raise

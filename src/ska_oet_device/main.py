@@ -159,12 +159,6 @@ class MainProcess:
         self.journal.send(messages.to_frame(messages.Pong(message.token)))
         self.pool.probe()
 
-    def reap(self) -> None:
-        """Notice who has ended; once more if that is much, or if anything goes wrong with one of them."""
-        again = self.loop.call_later(0, self.reap)
-        if not self.children.reap():
-            again.cancel()
-
     # -- shutdown: the scripts first, while the device server can still tell of it; then everything
 
     def shut_down(self) -> None:
@@ -278,7 +272,7 @@ def main_loop(process: MainProcess) -> None:
     Creates and manages the ScriptWorker processes that ProcessManager asks for.
     """
     loop = process.loop
-    loop.on_signal(signal.SIGCHLD, process.reap)
+    process.children.reap_in(loop)
     loop.on_signal(signal.SIGTERM, process.shut_down)
     loop.on_signal(signal.SIGINT, process.shut_down)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup(1) has it

@@ -18,6 +18,7 @@ from support.waiting import wait_until
 from tango.green import get_thread_pool_executor
 
 from ska_oet_device.client import AsyncOetClient, AsyncProcedure, OetClient
+from ska_oet_device.client._stack import answers
 
 BIND = ["-ORBendPoint", "giop:tcp:127.0.0.1:0"]
 OWN = Path(__file__).parent / "scripts"
@@ -31,16 +32,6 @@ def _pool() -> None:
     with outlives_the_test():
         pool = get_thread_pool_executor()
         list(pool.map(abs, range(40)))
-
-
-def answers(url: str) -> bool:
-    """Say whether a device answers, and its server's admin device, too: that may be later, and takes subscriptions."""
-    try:
-        proxy = tango.DeviceProxy(url)
-        tango.DeviceProxy(proxy.adm_name()).ping()
-        return bool(proxy.state() != tango.DevState.INIT)
-    except tango.DevFailed:
-        return False
 
 
 @pytest.fixture(scope="module")

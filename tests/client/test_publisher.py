@@ -14,8 +14,9 @@ from support.tango_server import SCRIPTS, Database, Server
 from support.waiting import wait_until
 
 from ska_oet_device.client import FleetFeed, OetClient
+from ska_oet_device.client._stack import answers
 
-from .conftest import BIND, answers
+from .conftest import BIND
 
 pytestmark = pytest.mark.long
 

@@ -28,8 +28,9 @@ from ska_oet_device.client import (
     UnknownProcedure,
     UnreachableError,
 )
+from ska_oet_device.client._stack import answers
 
-from .conftest import BIND, OWN, answers
+from .conftest import BIND, OWN
 
 BEFORE_THE_HEARTBEAT = 7.0  # seconds behind the new server's first answer; Tango's own takes up to 10
 

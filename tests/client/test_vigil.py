@@ -14,9 +14,10 @@ from support.tango_server import SCRIPTS, Server
 from support.waiting import wait_until
 
 from ska_oet_device.client import OetClient
+from ska_oet_device.client._stack import answers
 from ska_oet_device.client._vigil import Vigil, endpoint_of
 
-from .conftest import BIND, answers
+from .conftest import BIND
 
 GOODBYE = b"GIOP\x01\x00\x01\x05\x00\x00\x00\x00"
 

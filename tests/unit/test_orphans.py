@@ -26,7 +26,7 @@ NOBODY = 65534
 def buried(pid: int, children: Children, more=lambda loop: None) -> tuple[list[int], list[int]]:
     """Have what an ended worker has left behind be ended; returns what was killed, and what survives."""
     loop, told = EventLoop(), []
-    loop.on_signal(signal.SIGCHLD, children.reap)
+    children.reap_in(loop)
 
     def done(killed, survivors):
         told.append((killed, survivors))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 from support.forked import in_a_child
 from support.processes import is_gone
-from support.reaping import reap_in
 
 from ska_oet_device.main import WORKER_ENTRY
 from ska_oet_device.mptools import Children, EventLoop, WorkerPool, become_subreaper
@@ -20,7 +19,7 @@ def test_a_worker_that_is_born_into_a_closed_pool_is_ended():
     become_subreaper()
     loop = EventLoop()
     children = Children()
-    reap_in(loop, children)
+    children.reap_in(loop)
     pool = WorkerPool(loop, children, WORKER_ENTRY, spares=0)
     given: list[int | None] = []
     pool.take(lambda worker: given.append(worker.pid))  # served when the template is there

@@ -7,7 +7,6 @@ import socket
 import subprocess
 
 import pytest
-from support.reaping import reap_in
 
 from ska_oet_device.mptools import Channel, Children, EventLoop, WorkerHandle, encode
 from ska_oet_device.mptools._template_protocol import FORKED, PID
@@ -81,7 +80,7 @@ def test_a_newborn_that_nobody_wants_is_ended_when_its_birth_has_been_read(loop)
     ends: list[object] = []
     worker.on_born = lambda born: born.end(signal.SIGKILL)
     worker.on_end = lambda status: (ends.append(status.signal), loop.stop())
-    reap_in(loop, children)
+    children.reap_in(loop)
     loop.call_later(10, loop.stop)
     with subprocess.Popen(["sleep", "60"]) as process, theirs:
         theirs.send(encode(FORKED, PID.pack(process.pid)))

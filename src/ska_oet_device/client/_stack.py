@@ -87,8 +87,8 @@ class Stack:
                 ("ska_oet_device", "OetDevice"),
             ):
                 self._start(name, ["-m", module, "01", "-ORBendPoint", "giop:tcp:127.0.0.1:0"])
-            self._wait(lambda: _answers(self.mount), f"{self.mount} answers")
-            self._wait(lambda: _answers(self.device), f"{self.device} answers")
+            self._wait(lambda: answers(self.mount), f"{self.mount} answers")
+            self._wait(lambda: answers(self.device), f"{self.device} answers")
         except BaseException:  # whatever it was, nothing may stay behind
             self._end()
             raise
@@ -235,7 +235,7 @@ def explain(error: StackError | tango.DevFailed) -> str:
     return str(error.args[0].desc) if isinstance(error, tango.DevFailed) else str(error)
 
 
-def _answers(name: str) -> bool:
+def answers(name: str) -> bool:
     """Say whether a device answers, and its server's admin device, too: that may be later, and takes subscriptions."""
     try:
         proxy = tango.DeviceProxy(name)

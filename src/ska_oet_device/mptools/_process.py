@@ -13,8 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ._signals import reset_signals
+
+if TYPE_CHECKING:
+    from ._event_loop import EventLoop
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +131,7 @@ def _signalled(send: Callable[[int, int], None], pid: int, signum: int) -> Signa
 
 
 class Children:
-    """The child processes of this process; `reap` is to be called after each SIGCHLD.
+    """The child processes of this process; `reap` is to be called after each SIGCHLD, which `reap_in` has a loop do.
 
     Belongs to the event loop's thread.  Processes that nobody watches are reaped all the same:
     they are orphans that fell to this process as the subreaper.
@@ -199,6 +203,16 @@ class Children:
         for pid in orphans:
             self.on_orphan_reaped(pid)
         return may_be_more
+
+    def reap_in(self, loop: EventLoop) -> None:
+        """Have a loop reap who has ended; once more if that is much, or if anything goes wrong with one of them."""
+
+        def reap() -> None:
+            again = loop.call_later(0, reap)
+            if not self.reap():
+                again.cancel()
+
+        loop.on_signal(signal.SIGCHLD, reap)
 
     @staticmethod
     def _next_ended(only: int) -> tuple[int, int]:
